@@ -1,0 +1,123 @@
+//! Everything that can wake the agent.
+
+use std::sync::Arc;
+
+use mezzo_ids::ContainerId;
+use mezzo_mesos::v1;
+use mezzo_protocol::link::ToAgent;
+
+/// One SUBSCRIBE connection of an executor; minted by the driver, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
+
+/// One request that waits for a [`crate::Answer`]; minted by the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// One running check, minted by the core; results carry it back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckId(pub u64);
+
+/// What happened. Calls have been decoded; nothing else about them has been checked.
+#[derive(Debug)]
+pub enum Input {
+    /// A fresh link session to the master is up: register now (after the back-off the driver asked
+    /// the core for, see [`crate::Effect::Connect`]).
+    LinkUp,
+    /// The connection broke; the session may be resumed.
+    LinkDown,
+    /// The session goes on; nothing was lost.
+    LinkResumed,
+    /// The master said something.
+    FromMaster(Box<ToAgent>),
+    /// An executor opened its event stream.
+    ExecutorSubscribe {
+        /// Events go here until [`Input::StreamClosed`] or [`crate::Effect::CloseStream`].
+        stream: StreamId,
+        /// Of type SUBSCRIBE. Answered by [`crate::Effect::Answer`]: `Ok` opens the stream.
+        call: Box<v1::executor::Call>,
+        /// To be answered.
+        request: RequestId,
+    },
+    /// Any other executor call. Answered by [`crate::Effect::Answer`].
+    ExecutorCall {
+        /// To be answered.
+        request: RequestId,
+        /// Not of type SUBSCRIBE.
+        call: Box<v1::executor::Call>,
+    },
+    /// An executor's event stream broke.
+    StreamClosed(StreamId),
+    /// A container runs.
+    Started {
+        /// Which.
+        container: ContainerId,
+        /// Process id of its first process, on the host.
+        pid: u32,
+    },
+    /// A container could not be started; nothing of it is left running.
+    LaunchFailed {
+        /// Which.
+        container: ContainerId,
+        /// Why, for the status message.
+        message: String,
+    },
+    /// A container ended, on its own or by request.
+    Exited {
+        /// Which.
+        container: ContainerId,
+        /// The wait status as waitpid gives it; `None` when nobody can know it any more.
+        status: Option<i32>,
+        /// A limit it ran into.
+        limitation: Option<Limitation>,
+    },
+    /// A check ran once.
+    Checked {
+        /// Which.
+        check: CheckId,
+        /// How it went.
+        outcome: CheckOutcome,
+    },
+    /// An operator or executor asks for something about containers. Answered by
+    /// [`crate::Effect::Answer`], for waits when the container has ended.
+    Operator {
+        /// To be answered.
+        request: RequestId,
+        /// LAUNCH_, WAIT_, KILL_, REMOVE_ (NESTED_)CONTAINER, LAUNCH_NESTED_CONTAINER_SESSION.
+        call: Box<v1::agent::Call>,
+    },
+    /// Share of the work directory's disk that is used, 0 to 1; asked for by [`crate::Effect::MeasureDisk`].
+    DiskUsage(f64),
+    /// A sandbox was deleted, or had vanished.
+    SandboxDeleted(Arc<str>),
+    /// The agent shall leave for good: unregister, end executors, exit.
+    Leave,
+    /// [`crate::Agent::next_deadline`] has passed. Early or late is harmless.
+    Timer,
+}
+
+/// A limit that ended a container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limitation {
+    /// For the status message.
+    pub message: String,
+    /// REASON_CONTAINER_LIMITATION_MEMORY and its like.
+    pub reason: v1::task_status::Reason,
+    /// What was exceeded, with the peak use.
+    pub resources: Vec<v1::Resource>,
+}
+
+/// How one run of a check went.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CheckOutcome {
+    /// COMMAND: it ended with this exit code (128 + n for signal n).
+    Exit(i32),
+    /// HTTP: this status came back.
+    Status(u32),
+    /// TCP: whether the connection was made.
+    Connected(bool),
+    /// It took longer than its timeout.
+    TimedOut,
+    /// It could not run, or (HTTP) got no answer; why.
+    Failed(String),
+}

@@ -1,0 +1,1 @@
+//! Counters by their name in metrics.tsv.

@@ -1,0 +1,234 @@
+//! What the master knows, in parts that a snapshot can share.
+//!
+//! Parts are behind `Arc` and changed through `Arc::make_mut`: a snapshot clones the two lists of
+//! pointers, and only parts that change while a snapshot lives are copied. Tasks live with the agent
+//! they run on, because that keeps each part small.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use mezzo_ids::{AgentId, ExecutorId, FrameworkId, OfferId, Principal, Role, TaskId, Uuid};
+use mezzo_mesos::v1;
+use mezzo_resources::{Quantities, Resources};
+use mezzo_time::Timestamp;
+
+use crate::input::{LinkId, StreamId};
+
+/// Completed frameworks kept for operators (rule 66).
+pub const COMPLETED_FRAMEWORKS_MAX: usize = 50;
+/// Completed tasks kept per framework (rule 66).
+pub const COMPLETED_TASKS_MAX: usize = 1000;
+/// Unreachable tasks kept per framework (rule 66).
+pub const UNREACHABLE_TASKS_MAX: usize = 1000;
+
+/// Everything reads can see. Cheap to clone: pointers only.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Registered agents, connected or not.
+    pub agents: BTreeMap<AgentId, Arc<Agent>>,
+    /// Agents of the registry that have not come back since this master started.
+    pub recovered_agents: BTreeMap<AgentId, Arc<v1::AgentInfo>>,
+    /// Agents marked unreachable, with when.
+    pub unreachable_agents: BTreeMap<AgentId, Timestamp>,
+    /// Agents marked gone, with when.
+    pub gone_agents: BTreeMap<AgentId, Timestamp>,
+    /// Registered frameworks: subscribed, disconnected, or known only from agents.
+    pub frameworks: BTreeMap<FrameworkId, Arc<Framework>>,
+    /// Ended frameworks, oldest first, at most [`COMPLETED_FRAMEWORKS_MAX`].
+    pub completed_frameworks: VecDeque<Arc<Framework>>,
+    /// Explicit weights.
+    pub weights: BTreeMap<Role, f64>,
+    /// Explicit quotas.
+    pub quotas: BTreeMap<Role, Quota>,
+    /// Roles with anything in them, as the allocator counts them.
+    pub roles: Arc<Vec<RoleView>>,
+    /// The maintenance schedule.
+    pub schedule: Arc<v1::maintenance::Schedule>,
+    /// Machines that are DRAINING or DOWN.
+    pub machines: Arc<Vec<Machine>>,
+    /// Counters and gauges by their name in metrics.tsv.
+    pub counters: Arc<crate::metrics::Counters>,
+}
+
+/// Guarantee and limit of one role.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Quota {
+    /// Held back for the role.
+    pub guarantee: Quantities,
+    /// Never exceeded; a name that is missing is unlimited.
+    pub limit: Quantities,
+}
+
+/// One role as /roles shows it. Amounts include descendants.
+#[derive(Clone, Debug)]
+pub struct RoleView {
+    /// Its full path.
+    pub role: Role,
+    /// 1.0 unless set.
+    pub weight: f64,
+    /// Frameworks subscribed to it.
+    pub frameworks: Vec<FrameworkId>,
+    /// Used by tasks and executors, or offered.
+    pub allocated: Quantities,
+    /// Offered.
+    pub offered: Quantities,
+    /// Reserved, used or not.
+    pub reserved: Quantities,
+    /// Counted against quota (rule 146).
+    pub consumed: Quantities,
+}
+
+/// A machine in maintenance.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// Its id, mode and window.
+    pub info: v1::MachineInfo,
+    /// Answers of frameworks to inverse offers for it.
+    pub statuses: Vec<v1::allocator::InverseOfferStatus>,
+}
+
+/// One registered agent.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    /// As it registered, with its id.
+    pub info: Arc<v1::AgentInfo>,
+    /// Where its API is.
+    pub ip: String,
+    /// Where its API is.
+    pub port: u16,
+    /// Its software version.
+    pub version: String,
+    /// Its capabilities, as announced.
+    pub capabilities: Arc<Vec<v1::agent_info::Capability>>,
+    /// The link, while it is connected or may be resumed.
+    pub link: Option<LinkId>,
+    /// The link is up.
+    pub connected: bool,
+    /// May be offered: connected and not deactivated.
+    pub active: bool,
+    /// By an operator: drain or DEACTIVATE_AGENT.
+    pub deactivated: bool,
+    /// Draining or drained.
+    pub drain: Option<v1::DrainInfo>,
+    /// When the drain began.
+    pub drain_started: Option<Timestamp>,
+    /// First registration with this master.
+    pub registered: Timestamp,
+    /// Last re-registration.
+    pub reregistered: Option<Timestamp>,
+    /// Total, without allocation, oversubscribed ones included.
+    pub total: Resources,
+    /// Changes with every operation of a provider.
+    pub resource_version: Uuid,
+    /// Tasks not yet terminal and acknowledged.
+    pub tasks: BTreeMap<(FrameworkId, TaskId), Arc<Task>>,
+    /// Executors of frameworks; command executors are not among them.
+    pub executors: BTreeMap<(FrameworkId, ExecutorId), Arc<v1::ExecutorInfo>>,
+    /// Operations not yet terminal and acknowledged.
+    pub operations: BTreeMap<Uuid, Arc<Operation>>,
+    /// Used by tasks and executors per framework, allocated.
+    pub used: BTreeMap<FrameworkId, Resources>,
+    /// In outstanding offers, allocated.
+    pub offered: Resources,
+    /// Outstanding offers of this agent.
+    pub offers: BTreeMap<OfferId, Arc<Offer>>,
+}
+
+/// One task. The proto is what reads and events show; the rest is what the core decides on.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// As operators see it; `statuses` are collapsed (rule 218) and carry no data (rule 217).
+    pub info: v1::Task,
+    /// Allocated to the offer's role.
+    pub resources: Resources,
+    /// Whether its resources have gone back (it is terminal).
+    pub recovered: bool,
+    /// A KILL is outstanding, to be sent again on re-registration (rule 224).
+    pub kill: Option<Option<v1::KillPolicy>>,
+}
+
+/// One operation on resources.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// As operators see it.
+    pub info: v1::Operation,
+    /// Taken from the framework's or agent's resources, allocated.
+    pub consumed: Resources,
+    /// Whether its resources have gone back.
+    pub recovered: bool,
+}
+
+/// One outstanding offer.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Its id.
+    pub id: OfferId,
+    /// To whom.
+    pub framework: FrameworkId,
+    /// Of which agent.
+    pub agent: AgentId,
+    /// For which of its roles.
+    pub role: Role,
+    /// Allocated to that role.
+    pub resources: Resources,
+    /// When it is rescinded, with --offer_timeout.
+    pub expires: Option<Timestamp>,
+}
+
+/// One framework.
+#[derive(Clone, Debug)]
+pub struct Framework {
+    /// As subscribed, id filled in.
+    pub info: Arc<v1::FrameworkInfo>,
+    /// Its roles: `roles`, or the one `role`.
+    pub roles: Vec<Role>,
+    /// Authenticated principal of its subscription.
+    pub principal: Option<Principal>,
+    /// Its capabilities as a set.
+    pub capabilities: Capabilities,
+    /// The open event stream and the text of its Mesos-Stream-Id.
+    pub stream: Option<(StreamId, Arc<str>)>,
+    /// Gets offers.
+    pub active: bool,
+    /// Known only from agents since this master started (rule 65).
+    pub recovered: bool,
+    /// Offer constraints as subscribed.
+    pub constraints: Option<Arc<v1::scheduler::OfferConstraints>>,
+    /// Roles it suppressed.
+    pub suppressed: Vec<Role>,
+    /// First subscription with this master.
+    pub registered: Timestamp,
+    /// Last re-subscription.
+    pub reregistered: Option<Timestamp>,
+    /// End, for completed ones.
+    pub unregistered: Option<Timestamp>,
+    /// When it is removed unless it comes back.
+    pub failover_deadline: Option<Timestamp>,
+    /// Oldest first, at most [`COMPLETED_TASKS_MAX`].
+    pub completed_tasks: VecDeque<Arc<Task>>,
+    /// Oldest first, at most [`UNREACHABLE_TASKS_MAX`].
+    pub unreachable_tasks: VecDeque<Arc<Task>>,
+}
+
+/// Capabilities of a framework; unknown ones are ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// May be offered revocable resources.
+    pub revocable_resources: bool,
+    /// Wants TASK_KILLING.
+    pub task_killing_state: bool,
+    /// May be offered agents with gpus.
+    pub gpu_resources: bool,
+    /// May be offered shared volumes.
+    pub shared_resources: bool,
+    /// Knows DROPPED, UNREACHABLE, GONE, GONE_BY_OPERATOR, UNKNOWN.
+    pub partition_aware: bool,
+    /// Uses `roles`.
+    pub multi_role: bool,
+    /// Gets resources with the reservations stack.
+    pub reservation_refinement: bool,
+    /// May be offered agents of other regions.
+    pub region_aware: bool,
+}

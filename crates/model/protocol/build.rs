@@ -1,0 +1,13 @@
+//! Compiles Mezzo's own message files; Mesos' messages come from `mezzo-mesos`.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    println!("cargo:rerun-if-changed=../mesos/proto");
+    let descriptors =
+        protox::compile(["mezzo/link.proto", "mezzo/records.proto"], ["proto", "../mesos/proto"])?;
+    prost_build::Config::new()
+        .btree_map(["."])
+        .extern_path(".mesos.v1", "::mezzo_mesos::v1")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
