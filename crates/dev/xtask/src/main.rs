@@ -1,1 +1,40 @@
-fn main() {}
+//! Tasks of the people who build Mezzo: `cargo xtask COMMAND`.
+
+mod bench;
+mod rules;
+mod tidy;
+
+use std::{path::PathBuf, process::ExitCode};
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  tidy            the floors' arrows, file lengths, forbidden words, the map of ARCHITECTURE.md
+  rules           which behaviour rules are named by tests or by docs/compatibility.md
+  bench kernel    the numbers of docs/performance.md, each beside its comparison";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments.as_slice() {
+        ["tidy"] => tidy::run(&root()),
+        ["rules", rest @ ..] => rules::run(&root(), rest),
+        ["bench", "kernel", rest @ ..] => bench::run(&root(), rest),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace's folder.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).components().collect::<PathBuf>().join("../../..")
+}
