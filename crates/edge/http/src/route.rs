@@ -1,0 +1,97 @@
+//! Picks a handler by path the way libprocess does (rules 8 to 11).
+
+use std::collections::BTreeMap;
+
+use crate::request::decode_percent;
+
+/// Registered paths of the processes behind one port.
+///
+/// The first segment of a path names a process; when it names none, the path is looked up below the
+/// main process. The longest registered path that is a prefix on segment boundaries wins.
+#[derive(Clone, Debug)]
+pub struct Routes<T> {
+    main: String,
+    processes: BTreeMap<String, BTreeMap<String, T>>,
+}
+
+impl<T> Routes<T> {
+    /// None yet; `main` is the process that paths without a process name belong to.
+    pub fn new(main: &str) -> Self {
+        Self { main: main.to_owned(), processes: BTreeMap::new() }
+    }
+
+    /// Adds `/process/path`. An empty path is the process itself.
+    pub fn add(&mut self, process: &str, path: &str, target: T) {
+        let paths = self.processes.entry(process.to_owned()).or_default();
+        paths.insert(path.trim_matches('/').to_owned(), target);
+    }
+
+    /// The target for a raw request path, and what of the decoded path follows the registered part,
+    /// without a slash at either end. `None` is 404.
+    pub fn find(&self, path: &str) -> Option<(&T, String)> {
+        if path.contains("/..") {
+            return None;
+        }
+        let segments: Vec<String> = path.split('/').filter(|s| !s.is_empty()).map(decode_percent).collect();
+        let named = segments.first().and_then(|first| self.processes.get(first));
+        let (paths, segments) = match named {
+            Some(paths) => (paths, &segments[1..]),
+            None => (self.processes.get(&self.main)?, &segments[..]),
+        };
+        (0..=segments.len()).rev().find_map(|length| {
+            let target = paths.get(&segments[..length].join("/"))?;
+            Some((target, segments[length..].join("/")))
+        })
+    }
+
+    /// Every registered path by process, in order.
+    pub fn paths(&self) -> impl Iterator<Item = (&str, &str, &T)> {
+        self.processes.iter().flat_map(|(process, paths)| {
+            paths.iter().map(move |(path, target)| (process.as_str(), path.as_str(), target))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes() -> Routes<u32> {
+        let mut routes = Routes::new("slave(1)");
+        routes.add("slave(1)", "/state", 1);
+        routes.add("slave(1)", "/api/v1", 2);
+        routes.add("slave(1)", "/api/v1/executor", 3);
+        routes.add("files", "/read", 4);
+        routes.add("version", "", 5);
+        routes
+    }
+
+    fn find(path: &str) -> Option<(u32, String)> {
+        routes().find(path).map(|(t, rest)| (*t, rest))
+    }
+
+    #[test]
+    fn rule_8_longest_prefix_on_segment_boundaries() {
+        assert_eq!(find("/slave(1)/state/anything"), Some((1, "anything".into())));
+        assert_eq!(find("/slave(1)/statement"), None);
+        assert_eq!(find("/slave(1)/api/v1"), Some((2, String::new())));
+        assert_eq!(find("/slave(1)/api/v1/executor"), Some((3, String::new())));
+        assert_eq!(find("/slave(1)/api/v1/executors"), Some((2, "executors".into())));
+    }
+
+    #[test]
+    fn rule_9_paths_without_a_process_belong_to_the_main_one() {
+        assert_eq!(find("/state"), Some((1, String::new())));
+        assert_eq!(find("/slave%281%29/state"), Some((1, String::new())));
+        assert_eq!(find("/files/read"), Some((4, String::new())));
+        assert_eq!(find("/version"), Some((5, String::new())));
+    }
+
+    #[test]
+    fn rule_10_and_rule_11_paths_that_do_not_exist() {
+        assert_eq!(find("/state/../state"), None, "rule 10");
+        assert_eq!(find("/..state"), None, "rule 10");
+        assert_eq!(find("/state.json"), None, "rule 11");
+        assert_eq!(find("/"), None);
+    }
+}
