@@ -20,8 +20,6 @@ use crate::{
 pub struct Config {
     /// This life of the master.
     pub id: MasterId,
-    /// How v0 names an agent's process in addresses and paths; see [`Snapshot::agent_process`].
-    pub agent_process: Arc<str>,
     /// As told to schedulers and agents.
     pub info: v1::MasterInfo,
     /// --agent_ping_timeout

@@ -34,10 +34,6 @@ pub struct Snapshot {
     pub unreachable_agents: BTreeMap<AgentId, Timestamp>,
     /// Agents marked gone, with when.
     pub gone_agents: BTreeMap<AgentId, Timestamp>,
-    /// Deactivated, draining or drained agents that are not registered, for their return (rule 268).
-    pub deactivations: BTreeMap<AgentId, Deactivation>,
-    /// How v0 names an agent's process in addresses and paths; given by the driver with the configuration.
-    pub agent_process: Arc<str>,
     /// Registered frameworks: subscribed, disconnected, or known only from agents.
     pub frameworks: BTreeMap<FrameworkId, Arc<Framework>>,
     /// Ended frameworks, oldest first, at most [`COMPLETED_FRAMEWORKS_MAX`].
@@ -82,15 +78,6 @@ pub struct RoleView {
     pub reserved: Quantities,
     /// Counted against quota (rule 146).
     pub consumed: Quantities,
-}
-
-/// What an operator decided about an agent that is away: it gets no offers when it is back.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Deactivation {
-    /// Draining or drained.
-    pub drain: Option<v1::DrainInfo>,
-    /// When the drain began, unless another master began it.
-    pub started: Option<Timestamp>,
 }
 
 /// A machine in maintenance.
