@@ -1,0 +1,114 @@
+//! Protobuf bodies, with the check of required fields that prost leaves out.
+
+use prost::Message;
+
+/// Deepest nesting of messages that is read, as in Google's parser and in prost.
+pub const DEPTH_MAX: u32 = 100;
+
+/// What the required-field check knows of a message.
+///
+/// Fields are listed with their number and name; order is that of declaration.
+pub struct Layout {
+    pub(crate) required: &'static [(u32, &'static str)],
+    pub(crate) children: &'static [(u32, &'static str, &'static Layout)],
+}
+
+/// The layout of a message without required fields or children.
+pub(crate) static EMPTY: Layout = Layout { required: &[], children: &[] };
+
+/// A message with a known layout: every one of `mezzo-mesos`.
+pub trait Described {
+    /// Its required fields and child messages.
+    fn layout() -> &'static Layout;
+}
+
+/// Why bytes are not the message they should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not the protobuf encoding of this message.
+    #[error("malformed protobuf: {0}")]
+    Malformed(String),
+    /// The path of the first required field that is absent.
+    #[error("missing required field {0}")]
+    Missing(String),
+    /// Messages nested deeper than [`DEPTH_MAX`].
+    #[error("messages are nested deeper than {DEPTH_MAX} levels")]
+    Deep,
+}
+
+/// Decodes a message and refuses it when a required field is absent anywhere in it (rule 33).
+///
+/// A message field that comes in several pieces is refused unless each piece has the required fields;
+/// no encoder writes such.
+pub fn decode<T: Message + Default + Described>(bytes: &[u8]) -> Result<T, Error> {
+    let message = T::decode(bytes).map_err(|error| Error::Malformed(error.to_string()))?;
+    check(bytes, T::layout(), 0)?;
+    Ok(message)
+}
+
+/// Checks encoded bytes without decoding them.
+pub fn check_required<T: Described>(bytes: &[u8]) -> Result<(), Error> {
+    check(bytes, T::layout(), 0)
+}
+
+fn check(mut bytes: &[u8], layout: &Layout, depth: u32) -> Result<(), Error> {
+    if depth > DEPTH_MAX {
+        return Err(Error::Deep);
+    }
+    let mut seen = 0u64;
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes)?;
+        let number = u32::try_from(key >> 3).map_err(|_| malformed("field number"))?;
+        if let Some(bit) = layout.required.iter().position(|&(n, _)| n == number) {
+            seen |= 1 << bit;
+        }
+        match key & 7 {
+            0 => {
+                varint(&mut bytes)?;
+            }
+            1 => skip(&mut bytes, 8)?,
+            2 => {
+                let length = varint(&mut bytes)?;
+                let length = usize::try_from(length).map_err(|_| malformed("length"))?;
+                let body = bytes.get(..length).ok_or_else(|| malformed("length"))?;
+                if let Some(&(_, name, child)) = layout.children.iter().find(|&&(n, ..)| n == number) {
+                    check(body, child, depth + 1).map_err(|error| match error {
+                        Error::Missing(path) => Error::Missing(format!("{name}.{path}")),
+                        other => other,
+                    })?;
+                }
+                bytes = &bytes[length..];
+            }
+            5 => skip(&mut bytes, 4)?,
+            // Groups were never part of the API; prost skips unknown ones, and nothing required is in them.
+            3 | 4 => {}
+            _ => return Err(malformed("wire type")),
+        }
+    }
+    match layout.required.iter().enumerate().find(|(bit, _)| seen & (1 << bit) == 0) {
+        Some((_, &(_, name))) => Err(Error::Missing(name.to_owned())),
+        None => Ok(()),
+    }
+}
+
+fn malformed(what: &str) -> Error {
+    Error::Malformed(what.to_owned())
+}
+
+fn varint(bytes: &mut &[u8]) -> Result<u64, Error> {
+    let mut value = 0u64;
+    for index in 0..10 {
+        let byte = *bytes.get(index).ok_or_else(|| malformed("truncated number"))?;
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            *bytes = &bytes[index + 1..];
+            return Ok(value);
+        }
+    }
+    Err(malformed("number too long"))
+}
+
+fn skip(bytes: &mut &[u8], count: usize) -> Result<(), Error> {
+    *bytes = bytes.get(count..).ok_or_else(|| malformed("truncated field"))?;
+    Ok(())
+}
