@@ -16,6 +16,24 @@ use prost_types::{
 
 const PROTO_ROOT: &str = "../../model/mesos/proto";
 
+/// Lists that Mesos' own writers of large answers print even when they are empty (as recorded).
+const PRINTED_WHEN_EMPTY: &[(&str, &[&str])] = &[
+    (".mesos.v1.master.Response.GetFrameworks", &["frameworks", "completed_frameworks"]),
+    (".mesos.v1.master.Response.GetTasks", &["tasks", "unreachable_tasks", "completed_tasks"]),
+    (".mesos.v1.master.Response.GetExecutors", &["executors"]),
+    (".mesos.v1.master.Response.GetAgents", &["agents", "recovered_agents"]),
+    (".mesos.v1.agent.Response.GetFrameworks", &["frameworks", "completed_frameworks"]),
+    (
+        ".mesos.v1.agent.Response.GetTasks",
+        &["pending_tasks", "queued_tasks", "launched_tasks", "terminated_tasks", "completed_tasks"],
+    ),
+    (".mesos.v1.agent.Response.GetExecutors", &["executors", "completed_executors"]),
+];
+
+/// In these fields Mesos prints an AgentInfo with the `checkpoint` that only the v0 message has; it is
+/// true on every agent.
+const WITH_CHECKPOINT: &[(&str, &str)] = &[(".mesos.v1.master.Response.GetAgents.Agent", "agent_info")];
+
 fn main() -> Result<()> {
     println!("cargo:rerun-if-changed={PROTO_ROOT}");
     println!("cargo:rerun-if-changed=build.rs");
@@ -282,6 +300,14 @@ impl Generator {
         }
         if field.label() == Label::Repeated {
             let value = self.write_call(field, "v", false);
+            if PRINTED_WHEN_EMPTY
+                .iter()
+                .any(|(message, fields)| *message == name && fields.contains(&field.name()))
+            {
+                return Ok(format!(
+                    "{{ {key} w.begin_array(); for v in &self.{member} {{ {value}; w.pause(); }} w.end_array(); }}"
+                ));
+            }
             return Ok(format!(
                 "if !self.{member}.is_empty() {{ {key} w.begin_array(); for v in &self.{member} {{ {value}; }} w.end_array(); }}"
             ));
@@ -300,7 +326,12 @@ impl Generator {
                     enum_function(field.type_name())
                 ));
             }
-            return Ok(format!("{key} {};", self.write_call(field, &format!("self.{member}"), true)));
+            let tail = if WITH_CHECKPOINT.contains(&(name, field.name())) {
+                "w.reopen_object(); w.raw_key(b\"\\\"checkpoint\\\":\"); w.boolean(true); w.end_object();"
+            } else {
+                ""
+            };
+            return Ok(format!("{key} {};{tail}", self.write_call(field, &format!("self.{member}"), true)));
         }
         let shown_default =
             field.default_value.as_ref().filter(|_| !field.options.as_ref().is_some_and(|o| o.deprecated()));

@@ -100,6 +100,13 @@ impl<'s> Writer<'s> {
         self.out.push(b'}');
     }
 
+    /// Takes the last closing bracket back, for keys that only some places of an object have.
+    pub(crate) fn reopen_object(&mut self) {
+        if self.out.last() == Some(&b'}') {
+            self.out.pop();
+        }
+    }
+
     /// Opens an array, as a value.
     #[inline]
     pub fn begin_array(&mut self) {
