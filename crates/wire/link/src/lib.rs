@@ -1,1 +1,20 @@
-//! placeholder
+//! The stream between an agent and the master: frames, and sessions that outlive connections.
+//!
+//! A connection carries length-delimited frames ([`frame`]). The agent opens it with a Hello, the master
+//! answers with a Welcome ([`opening`]), and then both send numbered frames ([`session`]): what was sent
+//! stays in a bounded window until the other side has it, and a new connection sends the rest again. So
+//! every message is delivered once and in order, or the session is lost and both sides know.
+//!
+//! No I/O and no timers: drivers move bytes and decide when to give up. What the messages mean is the
+//! cores' business; they are described in `model/protocol`.
+
+pub mod frame;
+pub mod opening;
+pub mod session;
+
+#[cfg(test)]
+mod tests;
+
+pub use frame::{FRAME_BYTES_MAX, FrameError, Frames};
+pub use opening::{OpeningError, Outcome, VERSION, VERSION_MIN};
+pub use session::{AgentSession, MasterSession, Session, SessionError, SessionId};
