@@ -1,0 +1,165 @@
+//! Which launched tasks have not ended yet, and which of them must be asked for again.
+
+use std::collections::BTreeMap;
+
+use mezzo_mesos::v1::{
+    self, TaskState,
+    scheduler::{Call, call},
+};
+
+/// Tasks of this framework that are not known to have ended.
+#[derive(Debug, Default)]
+pub(crate) struct Tasks {
+    live: BTreeMap<String, Task>,
+}
+
+#[derive(Debug)]
+struct Task {
+    agent: v1::AgentId,
+    /// The update delivered last, so that a repeated one is only acknowledged.
+    uuid: Option<Vec<u8>>,
+    /// Not heard of since the last subscription.
+    asked: bool,
+}
+
+/// What a status update asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// To be given to the scheduler.
+    Fresh,
+    /// The scheduler has had it; its acknowledgement was lost.
+    Repeated,
+}
+
+impl Tasks {
+    /// Remembers the tasks of launch operations.
+    pub(crate) fn launched(&mut self, operations: &[v1::offer::Operation]) {
+        for operation in operations {
+            let single = operation.launch.iter().flat_map(|launch| &launch.task_infos);
+            let group = operation.launch_group.iter().flat_map(|launch| &launch.task_group.tasks);
+            for task in single.chain(group) {
+                let known = Task { agent: task.agent_id.clone(), uuid: None, asked: false };
+                self.live.insert(task.task_id.value.clone(), known);
+            }
+        }
+    }
+
+    /// Takes an update into account.
+    pub(crate) fn heard(&mut self, status: &v1::TaskStatus) -> News {
+        let id = &status.task_id.value;
+        let repeated = match self.live.get_mut(id) {
+            Some(task) => {
+                task.asked = false;
+                let repeated = status.uuid.is_some() && task.uuid == status.uuid;
+                task.uuid = status.uuid.clone().or(task.uuid.take());
+                repeated
+            }
+            None => false,
+        };
+        if is_terminal(status.state()) {
+            self.live.remove(id);
+        } else if let Some(agent) = status.agent_id.clone().filter(|_| !self.live.contains_key(id)) {
+            self.live.insert(id.clone(), Task { agent, uuid: status.uuid.clone(), asked: false });
+        }
+        if repeated { News::Repeated } else { News::Fresh }
+    }
+
+    /// All live tasks have to be heard of again.
+    pub(crate) fn ask_all(&mut self) {
+        self.live.values_mut().for_each(|task| task.asked = true);
+    }
+
+    /// The call that asks for tasks not heard of since; `None` when there is none.
+    pub(crate) fn reconcile(&self) -> Option<Call> {
+        let tasks: Vec<call::reconcile::Task> = self
+            .live
+            .iter()
+            .filter(|(_, task)| task.asked)
+            .map(|(id, task)| call::reconcile::Task {
+                task_id: v1::TaskId { value: id.clone() },
+                agent_id: Some(task.agent.clone()),
+            })
+            .collect();
+        (!tasks.is_empty()).then(|| reconcile(tasks))
+    }
+}
+
+/// A RECONCILE call; without tasks it asks for all the master knows.
+pub(crate) fn reconcile(tasks: Vec<call::reconcile::Task>) -> Call {
+    Call {
+        r#type: Some(call::Type::Reconcile as i32),
+        reconcile: Some(call::Reconcile { tasks }),
+        ..Call::default()
+    }
+}
+
+fn is_terminal(state: TaskState) -> bool {
+    match state {
+        TaskState::TaskStaging
+        | TaskState::TaskStarting
+        | TaskState::TaskRunning
+        | TaskState::TaskKilling
+        | TaskState::TaskUnreachable
+        | TaskState::TaskUnknown => false,
+        TaskState::TaskFinished
+        | TaskState::TaskFailed
+        | TaskState::TaskKilled
+        | TaskState::TaskError
+        | TaskState::TaskLost
+        | TaskState::TaskDropped
+        | TaskState::TaskGone
+        | TaskState::TaskGoneByOperator => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn launch(id: &str) -> v1::offer::Operation {
+        let task = v1::TaskInfo {
+            task_id: v1::TaskId { value: id.into() },
+            agent_id: v1::AgentId { value: "a1".into() },
+            ..Default::default()
+        };
+        v1::offer::Operation {
+            launch: Some(v1::offer::operation::Launch { task_infos: vec![task] }),
+            ..Default::default()
+        }
+    }
+
+    fn status(id: &str, state: TaskState, uuid: u8) -> v1::TaskStatus {
+        v1::TaskStatus {
+            task_id: v1::TaskId { value: id.into() },
+            state: state as i32,
+            uuid: Some(vec![uuid; 16]),
+            ..Default::default()
+        }
+    }
+
+    fn asked(tasks: &Tasks) -> Vec<String> {
+        let call = tasks.reconcile().and_then(|call| call.reconcile);
+        call.into_iter().flat_map(|r| r.tasks).map(|t| t.task_id.value).collect()
+    }
+
+    #[test]
+    fn tasks_are_asked_for_until_they_are_heard_of() {
+        let mut tasks = Tasks::default();
+        tasks.launched(&[launch("t1"), launch("t2"), launch("t3")]);
+        assert!(asked(&tasks).is_empty());
+        tasks.heard(&status("t3", TaskState::TaskFinished, 1));
+        tasks.ask_all();
+        assert_eq!(asked(&tasks), ["t1", "t2"]);
+        tasks.heard(&status("t1", TaskState::TaskRunning, 2));
+        assert_eq!(asked(&tasks), ["t2"]);
+    }
+
+    #[test]
+    fn a_repeated_delivery_is_recognised() {
+        let mut tasks = Tasks::default();
+        tasks.launched(&[launch("t1")]);
+        assert_eq!(tasks.heard(&status("t1", TaskState::TaskRunning, 1)), News::Fresh);
+        assert_eq!(tasks.heard(&status("t1", TaskState::TaskRunning, 1)), News::Repeated);
+        assert_eq!(tasks.heard(&status("t1", TaskState::TaskFailed, 2)), News::Fresh);
+    }
+}
