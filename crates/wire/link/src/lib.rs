@@ -15,6 +15,12 @@ pub mod session;
 #[cfg(test)]
 mod tests;
 
+/// Where an agent asks its master for the link, with a GET that upgrades the connection.
+pub const PATH: &str = "/link";
+
+/// The protocol's name in the Upgrade header of that request.
+pub const UPGRADE: &str = "mezzo-link";
+
 pub use frame::{FRAME_BYTES_MAX, FrameError, Frames};
 pub use opening::{OpeningError, Outcome, VERSION, VERSION_MIN};
 pub use session::{AgentSession, MasterSession, Session, SessionError, SessionId};
