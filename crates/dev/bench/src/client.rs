@@ -1,7 +1,7 @@
 //! A scheduler over the v1 API in protobuf: one connection for events, one for calls, answered in order.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     net::TcpStream,
     sync::mpsc,
     thread,
@@ -126,7 +126,13 @@ impl Scheduler {
 }
 
 /// A command task with the given amounts.
-pub(crate) fn command_task(agent: &v1::AgentId, name: String, command: &str, cpus: f64, mem: f64) -> v1::TaskInfo {
+pub(crate) fn command_task(
+    agent: &v1::AgentId,
+    name: String,
+    command: &str,
+    cpus: f64,
+    mem: f64,
+) -> v1::TaskInfo {
     v1::TaskInfo {
         task_id: v1::TaskId { value: name.clone() },
         name,

@@ -107,7 +107,8 @@ pub(crate) fn latency(table: &mut Table) -> Result<()> {
             }
             thread::sleep(Duration::from_millis(5));
             busy = true;
-            let task = command_task(&offer.agent_id, format!("one-{}", samples.len()), "/bin/true", 64.0, 65536.0);
+            let task =
+                command_task(&offer.agent_id, format!("one-{}", samples.len()), "/bin/true", 64.0, 65536.0);
             launched = Instant::now();
             scheduler.launch(vec![offer.id], vec![task], 0.0);
             scheduler.flush()?;
