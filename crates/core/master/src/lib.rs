@@ -11,12 +11,36 @@
 //!
 //! Reads never touch this thread: [`Master::snapshot`] shares the state's parts (`Arc`), and `query`
 //! computes answers from it elsewhere.
+//!
+//! A task's life through this crate: `offers` makes an offer of what the allocator gave,
+//! `scheduler::accept` turns it into tasks, `agent::status_update` brings the news,
+//! `scheduler::acknowledge` ends it.
 
+mod agent;
+mod agents;
+mod capability;
 mod effect;
+mod events;
+mod frameworks;
 mod input;
+mod inverse_offers;
 mod master;
 pub mod metrics;
+mod offers;
+mod operations;
+mod operator;
+mod profiles;
+pub mod query;
+mod registry;
+mod scheduler;
 pub mod state;
+mod status;
+mod tasks;
+mod timers;
+pub mod validate;
+
+#[cfg(test)]
+mod testing;
 
 pub use effect::{Answer, Effect};
 pub use input::{Input, LinkId, OperatorCall, RequestId, StreamId};

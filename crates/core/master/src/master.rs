@@ -1,6 +1,10 @@
 //! The owner of the master's state: dispatches inputs to one handler per event.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use mezzo_allocator::Allocator;
 use mezzo_ids::{AgentId, FrameworkId, MasterId, OfferId, Role, TaskId, Uuid};
@@ -10,9 +14,13 @@ use mezzo_time::Timestamp;
 use rand_core::Rng;
 
 use crate::{
-    effect::Effect,
-    input::{Input, LinkId, OperatorCall, StreamId},
-    state::Snapshot,
+    agent, agents,
+    effect::{Answer, Effect},
+    input::{Input, LinkId, RequestId, StreamId},
+    metrics::Counter,
+    operator, registry, scheduler,
+    state::{Agent, Framework, Snapshot},
+    timers::Timer,
 };
 
 /// What an operator chose; see the flags of the same names.
@@ -52,6 +60,10 @@ pub struct Config {
     pub registry_agent_count_max: usize,
     /// See above.
     pub registry_gc_interval: Duration,
+    /// Path of an agent's API in the URL of its offers (rule 80).
+    pub agent_url_path: String,
+    /// --offer_constraints_re2_max_mem and --offer_constraints_re2_max_program_size
+    pub constraint_limits: mezzo_allocator::ConstraintLimits,
     /// For the allocator.
     pub allocator: mezzo_allocator::Config,
 }
@@ -66,10 +78,24 @@ pub struct Master {
     pub(crate) task_agents: BTreeMap<FrameworkId, BTreeMap<TaskId, AgentId>>,
     /// Which agent an outstanding offer is of.
     pub(crate) offer_agents: BTreeMap<OfferId, AgentId>,
+    /// Which agent an outstanding inverse offer is for.
+    pub(crate) inverse_offer_agents: BTreeMap<OfferId, AgentId>,
+    /// The outstanding offers of a framework.
+    pub(crate) framework_offers: BTreeMap<FrameworkId, BTreeSet<OfferId>>,
     /// Which agent an operation is on, by its own uuid.
     pub(crate) operation_agents: BTreeMap<Uuid, AgentId>,
     pub(crate) links: BTreeMap<LinkId, AgentId>,
+    /// Which registered agent has an address (rule 251).
+    pub(crate) addresses: BTreeMap<(String, u16), AgentId>,
     pub(crate) streams: BTreeMap<StreamId, FrameworkId>,
+    /// Whether registered agents answer pings.
+    pub(crate) watches: BTreeMap<AgentId, agents::Watch>,
+    /// Agents that answer no more, in the order in which the rate limit lets them go.
+    pub(crate) removals: agents::Removals,
+    /// When agents of the registry that have not come back become unreachable.
+    pub(crate) recovery_deadline: Option<Timestamp>,
+    /// What happens when, earliest first. Entries may be outdated: handlers look again.
+    pub(crate) timers: BTreeSet<(Timestamp, Timer)>,
     pub(crate) next_framework: u64,
     pub(crate) next_agent: u64,
     pub(crate) next_offer: u64,
@@ -81,4 +107,125 @@ pub struct Master {
 pub(crate) struct Moment<'a> {
     pub(crate) now: Timestamp,
     pub(crate) rng: &'a mut dyn Rng,
+}
+
+impl Moment<'_> {
+    /// A fresh identifier from the step's random source.
+    pub(crate) fn uuid(&mut self) -> Uuid {
+        let mut bytes = [0; 16];
+        self.rng.fill_bytes(&mut bytes);
+        Uuid::from_random(bytes)
+    }
+}
+
+impl Master {
+    /// A master that has read its registry and met nobody yet.
+    pub fn new(config: Config, now: Timestamp, registry: Vec<RegistryRecord>) -> Self {
+        let mut master = Self {
+            allocator: Allocator::new(config.allocator.clone()),
+            config,
+            state: Snapshot::default(),
+            task_agents: BTreeMap::new(),
+            offer_agents: BTreeMap::new(),
+            inverse_offer_agents: BTreeMap::new(),
+            framework_offers: BTreeMap::new(),
+            operation_agents: BTreeMap::new(),
+            links: BTreeMap::new(),
+            addresses: BTreeMap::new(),
+            streams: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            removals: agents::Removals::default(),
+            recovery_deadline: None,
+            timers: BTreeSet::new(),
+            next_framework: 0,
+            next_agent: 0,
+            next_offer: 0,
+            effects: Vec::new(),
+        };
+        registry::recover(&mut master, now, registry);
+        master.start_timers(now);
+        master
+    }
+
+    /// Takes one input; the effects are to be performed in order, after those of earlier steps.
+    pub fn step(&mut self, now: Timestamp, rng: &mut dyn Rng, input: Input) -> Vec<Effect> {
+        let moment = &mut Moment { now, rng };
+        match input {
+            Input::Subscribe { stream, stream_uuid, call, principal } => {
+                scheduler::on_subscribe(self, moment, stream, stream_uuid, *call, principal);
+            }
+            Input::SchedulerCall { request, call, stream_uuid, principal } => {
+                scheduler::on_call(self, moment, request, *call, stream_uuid, principal);
+            }
+            Input::StreamClosed(stream) => self.on_stream_closed(moment, stream),
+            Input::Operator { request, call, principal } => {
+                operator::on_operator(self, moment, request, call, principal);
+            }
+            Input::FromAgent { link, message } => agent::on_message(self, moment, link, *message),
+            Input::LinkDown(link) => agent::on_link_down(self, moment, link),
+            Input::LinkResumed(link) => agent::on_link_resumed(self, link),
+            Input::LinkLost(link) => agent::on_link_lost(self, moment, link),
+            Input::Timer => {}
+        }
+        self.fire_timers(moment);
+        self.allocate(moment);
+        std::mem::take(&mut self.effects)
+    }
+
+    /// When [`Input::Timer`] is next useful.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [timer, self.allocator.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// What reads are answered from; shares everything with the master.
+    pub fn snapshot(&self) -> Snapshot {
+        self.state.clone()
+    }
+
+    /// Counts one more of something.
+    pub(crate) fn count(&mut self, counter: Counter) {
+        Arc::make_mut(&mut self.state.counters).add(counter);
+    }
+
+    /// Counts the end of a task by its state, source and reason.
+    pub(crate) fn count_transition(&mut self, framework: &FrameworkId, status: &v1::TaskStatus) {
+        Arc::make_mut(&mut self.state.counters).transition(framework, status);
+    }
+
+    pub(crate) fn answer(&mut self, request: RequestId, answer: Answer) {
+        self.effects.push(Effect::Answer { request, answer });
+    }
+
+    pub(crate) fn persist(&mut self, record: mezzo_protocol::records::registry_record::Record) {
+        self.effects.push(Effect::Persist(Box::new(RegistryRecord { record: Some(record) })));
+    }
+
+    /// A registered agent, to be changed.
+    pub(crate) fn agent_mut(&mut self, id: &AgentId) -> Option<&mut Agent> {
+        self.state.agents.get_mut(id).map(Arc::make_mut)
+    }
+
+    /// A registered framework, to be changed.
+    pub(crate) fn framework_mut(&mut self, id: &FrameworkId) -> Option<&mut Framework> {
+        self.state.frameworks.get_mut(id).map(Arc::make_mut)
+    }
+
+    pub(crate) fn mint_framework(&mut self) -> FrameworkId {
+        let number = self.next_framework;
+        self.next_framework += 1;
+        FrameworkId::from(format!("{}-{number:04}", self.config.id))
+    }
+
+    pub(crate) fn mint_agent(&mut self) -> AgentId {
+        let number = self.next_agent;
+        self.next_agent += 1;
+        AgentId::from(format!("{}-S{number}", self.config.id))
+    }
+
+    pub(crate) fn mint_offer(&mut self) -> OfferId {
+        let number = self.next_offer;
+        self.next_offer += 1;
+        OfferId::from(format!("{}-O{number}", self.config.id))
+    }
 }

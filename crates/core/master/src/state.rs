@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub recovered_agents: BTreeMap<AgentId, Arc<v1::AgentInfo>>,
     /// Agents marked unreachable, with when.
     pub unreachable_agents: BTreeMap<AgentId, Timestamp>,
+    /// Drain state of agents that are recovered or unreachable; that of registered ones is with them.
+    pub drains: BTreeMap<AgentId, Drain>,
     /// Agents marked gone, with when.
     pub gone_agents: BTreeMap<AgentId, Timestamp>,
     /// Registered frameworks: subscribed, disconnected, or known only from agents.
@@ -50,6 +52,17 @@ pub struct Snapshot {
     pub machines: Arc<Vec<Machine>>,
     /// Counters and gauges by their name in metrics.tsv.
     pub counters: Arc<crate::metrics::Counters>,
+}
+
+/// What an operator asked of an agent that is not here (rule 268).
+#[derive(Clone, Debug, Default)]
+pub struct Drain {
+    /// Draining or drained.
+    pub info: Option<v1::DrainInfo>,
+    /// By an operator: drain or DEACTIVATE_AGENT.
+    pub deactivated: bool,
+    /// When the drain began, if that is known.
+    pub started: Option<Timestamp>,
 }
 
 /// Guarantee and limit of one role.
@@ -134,6 +147,10 @@ pub struct Agent {
     pub offered: Resources,
     /// Outstanding offers of this agent.
     pub offers: BTreeMap<OfferId, Arc<Offer>>,
+    /// Outstanding inverse offers for this agent.
+    pub inverse_offers: BTreeMap<OfferId, Arc<v1::InverseOffer>>,
+    /// Planned maintenance.
+    pub unavailability: Option<v1::Unavailability>,
 }
 
 /// One task. The proto is what reads and events show; the rest is what the core decides on.

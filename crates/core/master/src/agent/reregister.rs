@@ -1,0 +1,357 @@
+//! An agent comes back with everything that runs on it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use mezzo_ids::{AgentId, ExecutorId, FrameworkId, TaskId};
+use mezzo_mesos::v1::{self, TaskState, task_status::Reason};
+use mezzo_protocol::link::{self, AgentDescription};
+use mezzo_resources::Resources;
+
+use super::register::{acknowledge, add_agent, describe, refuse, replace_neighbour, shut_down};
+use crate::{
+    agents,
+    effect::Effect,
+    frameworks::to_agent,
+    input::LinkId,
+    master::{Master, Moment},
+    operations,
+    profiles::agent_profile,
+    registry,
+    scheduler::kill::kill_message,
+    state::{Agent, Task},
+    status,
+};
+
+/// Takes a returning agent in: one that is still registered, one that was marked unreachable, or one
+/// that an earlier master admitted.
+pub(super) fn on_reregister(
+    master: &mut Master,
+    moment: &mut Moment<'_>,
+    link: LinkId,
+    mut message: link::Reregister,
+) {
+    let description = message.agent.take();
+    let id = description.as_ref().and_then(|d| d.info.as_ref()).and_then(|info| info.id.as_ref());
+    let (Some(id), Some(description)) = (id.map(|id| AgentId::from(id.value.as_str())), description) else {
+        return master.effects.push(Effect::CloseLink(link));
+    };
+    if master.links.get(&link).is_some_and(|agent| *agent != id) {
+        return master.effects.push(Effect::CloseLink(link));
+    }
+    // Rule 249.
+    if master.state.gone_agents.contains_key(&id) {
+        return shut_down(master, link, "Agent has been marked gone");
+    }
+    if refuse(master, link, &description) {
+        return;
+    }
+    replace_neighbour(master, moment, &description, Some(&id));
+    if master.state.agents.contains_key(&id) {
+        reconnect(master, moment, &id, link, description, message);
+    } else {
+        return_from_absence(master, moment, &id, link, description, message);
+    }
+}
+
+/// The agent is known and was not given up: what it runs is compared with the books.
+fn reconnect(
+    master: &mut Master,
+    moment: &mut Moment<'_>,
+    id: &AgentId,
+    link: LinkId,
+    description: AgentDescription,
+    message: link::Reregister,
+) {
+    let Some(known) = master.state.agents.get(id) else { return };
+    // Rule 250.
+    let hostname = description.info.as_ref().map_or("", |info| info.hostname.as_str());
+    if known.info.hostname != hostname || known.ip != description.ip {
+        return shut_down(master, link, "Agent re-registered with a different hostname or address");
+    }
+    if let Some(old) = known.link.filter(|old| *old != link) {
+        master.links.remove(&old);
+        master.effects.push(Effect::CloseLink(old));
+    }
+    // What was offered may have changed while the agent was away.
+    master.suspend_agent(moment, id);
+    let agent_operations = description.operations.clone();
+    let Some(fresh) = describe(master, moment, id, description, Default::default()) else {
+        return master.effects.push(Effect::CloseLink(link));
+    };
+    let Some(agent) = master.agent_mut(id) else { return };
+    let old_address = (agent.ip.clone(), agent.port);
+    let changed = *agent.info != *fresh.info;
+    agent.info = fresh.info;
+    agent.port = fresh.port;
+    agent.version = fresh.version;
+    agent.capabilities = fresh.capabilities;
+    agent.total = fresh.total;
+    agent.resource_version = fresh.resource_version;
+    agent.link = Some(link);
+    agent.reregistered = Some(moment.now);
+    let address = (agent.ip.clone(), agent.port);
+    let (profile, record) = (agent_profile(agent), registry::admitted(agent));
+    if changed {
+        master.persist(record);
+    }
+    master.addresses.remove(&old_address);
+    master.addresses.insert(address, id.clone());
+    master.links.insert(link, id.clone());
+    master.allocator.update_agent(id, profile);
+    learn_frameworks(master, moment, link, &message);
+    reconcile(master, moment, id, link, message);
+    operations::on_agent_returned(master, moment, id, agent_operations);
+    acknowledge(master, id, link);
+    master.resume_agent(id);
+    resend_drain(master, id, link);
+    agents::check_drained(master, moment, id);
+}
+
+/// The agent was unreachable, or is known from the registry or only to itself (rules 247 and 255).
+fn return_from_absence(
+    master: &mut Master,
+    moment: &mut Moment<'_>,
+    id: &AgentId,
+    link: LinkId,
+    description: AgentDescription,
+    mut message: link::Reregister,
+) {
+    // Rule 250, as far as the registry remembers.
+    let hostname = description.info.as_ref().map_or("", |info| info.hostname.as_str());
+    let remembered = master.state.recovered_agents.get(id);
+    if remembered.is_some_and(|info| info.hostname != hostname) {
+        return shut_down(master, link, "Agent re-registered with a different hostname or address");
+    }
+    let was_unreachable = master.state.unreachable_agents.contains_key(id);
+    let drain = master.state.drains.get(id).cloned().unwrap_or_default();
+    let agent_operations = description.operations.clone();
+    let Some(mut agent) = describe(master, moment, id, description, drain) else {
+        return master.effects.push(Effect::CloseLink(link));
+    };
+    agent.reregistered = Some(moment.now);
+    master.persist(registry::admitted(&agent));
+    learn_frameworks(master, moment, link, &message);
+    let completed: BTreeSet<FrameworkId> = completed_frameworks(master, &message);
+    for executor in std::mem::take(&mut message.executors) {
+        take_executor(&mut agent, &completed, executor);
+    }
+    let mut tasks = Vec::with_capacity(message.tasks.len());
+    for task in std::mem::take(&mut message.tasks) {
+        if let Some((framework, id, task)) = readable(task, &completed) {
+            if !task.recovered {
+                *agent.used.entry(framework.clone()).or_default() += &task.resources;
+            }
+            tasks.push((framework.clone(), id.clone()));
+            agent.tasks.insert((framework, id), Arc::new(task));
+        }
+    }
+    add_agent(master, moment, id, agent, link);
+    for (framework, task) in &tasks {
+        master.task_agents.entry(framework.clone()).or_default().insert(task.clone(), id.clone());
+    }
+    operations::on_agent_returned(master, moment, id, agent_operations);
+    acknowledge(master, id, link);
+    if was_unreachable {
+        forget_unreachable(master, id, &tasks);
+        for (framework, task) in &tasks {
+            tell_returned(master, moment, framework, task);
+        }
+    }
+    resend_drain(master, id, link);
+    master.publish_agent_added(id);
+    agents::check_drained(master, moment, id);
+}
+
+/// Frameworks that only this agent knows of, and those that have ended meanwhile (rules 65 and 248).
+fn learn_frameworks(master: &mut Master, moment: &Moment<'_>, link: LinkId, message: &link::Reregister) {
+    for info in &message.frameworks {
+        let Some(framework) = info.id.as_ref().map(|id| FrameworkId::from(id.value.as_str())) else {
+            continue;
+        };
+        if is_completed(master, &framework) {
+            master.shut_framework_down(link, &framework);
+        } else if let Some(known) = master.state.frameworks.get(&framework) {
+            // The agent may have missed a change of it.
+            if *known.info != *info && !known.recovered {
+                let update = link::UpdateFramework { framework: Some((*known.info).clone()) };
+                master.effects.push(to_agent(link, link::to_agent::Message::UpdateFramework(update)));
+            }
+        } else {
+            master.recover_framework(moment, &framework, info.clone());
+        }
+    }
+}
+
+fn is_completed(master: &Master, id: &FrameworkId) -> bool {
+    let is_it = |f: &Arc<crate::state::Framework>| f.info.id.as_ref().is_some_and(|i| i.value == id.as_str());
+    !master.state.frameworks.contains_key(id) && master.state.completed_frameworks.iter().any(is_it)
+}
+
+fn completed_frameworks(master: &Master, message: &link::Reregister) -> BTreeSet<FrameworkId> {
+    let tasks = message.tasks.iter().map(|task| task.framework_id.value.as_str());
+    let executors =
+        message.executors.iter().filter_map(|e| e.framework_id.as_ref()).map(|id| id.value.as_str());
+    let named: BTreeSet<&str> = tasks.chain(executors).collect();
+    // A framework that nobody describes cannot be kept either.
+    named.into_iter().map(FrameworkId::from).filter(|id| !master.state.frameworks.contains_key(id)).collect()
+}
+
+fn take_executor(agent: &mut Agent, completed: &BTreeSet<FrameworkId>, executor: v1::ExecutorInfo) {
+    let Some(framework) = &executor.framework_id else { return };
+    let framework = FrameworkId::from(framework.value.as_str());
+    if completed.contains(&framework) {
+        return;
+    }
+    let id = ExecutorId::from(executor.executor_id.value.as_str());
+    if let Ok(resources) = Resources::from_proto(&executor.resources) {
+        *agent.used.entry(framework.clone()).or_default() += &resources;
+    }
+    agent.executors.insert((framework, id), Arc::new(executor));
+}
+
+/// A task as an agent reports it.
+fn readable(task: v1::Task, completed: &BTreeSet<FrameworkId>) -> Option<(FrameworkId, TaskId, Task)> {
+    let framework = FrameworkId::from(task.framework_id.value.as_str());
+    if completed.contains(&framework) {
+        return None;
+    }
+    let id = TaskId::from(task.task_id.value.as_str());
+    let resources = Resources::from_proto(&task.resources).ok()?;
+    let recovered = status::is_terminal(task.state());
+    Some((framework, id, Task { info: task, resources, recovered, kill: None }))
+}
+
+/// Tasks and executors that only one side knows (rules 224 and 237).
+fn reconcile(
+    master: &mut Master,
+    moment: &mut Moment<'_>,
+    id: &AgentId,
+    link: LinkId,
+    mut message: link::Reregister,
+) {
+    let completed = completed_frameworks(master, &message);
+    let mut reported: BTreeMap<(FrameworkId, TaskId), Task> = std::mem::take(&mut message.tasks)
+        .into_iter()
+        .filter_map(|task| readable(task, &completed))
+        .map(|(framework, id, task)| ((framework, id), task))
+        .collect();
+    let executors: BTreeMap<(FrameworkId, ExecutorId), v1::ExecutorInfo> =
+        std::mem::take(&mut message.executors)
+            .into_iter()
+            .filter_map(|executor| {
+                let framework = FrameworkId::from(executor.framework_id.as_ref()?.value.as_str());
+                Some(((framework, ExecutorId::from(executor.executor_id.value.as_str())), executor))
+            })
+            .filter(|((framework, _), _)| !completed.contains(framework))
+            .collect();
+    let Some(agent) = master.state.agents.get(id).cloned() else { return };
+    let mut lacking = Vec::new();
+    for ((framework, task_id), task) in &agent.tasks {
+        if let Some(seen) = reported.remove(&(framework.clone(), task_id.clone())) {
+            take_state(master, moment, framework, task_id, &seen);
+            if let Some(kill_policy) = task.kill
+                && !status::is_terminal(seen.info.state())
+            {
+                let kill = kill_message(framework, task.info.task_id.clone(), kill_policy);
+                master.effects.push(to_agent(link, kill));
+            }
+        } else if status::is_terminal(task.info.state()) {
+            // Acknowledged while the agent was away.
+            master.remove_task(moment, framework, task_id);
+        } else {
+            lacking.push(link::reconcile_tasks::Task {
+                framework_id: Some(task.info.framework_id.clone()),
+                task_id: Some(task.info.task_id.clone()),
+                executor_id: task.info.executor_id.clone(),
+                partition_aware: master.is_partition_aware(framework),
+            });
+        }
+    }
+    let gone: Vec<_> = agent.executors.keys().filter(|key| !executors.contains_key(*key)).cloned().collect();
+    for (framework, executor) in gone {
+        master.remove_executor(moment, &framework, id, &executor);
+    }
+    for ((framework, executor), info) in executors {
+        if !agent.executors.contains_key(&(framework.clone(), executor.clone())) {
+            learn_executor(master, id, framework, executor, info);
+        }
+    }
+    for ((framework, task_id), task) in reported {
+        if !task.recovered {
+            master.allocator.hold(&framework, id, &task.resources);
+        }
+        master.add_task(id, &framework, task_id, task);
+    }
+    if !lacking.is_empty() {
+        let tasks = link::ReconcileTasks { tasks: lacking };
+        master.effects.push(to_agent(link, link::to_agent::Message::ReconcileTasks(tasks)));
+    }
+}
+
+fn learn_executor(
+    master: &mut Master,
+    agent: &AgentId,
+    framework: FrameworkId,
+    executor: ExecutorId,
+    info: v1::ExecutorInfo,
+) {
+    let resources = Resources::from_proto(&info.resources).unwrap_or_default();
+    master.allocator.hold(&framework, agent, &resources);
+    let Some(agent) = master.agent_mut(agent) else { return };
+    *agent.used.entry(framework.clone()).or_default() += &resources;
+    agent.executors.insert((framework, executor), Arc::new(info));
+}
+
+/// The agent may have got further than the books; its updates will follow one by one.
+fn take_state(master: &mut Master, moment: &Moment<'_>, framework: &FrameworkId, id: &TaskId, seen: &Task) {
+    let Some(known) = master.task(framework, id) else { return };
+    let state = seen.info.state();
+    if known.info.state() == state || status::is_terminal(known.info.state()) {
+        return;
+    }
+    if let Some(last) = seen.info.statuses.last().cloned() {
+        master.update_task(moment, framework, id, &last, Some(state));
+    }
+}
+
+/// Tasks of a returned agent are not unreachable any more.
+fn forget_unreachable(master: &mut Master, agent: &AgentId, tasks: &[(FrameworkId, TaskId)]) {
+    let frameworks: BTreeSet<&FrameworkId> = tasks.iter().map(|(framework, _)| framework).collect();
+    let all: Vec<FrameworkId> = master
+        .state
+        .frameworks
+        .iter()
+        .filter(|(id, f)| frameworks.contains(id) || !f.unreachable_tasks.is_empty())
+        .map(|(id, _)| id.clone())
+        .collect();
+    for id in all {
+        let Some(framework) = master.framework_mut(&id) else { continue };
+        framework.unreachable_tasks.retain(|task| task.info.agent_id.value != agent.as_str());
+    }
+}
+
+/// The state of a task that a framework was told is unreachable or lost (rule 247).
+fn tell_returned(master: &mut Master, moment: &Moment<'_>, framework: &FrameworkId, id: &TaskId) {
+    let Some(task) = master.task(framework, id) else { return };
+    let state = task.info.status_update_state.and_then(|state| TaskState::try_from(state).ok());
+    let update = status::of_task(
+        moment.now,
+        &task.info,
+        state.unwrap_or(task.info.state()),
+        Reason::AgentReregistered,
+        "Unreachable agent re-registered",
+    );
+    master.send_update(framework, update);
+}
+
+/// A draining agent may not know yet (rule 268).
+fn resend_drain(master: &mut Master, id: &AgentId, link: LinkId) {
+    let Some(agent) = master.state.agents.get(id) else { return };
+    if let Some(drain) = agent.drain.as_ref().filter(|drain| drain.state() == v1::DrainState::Draining) {
+        let drain = link::Drain { config: Some(drain.config) };
+        master.effects.push(to_agent(link, link::to_agent::Message::Drain(drain)));
+    }
+}

@@ -1,0 +1,1 @@
+//! Answers computed from a snapshot, off the master's thread.

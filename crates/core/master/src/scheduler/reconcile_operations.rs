@@ -1,0 +1,93 @@
+//! RECONCILE_OPERATIONS: what the master knows of operations, asked for again (rule 236).
+
+use mezzo_ids::{AgentId, FrameworkId};
+use mezzo_mesos::v1::{self, OperationState, scheduler::call};
+
+use crate::{
+    master::Master,
+    metrics::Counter,
+    state::{Agent, Operation},
+};
+
+/// Answers for the listed operations, for all that have an id when none is listed.
+pub(super) fn on_reconcile(
+    master: &mut Master,
+    framework: &FrameworkId,
+    operations: &[call::reconcile_operations::Operation],
+) {
+    master.count(Counter::MessagesReconcileOperations);
+    let mut answers = Vec::new();
+    if operations.is_empty() {
+        let known = master.state.agents.values().flat_map(|agent| own(agent, framework));
+        answers.extend(known.filter(|op| op.info.info.id.is_some()).map(|op| latest(op)));
+    } else {
+        answers.extend(operations.iter().map(|asked| answer(master, framework, asked)));
+    }
+    for status in answers {
+        master.send_operation_status(framework, status);
+    }
+}
+
+fn own<'a>(agent: &'a Agent, framework: &'a FrameworkId) -> impl Iterator<Item = &'a Operation> {
+    agent
+        .operations
+        .values()
+        .map(AsRef::as_ref)
+        .filter(move |op| op.info.framework_id.as_ref().is_some_and(|id| id.value == framework.as_str()))
+}
+
+/// The latest state, without the uuid, so that nobody acknowledges it.
+fn latest(operation: &Operation) -> v1::OperationStatus {
+    let last = &operation.info.latest_status;
+    v1::OperationStatus {
+        operation_id: operation.info.info.id.clone(),
+        state: last.state,
+        message: Some("Reconciliation: Latest operation state".into()),
+        converted_resources: last.converted_resources.clone(),
+        uuid: None,
+        agent_id: operation.info.agent_id.clone(),
+        resource_provider_id: last.resource_provider_id.clone(),
+    }
+}
+
+/// The first row of the table of operation reconciliation that fits decides.
+fn answer(
+    master: &Master,
+    framework: &FrameworkId,
+    asked: &call::reconcile_operations::Operation,
+) -> v1::OperationStatus {
+    let state = &master.state;
+    let known = state
+        .agents
+        .values()
+        .flat_map(|agent| own(agent, framework))
+        .find(|operation| operation.info.info.id.as_ref() == Some(&asked.operation_id));
+    if let Some(operation) = known {
+        return latest(operation);
+    }
+    let agent = asked.agent_id.as_ref().map(|agent| AgentId::from(agent.value.as_str()));
+    let (found, message) = match &agent {
+        Some(agent) if state.recovered_agents.contains_key(agent) => (
+            OperationState::OperationRecovering,
+            "Reconciliation: Agent is recovered but has not re-registered",
+        ),
+        Some(agent) if state.agents.contains_key(agent) => {
+            (OperationState::OperationUnknown, "Reconciliation: Operation is unknown")
+        }
+        Some(agent) if state.unreachable_agents.contains_key(agent) => {
+            (OperationState::OperationUnreachable, "Reconciliation: Agent is unreachable")
+        }
+        Some(agent) if state.gone_agents.contains_key(agent) => {
+            (OperationState::OperationGoneByOperator, "Reconciliation: Agent marked gone by operator")
+        }
+        _ => (OperationState::OperationUnknown, "Reconciliation: Operation is unknown"),
+    };
+    v1::OperationStatus {
+        operation_id: Some(asked.operation_id.clone()),
+        state: found.into(),
+        message: Some(message.into()),
+        agent_id: asked.agent_id.clone(),
+        resource_provider_id: asked.resource_provider_id.clone(),
+        ..Default::default()
+    }
+}

@@ -1,0 +1,1 @@
+//! A master with schedulers and agents that are played by the test.
