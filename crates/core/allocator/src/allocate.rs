@@ -120,11 +120,11 @@ impl Allocator {
     /// offered again in every run. Without both, looking at changed agents finds all there is.
     fn full_pass_due(&self) -> Option<Timestamp> {
         let coupled = self.changed && !self.quotas.0.is_empty();
-        let sharing = self
-            .frameworks
-            .values()
-            .any(|framework| framework.active && framework.profile.capabilities.shared_resources)
-            && !self.sharing.is_disjoint(&self.free);
+        let sharing = !self.sharing.is_disjoint(&self.free)
+            && self
+                .frameworks
+                .values()
+                .any(|framework| framework.active && framework.profile.capabilities.shared_resources);
         let useful = (coupled || sharing) && !self.free.is_empty() && !self.roles.hungry.is_empty();
         useful.then(|| self.last_full_pass + self.config.allocation_interval)
     }

@@ -106,6 +106,12 @@ impl RoleTree {
         });
         let roles: BTreeSet<&Role> = resources.iter().filter_map(Resource::allocation_role).collect();
         for role in roles {
+            if let Some(node) = self.nodes.get_mut(role)
+                && !node.frameworks.contains(framework)
+                && node.clients.get(framework).is_some_and(|client| client.allocated.is_empty())
+            {
+                node.clients.remove(framework);
+            }
             self.forget_if_idle(role);
         }
     }

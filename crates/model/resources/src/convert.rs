@@ -31,6 +31,11 @@ pub enum Form {
 pub struct InvalidResource(String);
 
 impl InvalidResource {
+    /// Names the resource.
+    pub(crate) fn of(message: &v1::Resource, why: &str) -> Self {
+        Self(format!("Resource '{}' is invalid: {why}", display_proto(message)))
+    }
+
     fn new<T>(text: impl Into<String>) -> Result<T, Self> {
         Err(Self(text.into()))
     }
@@ -41,9 +46,8 @@ impl Resources {
     pub fn from_proto(messages: &[v1::Resource]) -> Result<Self, InvalidResource> {
         let mut all = Self::empty();
         for message in messages {
-            let resource = Resource::from_proto(message).map_err(|InvalidResource(text)| {
-                InvalidResource(format!("Resource '{}' is invalid: {text}", display_proto(message)))
-            })?;
+            let resource = Resource::from_proto(message)
+                .map_err(|InvalidResource(why)| InvalidResource::of(message, &why))?;
             all.add_one(&resource);
         }
         Ok(all)

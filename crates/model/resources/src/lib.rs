@@ -22,7 +22,7 @@ pub use attributes::parse_attributes;
 pub use convert::{Form, InvalidResource, validate_resource};
 pub use display::display_proto;
 pub use name::Name;
-pub use parse::{ParseError, parse_resources};
+pub use parse::{ParseError, agent_resources, parse_resources};
 pub use quantities::Quantities;
 pub use resource::{Reservation, ReservationKind, Resource};
 pub use resources::{Conversion, NotContained, Resources};

@@ -1,8 +1,9 @@
 //! The text of --resources.
 
 use mezzo_ids::Role;
+use mezzo_mesos::v1;
 
-use crate::{Ranges, Reservation, ReservationKind, Resource, Resources, Scalar, Set, Value};
+use crate::{InvalidResource, Ranges, Reservation, ReservationKind, Resource, Resources, Scalar, Set, Value};
 
 /// A text that is not what its flag wants.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +75,39 @@ pub fn parse_resources(text: &str, default_role: &str) -> Result<Resources, Pars
         crate::validate_resource(&resource.to_proto(crate::Form::PostRefinement))
             .map_err(|_| ParseError::new(part, "the name or role is not valid"))?;
         all.add_one(&resource);
+    }
+    Ok(all)
+}
+
+/// Checks what the JSON form of --resources holds. A resource without role or reservations is reserved
+/// to `default_role` unless that is `*` (rule 446). An agent can be told of its own hardware and of
+/// static reservations; volumes, dynamic reservations and revocable resources come about later.
+#[expect(deprecated, reason = "the flag may use the older forms")]
+pub fn agent_resources(messages: &[v1::Resource], default_role: &str) -> Result<Resources, InvalidResource> {
+    let mut all = Resources::empty();
+    for message in messages {
+        let mut message = message.clone();
+        if message.role.is_none() && message.reservations.is_empty() {
+            message.role = Some(default_role.into());
+        }
+        let resource = Resources::from_proto(std::slice::from_ref(&message))?;
+        let refused = |what| InvalidResource::of(&message, what);
+        if resource.iter().any(Resource::is_persistent_volume) {
+            return Err(refused("persistent volumes cannot be given to an agent"));
+        }
+        if resource.iter().any(Resource::is_revocable) {
+            return Err(refused("revocable resources cannot be given to an agent"));
+        }
+        if resource.iter().flat_map(Resource::reservations).any(|r| r.kind == ReservationKind::Dynamic) {
+            return Err(refused("dynamic reservations cannot be given to an agent"));
+        }
+        for resource in resource {
+            let same_name = |other: &&Resource| other.name == resource.name;
+            if all.iter().filter(same_name).any(|other| !other.value.same_type(&resource.value)) {
+                return Err(refused("the name has two types of values"));
+            }
+            all.add_one(&resource);
+        }
     }
     Ok(all)
 }
