@@ -78,7 +78,7 @@ pub enum Effect {
         /// On the host.
         real_path: Arc<str>,
     },
-    /// Hide it again.
+    /// Hide it again, and everything below it.
     Detach {
         /// As seen in the API.
         virtual_path: String,

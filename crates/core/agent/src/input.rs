@@ -21,8 +21,7 @@ pub struct CheckId(pub u64);
 /// What happened. Calls have been decoded; nothing else about them has been checked.
 #[derive(Debug)]
 pub enum Input {
-    /// A fresh link session to the master is up: register now (after the back-off the driver asked
-    /// the core for, see [`crate::Effect::Connect`]).
+    /// A fresh link session to a master is up. The core registers after its back-off (rule 421).
     LinkUp,
     /// The connection broke; the session may be resumed.
     LinkDown,
@@ -59,6 +58,8 @@ pub enum Input {
     LaunchFailed {
         /// Which.
         container: ContainerId,
+        /// How far it came.
+        stage: LaunchStage,
         /// Why, for the status message.
         message: String,
     },
@@ -94,6 +95,15 @@ pub enum Input {
     Leave,
     /// [`crate::Agent::next_deadline`] has passed. Early or late is harmless.
     Timer,
+}
+
+/// What a launch failed at; it decides how its tasks are reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaunchStage {
+    /// The sandbox could not be made or given to its user.
+    Sandbox,
+    /// Anything after that.
+    Container,
 }
 
 /// A limit that ended a container.

@@ -8,8 +8,49 @@
 //! nothing behind an [`Effect::Persist`] leaves before its record is durable. A container is started
 //! behind the record of its launch, and an update is sent behind the record that holds it.
 
-mod effect;
-mod input;
+#![expect(deprecated, reason = "schedulers and tools still use the older fields and calls")]
 
+mod agent;
+mod calls;
+mod checks;
+mod command;
+mod config;
+mod containers;
+mod drain;
+mod effect;
+mod environment;
+mod executors;
+mod gc;
+mod input;
+mod kill;
+mod launch;
+mod link;
+mod metrics;
+mod operations;
+mod pods;
+pub mod query;
+mod reconfigure;
+mod records;
+mod recovery;
+mod resources;
+mod sandbox;
+mod shutdown;
+mod spec;
+mod state;
+mod text;
+mod timers;
+mod updates;
+
+#[cfg(test)]
+mod tests;
+
+pub use agent::{Agent, container_proto, container_text};
+pub use config::{Config, LegacyNames, ReconfigurationPolicy, RecoverMode};
 pub use effect::{Answer, CheckKind, CheckSpec, ContainerSpec, Effect, Limits};
-pub use input::{CheckId, CheckOutcome, Input, Limitation, RequestId, StreamId};
+pub use input::{CheckId, CheckOutcome, Input, LaunchStage, Limitation, RequestId, StreamId};
+pub use metrics::{Counters, monitored, other_metrics, process_metrics};
+pub use recovery::{FoundContainer, FoundState, Recovered, RecoveryError};
+pub use state::{
+    Check, Container, Drain, Executor, Framework, Health, Kill, KillCause, Owner, Phase, Run, Snapshot,
+    Stage, Task, Termination, Verdict, is_terminal,
+};

@@ -1,0 +1,73 @@
+//! Where sandboxes lie and under which names /files shows them (rules 394, 395, 399).
+
+use std::sync::Arc;
+
+use mezzo_ids::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
+
+use crate::{config::Config, effect::Effect, state::Executor};
+
+/// Folder of all runs of an executor.
+pub(crate) fn executor_root(
+    config: &Config,
+    agent: &AgentId,
+    framework: &FrameworkId,
+    executor: &str,
+) -> String {
+    format!("{}/{agent}/frameworks/{framework}/executors/{executor}", config.sandbox_root)
+}
+
+/// Folder of everything of a framework.
+pub(crate) fn framework_root(config: &Config, agent: &AgentId, framework: &FrameworkId) -> String {
+    format!("{}/{agent}/frameworks/{framework}", config.sandbox_root)
+}
+
+/// One run's sandbox (rule 394).
+pub(crate) fn run_directory(
+    config: &Config,
+    agent: &AgentId,
+    framework: &FrameworkId,
+    executor: &ExecutorId,
+    container: &ContainerId,
+) -> Arc<str> {
+    format!("{}/runs/{container}", executor_root(config, agent, framework, executor)).into()
+}
+
+/// Sandbox of a container without a parent and without a framework (rule 395).
+pub(crate) fn standalone_directory(config: &Config, container: &ContainerId) -> Arc<str> {
+    format!("{}/containers/{container}", config.work_dir).into()
+}
+
+/// Sandbox of a child (rule 355).
+pub(crate) fn child_directory(parent: &str, child: &str) -> Arc<str> {
+    format!("{parent}/containers/{child}").into()
+}
+
+/// The folder above `runs/<container>`.
+pub(crate) fn executor_folder(directory: &str) -> &str {
+    directory.rsplit_once("/runs/").map_or(directory, |(folder, _)| folder)
+}
+
+/// Short name of an executor's newest sandbox in /files.
+pub(crate) fn virtual_latest(framework: &FrameworkId, executor: &ExecutorId) -> String {
+    format!("/frameworks/{framework}/executors/{executor}/runs/latest")
+}
+
+/// Shows a sandbox under its three names and points `latest` to it (rules 394 and 399).
+pub(crate) fn attach(executor: &Executor, effects: &mut Vec<Effect>) {
+    let directory = &executor.directory;
+    let latest = format!("{}/runs/latest", executor_folder(directory));
+    effects.push(Effect::Attach { virtual_path: directory.to_string(), real_path: directory.clone() });
+    effects.push(Effect::Attach { virtual_path: latest.clone(), real_path: directory.clone() });
+    let short = virtual_latest(&executor.framework, &executor.id);
+    effects.push(Effect::Attach { virtual_path: short, real_path: directory.clone() });
+    effects.push(Effect::Link { path: latest, target: directory.to_string() });
+}
+
+/// Shows a task's sandbox below its executor's (rules 316 and 399).
+pub(crate) fn attach_task(executor: &Executor, task: &TaskId, sandbox: &Arc<str>, effects: &mut Vec<Effect>) {
+    let name = format!("{}/tasks/{task}", executor.directory);
+    let short = format!("{}/tasks/{task}", virtual_latest(&executor.framework, &executor.id));
+    effects.push(Effect::Link { path: name.clone(), target: sandbox.to_string() });
+    effects.push(Effect::Attach { virtual_path: name, real_path: sandbox.clone() });
+    effects.push(Effect::Attach { virtual_path: short, real_path: sandbox.clone() });
+}
