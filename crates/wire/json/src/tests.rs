@@ -285,6 +285,17 @@ fn doubles_print_as_recorded() {
 }
 
 #[test]
+fn thousandths_print_like_doubles() {
+    for value in [0, 1, 10, 100, 1000, 1500, 31_250, -1, -2_500, 999_999, 10_240_000, i64::MAX / 1000] {
+        let mut exact = Writer::new();
+        exact.thousandths(value);
+        let mut double = Writer::new();
+        double.double(value as f64 / 1000.0);
+        assert_eq!(exact.finish(), double.finish(), "{value}");
+    }
+}
+
+#[test]
 fn maps_are_objects() {
     let body = r#"{"framework_id":{"value":"f"},"offer_ids":[]}"#;
     assert!(from_slice::<v1::scheduler::call::Accept>(body.as_bytes()).is_ok());

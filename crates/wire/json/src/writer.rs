@@ -208,6 +208,29 @@ impl<'s> Writer<'s> {
         self.out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 
+    /// An amount in thousandths, as a double: `1500` is `1.5`. Cheaper than [`Writer::double`] and the
+    /// same text.
+    #[inline]
+    pub fn thousandths(&mut self, value: i64) {
+        self.separate();
+        if value < 0 {
+            self.out.push(b'-');
+        }
+        let value = value.unsigned_abs();
+        self.out.extend_from_slice(itoa::Buffer::new().format(value / 1000).as_bytes());
+        let rest = value % 1000;
+        let digits = [b'0' + (rest / 100) as u8, b'0' + (rest / 10 % 10) as u8, b'0' + (rest % 10) as u8];
+        let count = if digits[2] != b'0' {
+            3
+        } else if digits[1] != b'0' {
+            2
+        } else {
+            1
+        };
+        self.out.push(b'.');
+        self.out.extend_from_slice(&digits[..count]);
+    }
+
     /// A double: shortest digits that read back the same, always with a fraction or an exponent.
     ///
     /// Infinity and NaN are bare words, which is not JSON but what Mesos writes (rule 35).
@@ -289,7 +312,13 @@ fn write_double(out: &mut Vec<u8>, value: f64) {
         out.extend_from_slice(itoa::Buffer::new().format(value as i64).as_bytes());
         out.extend_from_slice(b".0");
     } else {
-        layout_digits(out, zmij::Buffer::new().format_finite(value));
+        let mut buffer = zmij::Buffer::new();
+        let shortest = buffer.format_finite(value);
+        if shortest.contains('e') {
+            layout_digits(out, shortest)
+        } else {
+            out.extend_from_slice(shortest.as_bytes())
+        }
     }
 }
 
