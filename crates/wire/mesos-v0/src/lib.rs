@@ -14,6 +14,7 @@ mod common;
 mod forms;
 mod framework;
 mod master;
+pub mod names;
 mod registry;
 mod resources;
 mod roles;
