@@ -41,6 +41,8 @@ pub mod validate;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use effect::{Answer, Effect};
 pub use input::{Input, LinkId, OperatorCall, RequestId, StreamId};

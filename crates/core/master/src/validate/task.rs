@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use mezzo_ids::{AgentId, ExecutorId, FrameworkId, Role, TaskId};
 use mezzo_mesos::v1::{self, executor_info};
-use mezzo_resources::{Form, Resource, Resources, Scalar, Value};
+use mezzo_resources::{Form, InvalidResource, Resource, Resources, Scalar, Value};
 
 use super::{checks, command::command, container, limits};
 use crate::{master::Master, state::Agent};
@@ -146,7 +146,7 @@ fn unique(id: &v1::TaskId, offered: &Offered<'_>) -> Result<(), String> {
 /// Resources of a task or executor: readable, of one role, whole gpus, nothing both revocable and not
 /// (rules 155 and 156).
 pub(super) fn validate_resources(messages: &[v1::Resource]) -> Result<Resources, String> {
-    let resources = Resources::from_proto(messages).map_err(|why| why.to_string())?;
+    let resources = Resources::from_proto(messages).map_err(|why| unreadable(messages, &why))?;
     let mut role: Option<&Role> = None;
     let mut revocable = BTreeSet::new();
     let mut firm = BTreeSet::new();
@@ -173,6 +173,16 @@ pub(super) fn validate_resources(messages: &[v1::Resource]) -> Result<Resources,
         return Err(format!("Cannot use both revocable and non-revocable '{name}' at the same time"));
     }
     Ok(resources)
+}
+
+/// What is wrong with resources, said of them as the scheduler wrote them: without the allocation that
+/// was filled in.
+fn unreadable(messages: &[v1::Resource], why: &InvalidResource) -> String {
+    let mut messages = messages.to_vec();
+    for message in &mut messages {
+        message.allocation_info = None;
+    }
+    Resources::from_proto(&messages).err().as_ref().unwrap_or(why).to_string()
 }
 
 /// Rule 163: ports and the like that task and executor both name.

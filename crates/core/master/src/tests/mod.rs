@@ -1,0 +1,13 @@
+//! What the master does, told as short stories with scripted schedulers and agents.
+
+mod accept;
+mod agents;
+mod frameworks;
+mod kill;
+mod launch_errors;
+mod launch_group;
+mod offers;
+mod reconcile;
+mod reregister;
+mod subscribe;
+mod updates;
