@@ -85,14 +85,22 @@ impl Allocator {
     /// Brings everything that follows from an agent's state up to date and marks it to be looked at.
     pub(crate) fn on_agent_changed(&mut self, id: &AgentId) {
         self.refresh_agent(id);
-        if self.agents.contains_key(id) {
+        if self.free.contains(id) {
             self.dirty.insert(id.clone());
+        } else {
+            self.dirty.remove(id);
         }
+        self.consider_inverse(id);
     }
 
     /// As [`Allocator::on_agent_changed`], without marking.
     pub(crate) fn refresh_agent(&mut self, id: &AgentId) {
         let Some(agent) = self.agents.get_mut(id) else { return };
+        if agent.profile.unavailability.is_some() {
+            self.planned.insert(id.clone());
+        } else {
+            self.planned.remove(id);
+        }
         self.headroom.subtract(&agent.headroom);
         agent.refresh_available();
         self.headroom += &agent.headroom;
@@ -111,7 +119,9 @@ impl Allocator {
     /// Somebody wants more than before: every agent with something free is worth a look.
     pub(crate) fn consider_all(&mut self) {
         self.dirty.extend(self.free.iter().cloned());
-        self.dirty.extend(self.inverse_candidates());
+        for agent in self.planned.clone() {
+            self.consider_inverse(&agent);
+        }
     }
 
     /// Brings the lists of who wants what up to date with a framework.

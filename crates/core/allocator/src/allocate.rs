@@ -1,6 +1,6 @@
 //! One pass: guarantees first, then fair shares.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use mezzo_ids::{AgentId, FrameworkId, Role};
 use mezzo_resources::{Quantities, Resource, Resources, Value};
@@ -14,6 +14,10 @@ use crate::{
     quota::Bounds,
     sorter::{Measure, order_frameworks, order_roles, shuffle},
 };
+
+/// Least time between two passes while resources keep coming back. The first to come back after a
+/// quiet moment is offered at once; under load, what comes back together is offered together.
+const PASS_GAP: Duration = Duration::from_millis(1);
 
 /// Resources to be offered to a framework in one of its roles.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,18 +65,22 @@ impl Allocator {
         if self.is_paused(now) {
             return Allocations::default();
         }
-        let inverse_due = self.inverse.expire(now);
-        self.dirty.extend(inverse_due);
+        for agent in self.inverse.expire(now) {
+            self.consider_inverse(&agent);
+        }
         let filters_due = self.filters.expire(now);
-        self.dirty.extend(filters_due);
+        self.dirty.extend(filters_due.intersection(&self.free).cloned());
         if self.full_pass_due().is_some_and(|due| due <= now) {
             self.last_full_pass = now;
             self.changed = false;
             self.dirty.extend(self.free.iter().cloned());
         }
-        if self.dirty.is_empty() {
-            return Allocations::default();
+        let inverse_offers = self.ask_to_vacate();
+        if self.dirty.is_empty() || self.roles.hungry.is_empty() {
+            // Marks of agents are kept: whoever wants something next marks them all anyway.
+            return Allocations { offers: Vec::new(), inverse_offers };
         }
+        self.last_pass = now;
         let dirty = std::mem::take(&mut self.dirty);
         let mut agents: Vec<AgentId> = dirty.intersection(&self.free).cloned().collect();
         let mut pass = Pass {
@@ -81,39 +89,37 @@ impl Allocator {
             shared: BTreeMap::new(),
             required: self.quotas.required_headroom(&self.roles),
         };
-        if !self.roles.hungry.is_empty() {
-            shuffle(&mut agents, pass.rng);
-            if !pass.required.is_empty() {
-                for agent in &agents {
-                    self.serve(agent, Stage::Guarantees, &mut pass);
-                }
-            }
+        shuffle(&mut agents, pass.rng);
+        if !pass.required.is_empty() {
             for agent in &agents {
-                self.serve(agent, Stage::Shares, &mut pass);
+                self.serve(agent, Stage::Guarantees, &mut pass);
             }
+        }
+        for agent in &agents {
+            self.serve(agent, Stage::Shares, &mut pass);
         }
         let offers = pass
             .given
             .into_iter()
             .map(|((framework, role, agent), resources)| Allocation { framework, role, agent, resources })
             .collect();
-        let inverse_offers = self.ask_to_vacate(&dirty);
         Allocations { offers, inverse_offers }
     }
 
-    /// When [`Allocator::allocate`] can next bring something; in the past when there is work at once.
+    /// When [`Allocator::allocate`] can next bring something; not in the future when there is work.
     /// `None` when only another event can.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        if let Some((_, until)) = self.pause {
-            return Some(until);
+        if let Some((needed, until)) = self.pause {
+            return Some(if self.agents.len() < needed { until } else { Timestamp::ZERO });
         }
-        let wanted = !self.roles.hungry.is_empty();
-        if self.dirty.iter().any(|agent| (wanted && self.free.contains(agent)) || self.owes_inverse(agent)) {
+        if !self.inverse_dirty.is_empty() {
             return Some(Timestamp::ZERO);
         }
+        let wanted = !self.roles.hungry.is_empty();
+        let pending = (wanted && !self.dirty.is_empty()).then(|| self.last_pass + PASS_GAP);
         let filters = self.filters.next_ending().filter(|_| wanted);
         let full = self.full_pass_due();
-        [filters, full, self.inverse.next_ending()].into_iter().flatten().min()
+        [pending, filters, full, self.inverse.next_ending()].into_iter().flatten().min()
     }
 
     /// Quota couples agents: what came back on one may allow more on another. Shared volumes may be

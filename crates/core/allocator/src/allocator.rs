@@ -53,13 +53,18 @@ pub struct Allocator {
     pub(crate) headroom: Quantities,
     /// Agents with something to offer that may be offered.
     pub(crate) free: BTreeSet<AgentId>,
-    /// Agents to look at.
+    /// Free agents to look at.
     pub(crate) dirty: BTreeSet<AgentId>,
+    /// Agents with planned maintenance.
+    pub(crate) planned: BTreeSet<AgentId>,
+    /// Those of them that somebody is to be asked to vacate.
+    pub(crate) inverse_dirty: BTreeSet<AgentId>,
     /// Agents with shared volumes.
     pub(crate) sharing: BTreeSet<AgentId>,
     /// Whether anything came back since the last full pass.
     pub(crate) changed: bool,
     pub(crate) last_full_pass: Timestamp,
+    pub(crate) last_pass: Timestamp,
     /// Offers pause until this many agents are known, or until then.
     pub(crate) pause: Option<(usize, Timestamp)>,
 }
@@ -80,9 +85,12 @@ impl Allocator {
             headroom: Quantities::default(),
             free: BTreeSet::new(),
             dirty: BTreeSet::new(),
+            planned: BTreeSet::new(),
+            inverse_dirty: BTreeSet::new(),
             sharing: BTreeSet::new(),
             changed: false,
             last_full_pass: Timestamp::ZERO,
+            last_pass: Timestamp::ZERO,
             pause: None,
         }
     }
@@ -232,7 +240,8 @@ impl Allocator {
         self.capacity.subtract(&agent.capacity);
         self.headroom.subtract(&agent.headroom);
         self.roles.remove_reserved(&agent.reserved);
-        for set in [&mut self.free, &mut self.dirty, &mut self.sharing] {
+        let planned = [&mut self.planned, &mut self.inverse_dirty];
+        for set in planned.into_iter().chain([&mut self.free, &mut self.dirty, &mut self.sharing]) {
             set.remove(id);
         }
         self.filters.clear_agent(id);

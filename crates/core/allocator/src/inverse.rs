@@ -84,7 +84,7 @@ impl Allocator {
             let expires = filter.expires(now, self.config.allocation_interval);
             self.inverse.add(framework, agent, expires);
         }
-        self.dirty.insert(agent.clone());
+        self.consider_inverse(agent);
     }
 
     /// Answers to inverse offers for an agent's present unavailability.
@@ -96,9 +96,9 @@ impl Allocator {
     }
 
     /// Asks every framework that holds something of these agents and was not asked yet.
-    pub(crate) fn ask_to_vacate(&mut self, agents: &BTreeSet<AgentId>) -> Vec<InverseAllocation> {
+    pub(crate) fn ask_to_vacate(&mut self) -> Vec<InverseAllocation> {
         let mut asked = Vec::new();
-        for id in agents {
+        for id in &std::mem::take(&mut self.inverse_dirty) {
             let Some(agent) = self.agents.get_mut(id) else { continue };
             let Some(unavailability) = agent.profile.unavailability else { continue };
             for framework in agent.held.keys() {
@@ -116,7 +116,7 @@ impl Allocator {
     }
 
     /// Whether somebody on this agent is still to be asked.
-    pub(crate) fn owes_inverse(&self, id: &AgentId) -> bool {
+    fn owes_inverse(&self, id: &AgentId) -> bool {
         self.agents.get(id).is_some_and(|agent| {
             agent.profile.unavailability.is_some()
                 && agent.held.keys().any(|framework| {
@@ -127,10 +127,13 @@ impl Allocator {
         })
     }
 
-    /// Agents in maintenance that somebody is still to be asked about.
-    pub(crate) fn inverse_candidates(&self) -> Vec<AgentId> {
-        let planned = |id: &AgentId| self.owes_inverse(id);
-        self.agents.keys().filter(|id| planned(id)).cloned().collect()
+    /// Marks an agent when somebody on it is still to be asked.
+    pub(crate) fn consider_inverse(&mut self, id: &AgentId) {
+        if self.planned.contains(id) && self.owes_inverse(id) {
+            self.inverse_dirty.insert(id.clone());
+        } else {
+            self.inverse_dirty.remove(id);
+        }
     }
 
     pub(crate) fn forget_inverse_offers_for(&mut self, id: &AgentId) {
@@ -142,9 +145,11 @@ impl Allocator {
     }
 
     pub(crate) fn forget_inverse_offers_of(&mut self, framework: &FrameworkId) {
-        for agent in self.agents.values_mut() {
-            agent.inverse_offers.remove(framework);
-            agent.inverse_statuses.remove(framework);
+        for id in &self.planned {
+            if let Some(agent) = self.agents.get_mut(id) {
+                agent.inverse_offers.remove(framework);
+                agent.inverse_statuses.remove(framework);
+            }
         }
         self.inverse.clear_filters_of(framework);
     }

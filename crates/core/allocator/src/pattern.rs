@@ -38,9 +38,18 @@ fn program_size(pattern: &str) -> usize {
     while let Some(c) = chars.next() {
         let top = levels.len() - 1;
         match c {
-            '(' => levels.push((0, 0)),
+            '(' => {
+                levels.push((0, 0));
+                // Flags and names of groups cost nothing.
+                if chars.next_if_eq(&'?').is_some() {
+                    while chars.next_if(|c| !matches!(c, ':' | '>' | ')')).is_some() {}
+                    chars.next_if(|c| *c != ')');
+                }
+            }
             ')' => {
-                if let (true, Some((done, last))) = (top > 0, levels.pop()) {
+                if top > 0
+                    && let Some((done, last)) = levels.pop()
+                {
                     push_item(&mut levels, done.saturating_add(last).saturating_add(2));
                 }
             }
@@ -97,11 +106,22 @@ mod tests {
         let pattern = compile("r[0-9]+|x", limits).expect("valid");
         assert!(pattern.is_match("r17") && pattern.is_match("x"));
         assert!(!pattern.is_match("r17b") && !pattern.is_match("ax"));
-        for bad in ["(", "a)(b", "[", "(a{100}){100}", "a{101}", "((a{10}){10}){2}", "(?=a)", r"(a)\1"] {
+        for bad in [
+            "(",
+            ")))(((a|*{2[^]]",
+            "a)(b",
+            "[",
+            "(a{100}){100}",
+            "a{101}",
+            "((a{10}){10}){2}",
+            "(?=a)",
+            r"(a)\1",
+        ] {
             assert!(compile(bad, limits).is_err(), "{bad}");
         }
         assert!(compile(&"a".repeat(101), limits).is_err());
         assert!(compile(&"(".repeat(5000), limits).is_err());
         assert!(compile("a{90}", limits).is_ok());
+        assert!(compile("(?i:a{90})|(?P<name_that_is_long>b)", limits).is_ok());
     }
 }

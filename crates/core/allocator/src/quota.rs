@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mezzo_ids::Role;
+use mezzo_mesos::v1;
 use mezzo_resources::{Name, Quantities, Resource, Resources, Scalar, Value};
 
 use crate::roles::{RoleTree, ancestors};
@@ -14,6 +15,19 @@ pub struct Quota {
     pub guarantee: Quantities,
     /// Never exceeded; a name that is missing is unlimited (rule 135). Present zeros are limits.
     pub limit: BTreeMap<Name, Scalar>,
+}
+
+impl Quota {
+    /// Of a registry record or an UPDATE_QUOTA; the values have been checked.
+    pub fn from_proto(config: &v1::quota::QuotaConfig) -> Self {
+        let amount = |(name, scalar): (&String, &v1::value::Scalar)| {
+            (Name::from(name.as_str()), Scalar::from_f64(scalar.value))
+        };
+        Self {
+            guarantee: config.guarantees.iter().map(amount).collect(),
+            limit: config.limits.iter().map(amount).collect(),
+        }
+    }
 }
 
 /// How much of each name may be given at most; a missing name has no bound.
