@@ -1,1 +1,39 @@
-//! placeholder
+//! Runs the containers of one agent, and goes on running them while the agent is away.
+//!
+//! Three kinds of process work together:
+//! - the **agent** holds a [`Containers`]; it asks for launches, signals and ends, and hears events;
+//! - the **launcher** ([`launcher_main`]) is a small single-threaded re-execution of the same binary.
+//!   It only forks, because forking is cheap from a process that is small;
+//! - one **supervisor** per container, forked by the launcher. It starts the task, reaps everything
+//!   the task leaves behind, keeps `pid` and `status` under the runtime directory, and tells the
+//!   agent over a datagram socket if one listens. It needs neither the agent nor the launcher alive.
+//!
+//! A supervisor holds a record lock on its `pid` file for as long as it lives. That lock, and not a
+//! process id read from a file, is how a restarted agent knows which containers run: the kernel
+//! names the holder, so a recycled process id can never be taken for a supervisor.
+//!
+//! Nothing here decides: limits, users and commands come from the caller. What one isolator cannot
+//! do on this host is said when [`Containers::start`] is called. See behaviours 348 to 364.
+
+mod child;
+mod containers;
+mod event;
+mod events;
+mod isolators;
+mod kernel;
+mod launcher;
+mod layout;
+mod outputs;
+mod processes;
+mod recovery;
+mod request;
+mod supervisor;
+mod users;
+
+pub use containers::{Config, ContainerError, Containers, LauncherProgram, StartError};
+pub use event::{ContainerEvent, Limitation};
+pub use isolators::{Isolation, IsolationError, Limit, Resources, Statistics, parse_isolation, rlimits_of};
+pub use launcher::{LAUNCHER_ARGUMENT, launcher_main};
+pub use recovery::{Recovered, RecoveredState};
+pub use request::{Credentials, LaunchRequest, Output, Rlimit, Rotation};
+pub use users::{UserError, resolve_user};

@@ -1,0 +1,353 @@
+//! What the agent holds.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use mezzo_ids::ContainerId;
+
+use crate::{
+    event::ContainerEvent,
+    events,
+    isolators::{Isolation, IsolationError, Isolators, Limit, Resources, Statistics},
+    kernel,
+    launcher::{self, LAUNCHER_ARGUMENT, Launcher},
+    layout, processes,
+    recovery::{self, Recovered, RecoveredState},
+    request::LaunchRequest,
+    supervisor::ORDER_DESTROY,
+};
+
+/// How to set up [`Containers`].
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `<runtime_dir>` of rule 356. Survives the agent, not a reboot. Made when missing.
+    pub runtime_dir: PathBuf,
+    /// What becomes a launcher.
+    pub launcher: LauncherProgram,
+    /// What limits and measures containers.
+    pub isolation: Isolation,
+}
+
+/// A program that calls [`crate::launcher_main`] when it is run with these arguments and the runtime
+/// directory behind them.
+#[derive(Clone, Debug)]
+pub struct LauncherProgram {
+    /// The file.
+    pub path: PathBuf,
+    /// The zeroth excluded.
+    pub arguments: Vec<String>,
+}
+
+impl Default for LauncherProgram {
+    /// The running binary.
+    fn default() -> Self {
+        Self { path: PathBuf::from("/proc/self/exe"), arguments: vec![LAUNCHER_ARGUMENT.to_owned()] }
+    }
+}
+
+/// Why containers cannot be run on this host as configured.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The path of the events socket is longer than the kernel allows.
+    #[error("the runtime directory '{0}' is too long: at most 95 bytes")]
+    PathTooLong(PathBuf),
+    /// The runtime directory is not usable.
+    #[error("prepare runtime directory '{path}'")]
+    RuntimeDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An isolator does not work here.
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
+    /// The launcher could not be started.
+    #[error("start the container launcher")]
+    Launcher(#[source] io::Error),
+    /// The thread that hears events could not be started.
+    #[error("start the container event thread")]
+    Events(#[source] io::Error),
+}
+
+/// A request about one container that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// There is no such container, or nothing of it runs.
+    #[error("Container '{0}' is not running")]
+    NotRunning(ContainerId),
+    /// The system refused.
+    #[error("{what} container '{id}'")]
+    System {
+        /// The container.
+        id: ContainerId,
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// An isolator failed.
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
+}
+
+/// The containers of one agent. Clones share them.
+///
+/// All calls are quick unless control groups are used: making and removing these takes the kernel
+/// milliseconds.
+#[derive(Clone)]
+pub struct Containers {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) isolators: Isolators,
+    pub(crate) state: Mutex<State>,
+    pub(crate) on_event: Box<dyn Fn(ContainerEvent) + Send + Sync>,
+    /// What the event thread waits on.
+    pub(crate) poll: OwnedFd,
+    /// Its other end is in `poll`: closing it wakes the thread so that it can end.
+    pub(crate) _alive: OwnedFd,
+}
+
+pub(crate) struct State {
+    pub(crate) launcher: Option<Launcher>,
+    pub(crate) table: BTreeMap<ContainerId, Entry>,
+    /// Number of the next memory watch.
+    pub(crate) next_watch: u64,
+    /// Which container a memory watch belongs to.
+    pub(crate) memory_watches: BTreeMap<u64, ContainerId>,
+}
+
+/// One container that has not ended.
+#[derive(Debug, Default)]
+pub(crate) struct Entry {
+    /// Process id of the program once it runs.
+    pub(crate) pid: Option<u32>,
+    /// Process id of the supervisor, and its descriptor once it is watched.
+    pub(crate) supervisor: Option<u32>,
+    pub(crate) watch: Option<OwnedFd>,
+    /// Asked for before it had started.
+    pub(crate) destroy: bool,
+    /// It has control groups of its own.
+    pub(crate) own_cgroups: bool,
+    /// Tells when it runs out of memory.
+    pub(crate) memory_watch: Option<(u64, OwnedFd)>,
+    /// It was ended because it ran out of memory.
+    pub(crate) out_of_memory: bool,
+}
+
+impl Shared {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        // The table is consistent between statements; a panic elsewhere does not spoil it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn container_dir(&self, id: &str) -> PathBuf {
+        layout::container_dir(&self.config.runtime_dir, id)
+    }
+
+    pub(crate) fn launch_failed(&self, id: &ContainerId, message: String) {
+        let own_cgroups = self.state().table.remove(id).is_some_and(|entry| entry.own_cgroups);
+        if own_cgroups {
+            self.isolators.cleanup(id);
+        }
+        (self.on_event)(ContainerEvent::LaunchFailed { id: id.clone(), message });
+    }
+}
+
+impl Containers {
+    /// Starts the launcher and takes over the containers of an earlier agent.
+    ///
+    /// `on_event` is called for every container that is launched here or was recovered as running,
+    /// from a thread of this crate or from within [`Containers::launch`]; it must not block. Events
+    /// of recovered containers may come before this returns.
+    pub fn start(
+        config: Config,
+        on_event: impl Fn(ContainerEvent) + Send + Sync + 'static,
+    ) -> Result<(Self, Vec<Recovered>), StartError> {
+        let directory = config.runtime_dir.clone();
+        let runtime_dir = |source| StartError::RuntimeDir { path: directory.clone(), source };
+        if !launcher::socket_path_fits(&directory.join(layout::EVENTS_SOCKET)) {
+            return Err(StartError::PathTooLong(directory));
+        }
+        fs::create_dir_all(directory.join(layout::CONTAINERS)).map_err(runtime_dir)?;
+        let isolators = Isolators::start(&config.isolation)?;
+        recovery::await_earlier_launcher(&directory).map_err(runtime_dir)?;
+        // Bound before the files are read: whoever writes a status after they were read is heard.
+        let socket = events::bind(&directory).map_err(runtime_dir)?;
+        let recovered = recovery::read(&directory).map_err(runtime_dir)?;
+        let launcher = Launcher::spawn(&config.launcher, &directory).map_err(StartError::Launcher)?;
+        let mut table = BTreeMap::new();
+        for container in &recovered {
+            let own_cgroups = isolators.recover(&container.id);
+            if let RecoveredState::Running { pid } = container.state {
+                let supervisor = Some(container.supervisor);
+                table
+                    .insert(container.id.clone(), Entry { pid, supervisor, own_cgroups, ..Entry::default() });
+            }
+        }
+        isolators.cleanup_unknown(|id| recovered.iter().any(|container| container.id.as_str() == id));
+        let state = State { launcher: Some(launcher), table, next_watch: 0, memory_watches: BTreeMap::new() };
+        let (poll, ended, alive) = events::poll().map_err(StartError::Events)?;
+        let shared = Arc::new(Shared {
+            config,
+            isolators,
+            state: Mutex::new(state),
+            on_event: Box::new(on_event),
+            poll,
+            _alive: alive,
+        });
+        events::spawn(&shared, socket, ended).map_err(StartError::Events)?;
+        Ok((Self { shared }, recovered))
+    }
+
+    /// Starts a container. The outcome comes as [`ContainerEvent::Started`] or
+    /// [`ContainerEvent::LaunchFailed`].
+    pub fn launch(&self, request: &LaunchRequest) {
+        let shared = &*self.shared;
+        let id = &request.id;
+        if !layout::is_valid_id(id) {
+            let message = format!("Failed to launch: '{}' is not a container id", id.as_str().escape_debug());
+            return (shared.on_event)(ContainerEvent::LaunchFailed { id: id.clone(), message });
+        }
+        let own_cgroups = shared.isolators.uses_cgroups() && !request.share_cgroups;
+        {
+            let mut state = shared.state();
+            if state.table.contains_key(id) {
+                drop(state);
+                let message = format!("Failed to launch: container '{id}' exists");
+                return (shared.on_event)(ContainerEvent::LaunchFailed { id: id.clone(), message });
+            }
+            state.table.insert(id.clone(), Entry { own_cgroups, ..Entry::default() });
+        }
+        if own_cgroups && let Err(error) = shared.isolators.prepare(id, &request.resources) {
+            return shared.launch_failed(id, error.to_string());
+        }
+        if own_cgroups {
+            shared.watch_memory(id);
+        }
+        let directory = shared.container_dir(id);
+        let cgroups = shared.isolators.cgroup_procs(id, request.share_cgroups);
+        let mut bytes = Vec::with_capacity(1024);
+        if let Err(error) = request.encode(&directory.to_string_lossy(), &cgroups, &mut bytes) {
+            return shared.launch_failed(id, format!("Failed to launch: {error}"));
+        }
+        let sent = match &shared.state().launcher {
+            Some(launcher) => launcher.send(&bytes),
+            None => Err(io::Error::new(io::ErrorKind::NotConnected, "there is no launcher")),
+        };
+        if let Err(error) = sent {
+            shared.launch_failed(id, format!("Failed to ask the container launcher: {error}"));
+        }
+    }
+
+    /// Makes the control groups of a container that has no process of its own, for its children.
+    pub fn isolate(&self, id: &ContainerId, resources: &Resources) -> Result<(), ContainerError> {
+        Ok(self.shared.isolators.prepare(id, resources)?)
+    }
+
+    /// Sends a signal to the process group of the container's program.
+    pub fn signal(&self, id: &ContainerId, signal: i32) -> Result<(), ContainerError> {
+        if !(1..=64).contains(&signal) {
+            let source = io::Error::from(io::ErrorKind::InvalidInput);
+            return Err(ContainerError::System { id: id.clone(), what: "signal", source });
+        }
+        self.order(id, signal, "signal")
+    }
+
+    /// Kills everything in the container. [`ContainerEvent::Exited`] follows.
+    pub fn destroy(&self, id: &ContainerId) -> Result<(), ContainerError> {
+        {
+            let mut state = self.shared.state();
+            let Some(entry) = state.table.get_mut(id) else {
+                return Err(ContainerError::NotRunning(id.clone()));
+            };
+            if entry.supervisor.is_none() {
+                entry.destroy = true;
+                return Ok(());
+            }
+        }
+        self.shared.isolators.kill(id);
+        self.order(id, ORDER_DESTROY, "destroy")
+    }
+
+    fn order(&self, id: &ContainerId, order: i32, what: &'static str) -> Result<(), ContainerError> {
+        if !self.shared.state().table.contains_key(id) {
+            return Err(ContainerError::NotRunning(id.clone()));
+        }
+        let supervisor = recovery::open_supervisor(&self.shared.container_dir(id))
+            .map_err(|source| ContainerError::System { id: id.clone(), what, source })?
+            .ok_or_else(|| ContainerError::NotRunning(id.clone()))?;
+        kernel::send_order(supervisor.as_fd(), order).map_err(|source| ContainerError::System {
+            id: id.clone(),
+            what,
+            source,
+        })
+    }
+
+    /// Forgets an ended container: its runtime files, control groups and, below them, its children.
+    pub fn remove(&self, id: &ContainerId) {
+        let directory = self.shared.container_dir(id);
+        if !layout::is_valid_id(id) || self.shared.state().table.contains_key(id) {
+            return;
+        }
+        for name in [layout::PID, layout::STATUS, layout::FAILED] {
+            let _ = fs::remove_file(directory.join(name));
+        }
+        if fs::remove_dir(&directory).is_err_and(|error| error.kind() == io::ErrorKind::DirectoryNotEmpty) {
+            let _ = fs::remove_dir_all(&directory);
+        }
+        self.shared.isolators.cleanup(id);
+    }
+
+    /// Changes the limits of a running container (rule 363: the hard memory limit only grows).
+    pub fn update(&self, id: &ContainerId, resources: &Resources) -> Result<(), ContainerError> {
+        Ok(self.shared.isolators.update(id, resources)?)
+    }
+
+    /// What a running container uses, beside what it may use.
+    pub fn statistics(&self, id: &ContainerId, resources: &Resources) -> Result<Statistics, ContainerError> {
+        let pid = match self.shared.state().table.get(id) {
+            Some(Entry { pid: Some(pid), .. }) => *pid,
+            _ => return Err(ContainerError::NotRunning(id.clone())),
+        };
+        Ok(self.shared.isolators.statistics(id, pid, resources))
+    }
+
+    /// Process id of a running container's program.
+    pub fn pid(&self, id: &ContainerId) -> Option<u32> {
+        self.shared.state().table.get(id)?.pid
+    }
+
+    /// Whether task limits can be honoured (rule 429 needs cgroups/cpu and cgroups/mem).
+    pub fn supports(&self, limit: Limit) -> bool {
+        self.shared.isolators.supports(limit)
+    }
+
+    /// Process id of the launcher, for tests and for the operator.
+    pub fn launcher_pid(&self) -> Option<u32> {
+        self.shared.state().launcher.as_ref().map(Launcher::pid)
+    }
+}
+
+impl Shared {
+    /// Ends what a supervisor left behind that was itself killed.
+    pub(crate) fn end_orphans(&self, id: &ContainerId, pid: Option<u32>) {
+        self.isolators.kill(id);
+        if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1) {
+            processes::kill_session(pid);
+        }
+    }
+
+    /// What the status file of a container says.
+    pub(crate) fn status(&self, directory: &Path) -> Option<i32> {
+        recovery::read_status(directory)
+    }
+}

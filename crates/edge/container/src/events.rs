@@ -1,0 +1,317 @@
+//! The thread that hears supervisors.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    sync::{Arc, Weak},
+};
+
+use mezzo_ids::ContainerId;
+use rustix::{
+    event::epoll,
+    fs::Mode,
+    net::{AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType},
+    process::{Pid, PidfdFlags},
+};
+
+use crate::{
+    containers::{Entry, Shared, State},
+    event::{ContainerEvent, News, Notice},
+    kernel,
+    launcher::Launcher,
+    layout, recovery,
+    supervisor::ORDER_DESTROY,
+};
+
+/// A notice is a handful of numbers, an id and at most one error text.
+const NOTICE_BYTES_MAX: usize = 64 * 1024;
+
+/// What an epoll entry stands for; supervisors are entered under their process id.
+const SOCKET: u64 = u64::MAX;
+const LAUNCHER: u64 = u64::MAX - 1;
+/// Control group watches carry this bit and their number.
+const CGROUP: u64 = 1 << 62;
+
+/// Binds the socket on which supervisors are heard, in place of an earlier agent's.
+pub(crate) fn bind(runtime_dir: &Path) -> io::Result<OwnedFd> {
+    let path = runtime_dir.join(layout::EVENTS_SOCKET);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new(path.as_path())?)?;
+    // Only the agent's own user may send: a task must not be able to speak for a supervisor.
+    rustix::fs::chmod(&path, Mode::from_raw_mode(0o600))?;
+    Ok(socket)
+}
+
+/// What the thread waits on; and a pipe whose second end keeps the thread alive while it is open.
+pub(crate) fn poll() -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
+    let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    let (ended, alive) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    epoll::add(&poll, &ended, epoll::EventData::new_u64(SOCKET), epoll::EventFlags::HUP)?;
+    Ok((poll, ended, alive))
+}
+
+/// Starts the thread; it ends when the [`crate::Containers`] are dropped.
+pub(crate) fn spawn(shared: &Arc<Shared>, socket: OwnedFd, ended: OwnedFd) -> io::Result<()> {
+    let poll = shared.poll.try_clone()?;
+    epoll::add(&poll, &socket, epoll::EventData::new_u64(SOCKET), epoll::EventFlags::IN)?;
+    let recovered: Vec<_> = {
+        let mut state = shared.state();
+        watch_launcher(&poll, &state)?;
+        let recovered: Vec<_> =
+            state.table.iter().map(|(id, entry)| (id.clone(), entry.own_cgroups)).collect();
+        for (id, _) in &recovered {
+            watch_supervisor(&poll, &mut state, id);
+        }
+        recovered
+    };
+    for (id, own_cgroups) in recovered {
+        if own_cgroups {
+            shared.watch_memory(&id);
+        }
+    }
+    let thread = Thread { shared: Arc::downgrade(shared), poll, socket, _ended: ended };
+    std::thread::Builder::new().name("containers".to_owned()).spawn(move || thread.run())?;
+    Ok(())
+}
+
+fn watch_launcher(poll: &OwnedFd, state: &State) -> io::Result<()> {
+    if let Some(launcher) = &state.launcher {
+        let data = epoll::EventData::new_u64(LAUNCHER);
+        epoll::add(poll, launcher.descriptor(), data, epoll::EventFlags::HUP)?;
+    }
+    Ok(())
+}
+
+/// A supervisor that dies without a word is noticed by its descriptor. One that is gone already is
+/// left to the caller's next look at the socket, where its last notice lies.
+fn watch_supervisor(poll: &OwnedFd, state: &mut State, id: &ContainerId) {
+    let Some(entry) = state.table.get_mut(id) else { return };
+    let Some(supervisor) = entry.supervisor else { return };
+    let Some(pid) = i32::try_from(supervisor).ok().and_then(Pid::from_raw) else { return };
+    let Ok(descriptor) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { return };
+    let data = epoll::EventData::new_u64(u64::from(supervisor));
+    if epoll::add(poll, &descriptor, data, epoll::EventFlags::IN).is_ok() {
+        entry.watch = Some(descriptor);
+    }
+}
+
+struct Thread {
+    shared: Weak<Shared>,
+    poll: OwnedFd,
+    socket: OwnedFd,
+    _ended: OwnedFd,
+}
+
+impl Thread {
+    fn run(self) {
+        let mut buffer = vec![0; NOTICE_BYTES_MAX];
+        let mut events = Vec::with_capacity(64);
+        loop {
+            events.clear();
+            let spare = rustix::buffer::spare_capacity(&mut events);
+            match epoll::wait(&self.poll, spare, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => {
+                    tracing::error!(%errno, "waiting for container events failed");
+                    return;
+                }
+            }
+            let Some(shared) = self.shared.upgrade() else { return };
+            // Notices first: a supervisor that ended has sent its last one before it did.
+            self.hear(&shared, &mut buffer);
+            for event in &events {
+                match event.data.u64() {
+                    SOCKET => {}
+                    LAUNCHER => self.on_launcher_lost(&shared),
+                    number if number & CGROUP != 0 => shared.on_memory_event(number & !CGROUP),
+                    supervisor => self.on_supervisor_gone(&shared, supervisor),
+                }
+            }
+        }
+    }
+
+    /// Takes all notices. Containers that started and ended within one batch are never watched.
+    fn hear(&self, shared: &Shared, buffer: &mut [u8]) {
+        let mut started = Vec::new();
+        loop {
+            match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
+                Ok((_, length)) => {
+                    let bytes = &buffer[..length.min(buffer.len())];
+                    match Notice::decode(bytes) {
+                        Some(notice) => on_notice(shared, &notice, &mut started),
+                        None => tracing::warn!(length, "dropped a datagram that no supervisor sends"),
+                    }
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => break,
+            }
+        }
+        if started.is_empty() {
+            return;
+        }
+        let mut state = shared.state();
+        for id in &started {
+            watch_supervisor(&self.poll, &mut state, id);
+        }
+    }
+
+    fn on_supervisor_gone(&self, shared: &Shared, supervisor: u64) {
+        let found = {
+            let state = shared.state();
+            state
+                .table
+                .iter()
+                .find(|(_, entry)| entry.supervisor.map(u64::from) == Some(supervisor))
+                .map(|(id, entry)| (id.clone(), entry.pid))
+        };
+        let Some((id, pid)) = found else { return };
+        let status = shared.status(&shared.container_dir(&id));
+        if status.is_none() {
+            tracing::warn!(container = %id, "the supervisor ended without a word");
+        }
+        shared.end_orphans(&id, pid);
+        on_exited(shared, &id, status);
+    }
+
+    /// Starts another launcher. Containers that were on their way are looked up on disk once the
+    /// lost launcher's supervisors have settled.
+    fn on_launcher_lost(&self, shared: &Shared) {
+        let launching: Vec<ContainerId> = {
+            let mut state = shared.state();
+            if let Some(lost) = state.launcher.take() {
+                tracing::error!(pid = lost.pid(), "the container launcher ended; starting another");
+                let _ = epoll::delete(&self.poll, lost.descriptor());
+                lost.reap();
+            }
+            let launching = state.table.iter().filter(|(_, entry)| entry.supervisor.is_none());
+            launching.map(|(id, _)| id.clone()).collect()
+        };
+        if let Err(error) = recovery::await_earlier_launcher(&shared.config.runtime_dir) {
+            tracing::error!(%error, "waiting for the lost launcher's supervisors failed");
+        }
+        {
+            let mut state = shared.state();
+            match Launcher::spawn(&shared.config.launcher, &shared.config.runtime_dir) {
+                Ok(launcher) => state.launcher = Some(launcher),
+                Err(error) => tracing::error!(%error, "no container can be started any more"),
+            }
+            if let Err(error) = watch_launcher(&self.poll, &state) {
+                tracing::error!(%error, "watching the launcher failed");
+            }
+        }
+        for id in launching {
+            let directory = shared.container_dir(&id);
+            // With a `pid` file there was a supervisor, and its notices are in the socket.
+            if !directory.join(layout::PID).exists() && !directory.join(layout::FAILED).exists() {
+                shared.launch_failed(&id, "The container launcher ended unexpectedly".to_owned());
+            }
+        }
+    }
+}
+
+fn on_notice(shared: &Shared, notice: &Notice<'_>, started: &mut Vec<ContainerId>) {
+    let id = ContainerId::from(notice.id);
+    match notice.news {
+        News::Started(pid) => {
+            let known = shared.state().table.get_mut(&id).map(|entry| {
+                let first = entry.pid.is_none();
+                entry.pid = Some(pid);
+                entry.supervisor = Some(notice.supervisor);
+                (first, entry.destroy)
+            });
+            match known {
+                Some((first, destroy)) => {
+                    if first {
+                        (shared.on_event)(ContainerEvent::Started { id: id.clone(), pid });
+                    }
+                    if destroy {
+                        destroy_started(shared, &id);
+                    }
+                    started.push(id);
+                }
+                None => {
+                    tracing::warn!(container = %id, "ends a container that nobody asked for");
+                    destroy_started(shared, &id);
+                }
+            }
+        }
+        News::Failed(message) => {
+            let known = shared.state().table.contains_key(&id);
+            if known {
+                shared.launch_failed(&id, message.to_owned());
+            }
+        }
+        News::Exited(status) => on_exited(shared, &id, Some(status)),
+    }
+}
+
+fn destroy_started(shared: &Shared, id: &ContainerId) {
+    let supervisor = recovery::open_supervisor(&shared.container_dir(id));
+    if let Ok(Some(supervisor)) = supervisor
+        && let Err(error) = kernel::send_order(supervisor.as_fd(), ORDER_DESTROY)
+    {
+        tracing::warn!(container = %id, %error, "ending a container failed");
+    }
+}
+
+fn on_exited(shared: &Shared, id: &ContainerId, status: Option<i32>) {
+    // Notices of containers that were recovered as ended, or were told before, find no entry.
+    let (own_cgroups, out_of_memory) = {
+        let mut state = shared.state();
+        let Some(entry) = state.table.remove(id) else { return };
+        if let Some((number, _)) = entry.memory_watch {
+            state.memory_watches.remove(&number);
+        }
+        (entry.own_cgroups, entry.out_of_memory)
+    };
+    let limitation = own_cgroups.then(|| shared.isolators.limitation(id, out_of_memory)).flatten();
+    if own_cgroups {
+        shared.isolators.cleanup(id);
+    }
+    (shared.on_event)(ContainerEvent::Exited { id: id.clone(), status, limitation });
+}
+
+impl Shared {
+    /// Hears when a container runs out of memory.
+    pub(crate) fn watch_memory(&self, id: &ContainerId) {
+        let Some(watch) = self.isolators.memory_watch(id) else { return };
+        let mut state = self.state();
+        let number = state.next_watch;
+        state.next_watch += 1;
+        let data = epoll::EventData::new_u64(CGROUP | number);
+        if epoll::add(&self.poll, &watch.descriptor, data, watch.events).is_err() {
+            return;
+        }
+        if let Some(entry) = state.table.get_mut(id) {
+            entry.memory_watch = Some((number, watch.descriptor));
+            state.memory_watches.insert(number, id.clone());
+        }
+    }
+
+    /// The kernel has killed or is about to kill one process of the container; what is left would
+    /// be a container that nobody asked for, so all of it ends (rule 364).
+    fn on_memory_event(&self, number: u64) {
+        let id = {
+            let mut state = self.state();
+            let Some(id) = state.memory_watches.get(&number).cloned() else { return };
+            let Some(entry) = state.table.get_mut(&id) else { return };
+            if let Some((_, descriptor)) = &entry.memory_watch {
+                // Takes an eventfd's count, so that it is told once.
+                let _ = rustix::io::read(descriptor, &mut [0; 8]);
+            }
+            if !self.isolators.is_out_of_memory(&id) {
+                return;
+            }
+            entry.out_of_memory = true;
+            id
+        };
+        self.isolators.kill(&id);
+        destroy_started(self, &id);
+    }
+}

@@ -1,0 +1,357 @@
+//! What limits and measures containers: a list of isolators, each with one job.
+
+mod cgroup;
+mod cpu;
+mod memory;
+mod posix;
+mod rlimits;
+
+use std::{
+    io,
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use mezzo_ids::ContainerId;
+/// What a container uses, as the API tells it.
+pub use mezzo_mesos::v1::ResourceStatistics as Statistics;
+
+use cgroup::{Group, Host};
+use cpu::Cpu;
+use memory::Memory;
+pub use rlimits::rlimits_of;
+
+use crate::event::Limitation;
+
+const MIB: u64 = 1 << 20;
+
+/// What a container asked for, in exact units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Thousandths of a cpu.
+    pub cpus_milli: u64,
+    /// The cpus are revocable.
+    pub cpus_revocable: bool,
+    /// Thousandths of a cpu above the request; `u64::MAX` for no limit at all.
+    pub cpus_limit_milli: Option<u64>,
+    /// Bytes.
+    pub mem_bytes: u64,
+    /// Bytes above the request; `u64::MAX` for no limit at all.
+    pub mem_limit_bytes: Option<u64>,
+}
+
+/// A kind of task limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// More cpus than requested.
+    Cpus,
+    /// More memory than requested.
+    Mem,
+}
+
+/// The settings of all isolators.
+#[derive(Clone, Debug)]
+pub struct Isolation {
+    /// `--isolation`; see [`parse_isolation`].
+    pub names: Vec<String>,
+    /// `--cgroups_hierarchy`.
+    pub cgroups_hierarchy: PathBuf,
+    /// `--cgroups_root`.
+    pub cgroups_root: String,
+    /// `--cgroups_enable_cfs`.
+    pub cgroups_enable_cfs: bool,
+    /// `--cgroups_limit_swap`.
+    pub cgroups_limit_swap: bool,
+    /// `--cgroups_cpu_enable_pids_and_tids_count`.
+    pub cgroups_cpu_enable_pids_and_tids_count: bool,
+}
+
+impl Default for Isolation {
+    fn default() -> Self {
+        Self {
+            names: vec!["posix/cpu".to_owned(), "posix/mem".to_owned()],
+            cgroups_hierarchy: PathBuf::from("/sys/fs/cgroup"),
+            cgroups_root: "mesos".to_owned(),
+            cgroups_enable_cfs: false,
+            cgroups_limit_swap: false,
+            cgroups_cpu_enable_pids_and_tids_count: false,
+        }
+    }
+}
+
+/// Why isolation does not work as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum IsolationError {
+    /// Named twice (rule 348).
+    #[error("Isolator '{0}' is named twice in --isolation")]
+    Duplicate(String),
+    /// Not one of those known here.
+    #[error("Unknown or unsupported isolator '{0}'")]
+    Unsupported(String),
+    /// The host lacks what the isolator needs.
+    #[error("Isolator '{name}' cannot work on this host: {reason}")]
+    Host {
+        /// Of the isolator.
+        name: &'static str,
+        /// In words.
+        reason: String,
+    },
+    /// A control file could not be written.
+    #[error("Failed to write '{value}' to '{path}'")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        value: String,
+        /// Why it does not.
+        source: io::Error,
+    },
+    /// A control group could not be made.
+    #[error("Failed to create control group '{path}'")]
+    Create {
+        /// Its directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Reads `--isolation` (rule 348): aliases are replaced by what they stand for; duplicates are refused.
+pub fn parse_isolation(text: &str) -> Result<Vec<String>, IsolationError> {
+    let mut names = Vec::new();
+    for given in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        let expanded: &[&str] = match given {
+            "process" => &["posix/cpu", "posix/mem"],
+            "cgroups" => &["cgroups/cpu", "cgroups/mem"],
+            "posix/disk" => &["disk/du"],
+            name => &[name],
+        };
+        for name in expanded {
+            if names.iter().any(|known| known == name) {
+                return Err(IsolationError::Duplicate((*name).to_owned()));
+            }
+            names.push((*name).to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// The isolators of one agent.
+#[derive(Debug)]
+pub(crate) struct Isolators {
+    cpu: Option<Cpu>,
+    memory: Option<Memory>,
+    count_processes: bool,
+}
+
+impl Isolators {
+    pub(crate) fn start(isolation: &Isolation) -> Result<Self, IsolationError> {
+        let mut cgroup_names = Vec::new();
+        for (n, name) in isolation.names.iter().enumerate() {
+            if isolation.names[..n].contains(name) {
+                return Err(IsolationError::Duplicate(name.clone()));
+            }
+            match name.as_str() {
+                // Measuring needs nothing, limits of the kernel's own need nothing either, and
+                // sharing the host's files and network is what happens anyway (rule 349).
+                "posix/cpu" | "posix/mem" | "posix/rlimits" | "filesystem/posix" => {}
+                "cgroups/cpu" => cgroup_names.push("cgroups/cpu"),
+                "cgroups/mem" => cgroup_names.push("cgroups/mem"),
+                _ => return Err(IsolationError::Unsupported(name.clone())),
+            }
+        }
+        let mut isolators = Self {
+            cpu: None,
+            memory: None,
+            count_processes: isolation.cgroups_cpu_enable_pids_and_tids_count,
+        };
+        if cgroup_names.is_empty() {
+            return Ok(isolators);
+        }
+        let host = Host::inspect(&isolation.cgroups_hierarchy, &isolation.cgroups_root);
+        for name in cgroup_names {
+            if name == "cgroups/cpu" {
+                isolators.cpu = Some(Cpu::start(&host, isolation.cgroups_enable_cfs)?);
+            } else {
+                isolators.memory = Some(Memory::start(&host, isolation.cgroups_limit_swap)?);
+            }
+        }
+        Ok(isolators)
+    }
+
+    pub(crate) fn uses_cgroups(&self) -> bool {
+        self.cpu.is_some() || self.memory.is_some()
+    }
+
+    pub(crate) fn supports(&self, limit: Limit) -> bool {
+        match limit {
+            Limit::Cpus => self.cpu.is_some(),
+            Limit::Mem => self.memory.is_some(),
+        }
+    }
+
+    fn roots(&self) -> Vec<&Group> {
+        let mut roots: Vec<&Group> = Vec::new();
+        let cpu = self.cpu.iter().flat_map(|cpu| std::iter::once(&cpu.root).chain(&cpu.accounting));
+        for root in cpu.chain(self.memory.iter().map(|memory| &memory.root)) {
+            // On v2 all controllers of a container are in one group.
+            if roots.iter().all(|known| known.path != root.path) {
+                roots.push(root);
+            }
+        }
+        roots
+    }
+
+    /// Makes the control groups of a container and sets its limits.
+    pub(crate) fn prepare(&self, id: &ContainerId, resources: &Resources) -> Result<(), IsolationError> {
+        let result = self.prepare_groups(id, resources);
+        if result.is_err() {
+            self.cleanup(id);
+        }
+        result
+    }
+
+    fn prepare_groups(&self, id: &ContainerId, resources: &Resources) -> Result<(), IsolationError> {
+        for root in self.roots() {
+            root.child(id).create()?;
+        }
+        if let Some(cpu) = &self.cpu {
+            cpu.apply(id, resources)?;
+        }
+        if let Some(memory) = &self.memory {
+            memory.prepare(id, resources)?;
+        }
+        Ok(())
+    }
+
+    /// The files a process writes itself into to join its container.
+    pub(crate) fn cgroup_procs(&self, id: &ContainerId, shared: bool) -> Vec<PathBuf> {
+        let id = if shared { root_of(id) } else { id.clone() };
+        self.roots().into_iter().map(|root| root.child(&id).path.join("cgroup.procs")).collect()
+    }
+
+    pub(crate) fn update(&self, id: &ContainerId, resources: &Resources) -> Result<(), IsolationError> {
+        if let Some(cpu) = &self.cpu {
+            cpu.apply(id, resources)?;
+        }
+        if let Some(memory) = &self.memory {
+            memory.update(id, resources)?;
+        }
+        Ok(())
+    }
+
+    /// A descriptor that tells of an out-of-memory condition, and how it tells.
+    pub(crate) fn memory_watch(&self, id: &ContainerId) -> Option<memory::Watch> {
+        self.memory.as_ref()?.watch(id)
+    }
+
+    /// Whether an event of [`Isolators::memory_watch`] means that memory ran out.
+    pub(crate) fn is_out_of_memory(&self, id: &ContainerId) -> bool {
+        self.memory.as_ref().is_some_and(|memory| memory.is_out(id))
+    }
+
+    /// What the container ran into, if anything. `out_of_memory` is what a watch has told.
+    pub(crate) fn limitation(&self, id: &ContainerId, out_of_memory: bool) -> Option<Limitation> {
+        self.memory.as_ref()?.limitation(id, out_of_memory)
+    }
+
+    /// Kills every process of the container's control groups at once, where the kernel can (v2).
+    pub(crate) fn kill(&self, id: &ContainerId) {
+        for root in self.roots() {
+            root.child(id).kill();
+        }
+    }
+
+    /// Removes what `prepare` made. Groups that are not there are no error.
+    pub(crate) fn cleanup(&self, id: &ContainerId) {
+        for root in self.roots() {
+            root.child(id).remove();
+        }
+    }
+
+    /// Whether a container of an earlier agent has control groups of its own.
+    pub(crate) fn recover(&self, id: &ContainerId) -> bool {
+        self.roots().into_iter().any(|root| root.child(id).path.is_dir())
+    }
+
+    /// Removes groups of containers that nobody knows.
+    pub(crate) fn cleanup_unknown(&self, is_known: impl Fn(&str) -> bool) {
+        for root in self.roots() {
+            for name in root.children() {
+                if !is_known(&name) {
+                    root.child(&name).remove();
+                }
+            }
+        }
+    }
+
+    /// What a container uses. `pid` is its program's.
+    pub(crate) fn statistics(&self, id: &ContainerId, pid: u32, resources: &Resources) -> Statistics {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let mut statistics = Statistics { timestamp: now.as_secs_f64(), ..Statistics::default() };
+        let cpu_known = self.cpu.as_ref().is_some_and(|cpu| cpu.measure(id, &mut statistics));
+        let memory_known = self.memory.as_ref().is_some_and(|memory| memory.measure(id, &mut statistics));
+        if !cpu_known || !memory_known || self.count_processes {
+            let usage = posix::measure(pid);
+            if !cpu_known {
+                statistics.cpus_user_time_secs = Some(usage.user_seconds);
+                statistics.cpus_system_time_secs = Some(usage.system_seconds);
+            }
+            if !memory_known {
+                statistics.mem_rss_bytes = Some(usage.resident_bytes);
+            }
+            if self.count_processes {
+                statistics.processes = Some(usage.processes);
+                statistics.threads = Some(usage.threads);
+            }
+        }
+        let cpus = |milli: u64| milli as f64 / 1000.0;
+        statistics.cpus_soft_limit = Some(cpus(resources.cpus_milli));
+        statistics.cpus_limit = resources.cpus_limit_milli.filter(|limit| *limit != u64::MAX).map(cpus);
+        statistics.mem_soft_limit_bytes = Some(resources.mem_bytes);
+        let limit = resources.mem_limit_bytes.unwrap_or(resources.mem_bytes);
+        statistics.mem_limit_bytes = (limit != u64::MAX).then_some(limit);
+        statistics
+    }
+}
+
+fn root_of(id: &ContainerId) -> ContainerId {
+    ContainerId::from(id.as_str().split('.').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_348_aliases_expand_and_duplicates_are_refused() {
+        assert_eq!(parse_isolation("process").unwrap(), ["posix/cpu", "posix/mem"]);
+        assert_eq!(
+            parse_isolation("cgroups, posix/disk").unwrap(),
+            ["cgroups/cpu", "cgroups/mem", "disk/du"]
+        );
+        for text in ["cgroups/cpu,cgroups/cpu", "cgroups,cgroups/mem", "process,posix/cpu"] {
+            assert!(matches!(parse_isolation(text), Err(IsolationError::Duplicate(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_isolator_that_is_not_there_is_named() {
+        let isolation = Isolation { names: vec!["gpu/nvidia".to_owned()], ..Isolation::default() };
+        let error = Isolators::start(&isolation).unwrap_err();
+        assert_eq!(error.to_string(), "Unknown or unsupported isolator 'gpu/nvidia'");
+        let isolation = Isolation {
+            names: vec!["cgroups/mem".to_owned()],
+            cgroups_hierarchy: PathBuf::from("/nowhere"),
+            ..Isolation::default()
+        };
+        let error = Isolators::start(&isolation).unwrap_err();
+        assert!(error.to_string().contains("'cgroups/mem' cannot work on this host"), "{error}");
+    }
+
+    #[test]
+    fn children_share_the_groups_of_their_root() {
+        assert_eq!(root_of(&"a.b.c".into()).as_str(), "a");
+        assert_eq!(root_of(&"a".into()).as_str(), "a");
+    }
+}

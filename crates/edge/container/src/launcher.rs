@@ -1,0 +1,222 @@
+//! The small process that forks supervisors, and the agent's end of it.
+
+use std::{
+    fs::File,
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
+
+use crate::{
+    containers::LauncherProgram,
+    event::News,
+    kernel, layout,
+    request::{Launch, REQUEST_BYTES_MAX},
+    supervisor::{self, Inherited},
+};
+
+/// The hidden first argument that makes the binary a launcher. Its main function must check for it
+/// before it starts anything else and call [`launcher_main`].
+pub const LAUNCHER_ARGUMENT: &str = "container-launcher";
+
+/// The largest request sent as one packet. Sockets take a little over 200 KiB unless configured
+/// otherwise; larger requests travel as an unnamed file.
+const PACKET_BYTES_MAX: usize = 128 * 1024;
+
+/// Runs the launcher until the agent that started it is gone. Standard input is the socket it gets
+/// requests from; the second argument is the runtime directory.
+pub fn launcher_main() -> ! {
+    let status = match serve() {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("container-launcher: {error}");
+            1
+        }
+    };
+    kernel::exit_now(status)
+}
+
+fn serve() -> io::Result<()> {
+    let runtime_dir = std::env::args_os()
+        .nth(2)
+        .map(PathBuf::from)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the runtime directory is missing"))?;
+    // Away from the agent's terminal and process group: what ends the agent must not end this.
+    let _ = rustix::process::setsid();
+    let requests = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    drop(null);
+    close_all_but(requests.as_fd())?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    kernel::restore_sigpipe();
+    kernel::block_all_signals();
+    kernel::reap_children_automatically(true);
+
+    let lock = lock_launcher(&runtime_dir)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let events = SocketAddrUnix::new(runtime_dir.join(layout::EVENTS_SOCKET))?;
+    let mut inherited = Inherited { socket, events, lock: Some(lock) };
+    let mut buffer = vec![0; PACKET_BYTES_MAX];
+    loop {
+        let large;
+        let bytes = match receive(&requests, &mut buffer)? {
+            Request::End => return Ok(()),
+            Request::Packet(length) => buffer.get(..length).unwrap_or_default(),
+            Request::File(content) => {
+                large = content;
+                &large
+            }
+        };
+        match kernel::fork() {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                drop(requests);
+                // What the agent sends is well-formed; a packet that is not has nobody to blame.
+                let Some(launch) = Launch::decode(bytes) else { kernel::exit_now(1) };
+                supervisor::supervise(&launch, inherited)
+            }
+            Err(error) => {
+                if let Some(launch) = Launch::decode(bytes) {
+                    let message = format!("Failed to fork a supervisor: {error}");
+                    inherited.tell(launch.id, 0, News::Failed(&message));
+                }
+            }
+        }
+        // The supervisor has its own copies; this keeps the borrow checker's view in line with that.
+        inherited.lock = inherited.lock.take();
+    }
+}
+
+/// Closes every descriptor above the standard ones but one: nothing that the agent's caller left
+/// open may reach a container (attack A003).
+fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let kept = kept.as_raw_fd().cast_unsigned();
+    kernel::close_descriptors(3, kept.saturating_sub(1))?;
+    kernel::close_descriptors(kept + 1, u32::MAX)
+}
+
+fn lock_launcher(runtime_dir: &Path) -> io::Result<OwnedFd> {
+    let file = open_launcher_lock(runtime_dir)?;
+    // Shared: several launchers may overlap for a moment; a recovering agent asks exclusively.
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockShared)?;
+    Ok(file)
+}
+
+/// The file behind [`layout::LAUNCHER_LOCK`].
+pub(crate) fn open_launcher_lock(runtime_dir: &Path) -> io::Result<OwnedFd> {
+    let path = runtime_dir.join(layout::LAUNCHER_LOCK);
+    Ok(File::options().create(true).truncate(false).read(true).write(true).open(path)?.into())
+}
+
+enum Request {
+    /// The agent is gone.
+    End,
+    /// So many bytes are in the buffer.
+    Packet(usize),
+    /// A large request, read from the file that was passed.
+    File(Vec<u8>),
+}
+
+fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Request> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut pieces = [IoSliceMut::new(buffer)];
+        match rustix::net::recvmsg(socket, &mut pieces, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => break result?,
+        }
+    };
+    for message in ancillary.drain() {
+        let RecvAncillaryMessage::ScmRights(mut files) = message else { continue };
+        if let Some(file) = files.next() {
+            let mut content = Vec::new();
+            io::Read::read_to_end(
+                &mut io::Read::take(File::from(file), REQUEST_BYTES_MAX as u64),
+                &mut content,
+            )?;
+            return Ok(Request::File(content));
+        }
+    }
+    Ok(if received.bytes == 0 { Request::End } else { Request::Packet(received.bytes) })
+}
+
+/// The agent's end of a launcher.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    socket: OwnedFd,
+    child: Child,
+}
+
+impl Launcher {
+    pub(crate) fn spawn(program: &LauncherProgram, runtime_dir: &Path) -> io::Result<Self> {
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let child = Command::new(&program.path)
+            .args(&program.arguments)
+            .arg(runtime_dir)
+            .env_clear()
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .spawn()?;
+        Ok(Self { socket: ours, child })
+    }
+
+    /// Blocks while the launcher is behind; the socket's own bound is the queue's bound.
+    pub(crate) fn send(&self, request: &[u8]) -> io::Result<()> {
+        if request.len() <= PACKET_BYTES_MAX {
+            rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, request, SendFlags::NOSIGNAL))?;
+            return Ok(());
+        }
+        if request.len() > REQUEST_BYTES_MAX {
+            return Err(io::Error::from(rustix::io::Errno::TOOBIG));
+        }
+        let file = rustix::fs::memfd_create(c"launch", rustix::fs::MemfdFlags::CLOEXEC)?;
+        let mut file = File::from(file);
+        io::Write::write_all(&mut file, request)?;
+        io::Seek::rewind(&mut file)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let files = [file.as_fd()];
+        ancillary.push(SendAncillaryMessage::ScmRights(&files));
+        let byte = [IoSlice::new(b"f")];
+        rustix::net::sendmsg(&self.socket, &byte, &mut ancillary, SendFlags::NOSIGNAL)?;
+        Ok(())
+    }
+
+    /// Becomes ready when the launcher is gone.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Process id of the launcher.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Collects a launcher that is gone.
+    pub(crate) fn reap(mut self) {
+        drop(self.socket);
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether a path fits a socket address of the kernel.
+pub(crate) fn socket_path_fits(path: &Path) -> bool {
+    // sun_path holds 108 bytes, an ending zero among them.
+    path.as_os_str().as_bytes().len() < 108
+}

@@ -1,0 +1,381 @@
+//! What a launch needs, and its form on the way to the launcher.
+//!
+//! The form is private to one build of one binary: agent, launcher and supervisor are the same
+//! file, so it has no version. Texts travel with their ending zero byte so that the supervisor can
+//! hand pointers into the received bytes to `execve`.
+
+use std::{ffi::CStr, path::PathBuf};
+
+use mezzo_ids::ContainerId;
+
+use crate::isolators::Resources;
+
+/// The largest request in bytes. The kernel refuses arguments and environments above about 2 MiB
+/// (a quarter of the usual 8 MiB stack), so nothing larger could ever start.
+pub(crate) const REQUEST_BYTES_MAX: usize = 4 << 20;
+
+/// One container to start. Everything is explicit: nothing is inherited from the agent.
+#[derive(Clone, Debug)]
+pub struct LaunchRequest {
+    /// Which; a child is written `parent.child`.
+    pub id: ContainerId,
+    /// An absolute or relative path, or a bare name that is looked for in the environment's PATH.
+    pub program: String,
+    /// All arguments, the zeroth included.
+    pub arguments: Vec<String>,
+    /// The whole environment.
+    pub environment: Vec<(String, String)>,
+    /// The working directory. It exists already and belongs to the task's user.
+    pub sandbox: PathBuf,
+    /// `None` for the agent's own user and groups.
+    pub credentials: Option<Credentials>,
+    /// Set before the program starts; hard limits may be raised when the agent is root.
+    pub rlimits: Vec<Rlimit>,
+    /// Where standard output goes.
+    pub stdout: Output,
+    /// Where standard error goes.
+    pub stderr: Output,
+    /// For the isolators.
+    pub resources: Resources,
+    /// Use the control groups of the root container instead of having its own.
+    pub share_cgroups: bool,
+}
+
+/// A user as the kernel knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    /// User id.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Supplementary groups; exactly these.
+    pub groups: Vec<u32>,
+}
+
+/// One resource limit, in the numbers of `setrlimit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rlimit {
+    /// RLIMIT_NOFILE and its like.
+    pub resource: u32,
+    /// `u64::MAX` for none.
+    pub soft: u64,
+    /// `u64::MAX` for none.
+    pub hard: u64,
+}
+
+/// Where an output stream goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Dropped.
+    Null,
+    /// Appended to a file of this name in the sandbox, opened as the task's user.
+    File(String),
+    /// The same, cut into files by the supervisor.
+    Rotated(String, Rotation),
+}
+
+/// When a log file is put aside as `<name>.1`, `<name>.2` and so on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Before it would grow above this many bytes.
+    pub size_max: u64,
+    /// How many old files are kept; the oldest is deleted.
+    pub files_kept: u32,
+}
+
+/// A text of a request that contains a zero byte, which no system call could take.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} contains a zero byte")]
+pub(crate) struct ZeroByte {
+    what: &'static str,
+}
+
+/// What the launcher gets, borrowed from the bytes it came in.
+#[derive(Debug, Default)]
+pub(crate) struct Launch<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) runtime_dir: Option<&'a CStr>,
+    pub(crate) candidates: Vec<&'a CStr>,
+    pub(crate) arguments: Vec<&'a CStr>,
+    pub(crate) environment: Vec<&'a CStr>,
+    pub(crate) sandbox: Option<&'a CStr>,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) rlimits: Vec<Rlimit>,
+    pub(crate) outputs: [OutputRef<'a>; 2],
+    pub(crate) cgroup_procs: Vec<&'a CStr>,
+}
+
+/// [`Output`], borrowed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct OutputRef<'a> {
+    pub(crate) name: Option<&'a CStr>,
+    pub(crate) rotation: Option<Rotation>,
+}
+
+/// Where a bare program name is looked for when the environment has no PATH.
+const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+impl LaunchRequest {
+    /// Appends the request for the launcher to `to`.
+    pub(crate) fn encode(
+        &self,
+        runtime_dir: &str,
+        cgroup_procs: &[PathBuf],
+        to: &mut Vec<u8>,
+    ) -> Result<(), ZeroByte> {
+        let mut writer = Writer { to, zero_byte: None };
+        writer.text("container id", &self.id);
+        writer.text("runtime directory", runtime_dir);
+        self.encode_candidates(&mut writer);
+        writer.count(self.arguments.len());
+        for argument in &self.arguments {
+            writer.text("argument", argument);
+        }
+        writer.count(self.environment.len());
+        for (name, value) in &self.environment {
+            writer.pieces("environment variable", &[name, "=", value]);
+        }
+        writer.bytes("sandbox", self.sandbox.as_os_str().as_encoded_bytes());
+        match &self.credentials {
+            None => writer.count(0),
+            Some(credentials) => {
+                writer.count(1);
+                writer.number(credentials.uid);
+                writer.number(credentials.gid);
+                writer.count(credentials.groups.len());
+                for group in &credentials.groups {
+                    writer.number(*group);
+                }
+            }
+        }
+        writer.count(self.rlimits.len());
+        for limit in &self.rlimits {
+            writer.number(limit.resource);
+            writer.long(limit.soft);
+            writer.long(limit.hard);
+        }
+        for output in [&self.stdout, &self.stderr] {
+            match output {
+                Output::Null => writer.number(0),
+                Output::File(name) => {
+                    writer.number(1);
+                    writer.text("output file", name);
+                }
+                Output::Rotated(name, rotation) => {
+                    writer.number(2);
+                    writer.text("output file", name);
+                    writer.long(rotation.size_max);
+                    writer.number(rotation.files_kept);
+                }
+            }
+        }
+        writer.count(cgroup_procs.len());
+        for path in cgroup_procs {
+            writer.bytes("control group", path.as_os_str().as_encoded_bytes());
+        }
+        match writer.zero_byte {
+            Some(what) => Err(ZeroByte { what }),
+            None => Ok(()),
+        }
+    }
+
+    /// The paths to try in order, as `execvp` would.
+    fn encode_candidates(&self, writer: &mut Writer<'_>) {
+        if self.program.contains('/') {
+            writer.count(1);
+            writer.text("program", &self.program);
+            return;
+        }
+        let path = self
+            .environment
+            .iter()
+            .rfind(|(name, _)| name == "PATH")
+            .map_or(PATH_DEFAULT, |(_, value)| value.as_str());
+        writer.count(path.split(':').count());
+        for directory in path.split(':') {
+            // An empty entry means the working directory, as in every shell.
+            let directory = if directory.is_empty() { "." } else { directory };
+            writer.pieces("program", &[directory, "/", &self.program]);
+        }
+    }
+}
+
+struct Writer<'a> {
+    to: &'a mut Vec<u8>,
+    zero_byte: Option<&'static str>,
+}
+
+impl Writer<'_> {
+    fn number(&mut self, number: u32) {
+        self.to.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn long(&mut self, number: u64) {
+        self.to.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn count(&mut self, count: usize) {
+        // Saturated counts cannot be followed by that many elements: decoding refuses them.
+        self.number(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    fn text(&mut self, what: &'static str, text: &str) {
+        self.bytes(what, text.as_bytes());
+    }
+
+    fn bytes(&mut self, what: &'static str, bytes: &[u8]) {
+        if bytes.contains(&0) {
+            self.zero_byte = Some(what);
+        }
+        self.count(bytes.len());
+        self.to.extend_from_slice(bytes);
+        self.to.push(0);
+    }
+
+    fn pieces(&mut self, what: &'static str, pieces: &[&str]) {
+        if pieces.iter().any(|piece| piece.as_bytes().contains(&0)) {
+            self.zero_byte = Some(what);
+        }
+        self.count(pieces.iter().map(|piece| piece.len()).sum());
+        for piece in pieces {
+            self.to.extend_from_slice(piece.as_bytes());
+        }
+        self.to.push(0);
+    }
+}
+
+impl<'a> Launch<'a> {
+    /// Reads what [`LaunchRequest::encode`] wrote; `None` when it was anything else.
+    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader { rest: bytes };
+        let mut launch = Launch {
+            id: reader.text()?.to_str().ok()?,
+            runtime_dir: Some(reader.text()?),
+            candidates: reader.texts()?,
+            arguments: reader.texts()?,
+            environment: reader.texts()?,
+            sandbox: Some(reader.text()?),
+            ..Launch::default()
+        };
+        if reader.number()? == 1 {
+            let (uid, gid) = (reader.number()?, reader.number()?);
+            let groups = reader.many(4, Reader::number)?;
+            launch.credentials = Some(Credentials { uid, gid, groups });
+        }
+        launch.rlimits = reader.many(20, |reader| {
+            Some(Rlimit { resource: reader.number()?, soft: reader.long()?, hard: reader.long()? })
+        })?;
+        for output in &mut launch.outputs {
+            let kind = reader.number()?;
+            if kind > 0 {
+                output.name = Some(reader.text()?);
+            }
+            if kind == 2 {
+                let size_max = reader.long()?;
+                let files_kept = reader.number()?;
+                output.rotation = Some(Rotation { size_max, files_kept });
+            }
+        }
+        launch.cgroup_procs = reader.texts()?;
+        Some(launch)
+    }
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(length)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn number(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    fn long(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    fn text(&mut self) -> Option<&'a CStr> {
+        let length = usize::try_from(self.number()?).ok()?;
+        CStr::from_bytes_with_nul(self.take(length.checked_add(1)?)?).ok()
+    }
+
+    fn texts(&mut self) -> Option<Vec<&'a CStr>> {
+        self.many(5, Self::text)
+    }
+
+    /// A count and that many elements of at least `size` bytes each.
+    fn many<T>(&mut self, size: usize, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+        let count = usize::try_from(self.number()?).ok()?;
+        if count.checked_mul(size)? > self.rest.len() {
+            return None;
+        }
+        (0..count).map(|_| read(self)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> LaunchRequest {
+        LaunchRequest {
+            id: "parent.child".into(),
+            program: "echo".to_owned(),
+            arguments: vec!["echo".to_owned(), String::new(), "a b".to_owned()],
+            environment: vec![("PATH".to_owned(), "/a::/b".to_owned()), ("X".to_owned(), "=".to_owned())],
+            sandbox: PathBuf::from("/sandbox"),
+            credentials: Some(Credentials { uid: 7, gid: 8, groups: vec![8, 9] }),
+            rlimits: vec![Rlimit { resource: 7, soft: 1, hard: u64::MAX }],
+            stdout: Output::File("stdout".to_owned()),
+            stderr: Output::Rotated("stderr".to_owned(), Rotation { size_max: 4096, files_kept: 3 }),
+            resources: Resources::default(),
+            share_cgroups: false,
+        }
+    }
+
+    #[test]
+    fn a_request_survives_the_way_to_the_launcher() {
+        let mut bytes = Vec::new();
+        request().encode("/run/c", &[PathBuf::from("/cg/cgroup.procs")], &mut bytes).unwrap();
+        let launch = Launch::decode(&bytes).unwrap();
+        assert_eq!(launch.id, "parent.child");
+        assert_eq!(launch.runtime_dir, Some(c"/run/c"));
+        assert_eq!(launch.candidates, [c"/a/echo", c"./echo", c"/b/echo"]);
+        assert_eq!(launch.arguments, [c"echo", c"", c"a b"]);
+        assert_eq!(launch.environment, [c"PATH=/a::/b", c"X=="]);
+        assert_eq!(launch.credentials, request().credentials);
+        assert_eq!(launch.rlimits, request().rlimits);
+        assert_eq!(launch.outputs[0].name, Some(c"stdout"));
+        assert!(launch.outputs[0].rotation.is_none());
+        assert_eq!(launch.outputs[1].rotation.unwrap().files_kept, 3);
+        assert_eq!(launch.cgroup_procs, [c"/cg/cgroup.procs"]);
+    }
+
+    #[test]
+    fn a_cut_or_damaged_request_is_refused_and_never_read_past() {
+        let mut bytes = Vec::new();
+        request().encode("/run/c", &[], &mut bytes).unwrap();
+        for length in 0..bytes.len() {
+            assert!(Launch::decode(&bytes[..length]).is_none(), "{length} bytes");
+        }
+        for position in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[position] = 0xff;
+            let _ = Launch::decode(&damaged);
+        }
+    }
+
+    #[test]
+    fn a_zero_byte_names_where_it_is() {
+        let mut bad = request();
+        bad.arguments.push("a\0b".to_owned());
+        let error = bad.encode("/run/c", &[], &mut Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "argument contains a zero byte");
+    }
+}

@@ -1,0 +1,491 @@
+//! Containers as real processes. This test is its own launcher: the binary that runs the tests is
+//! re-executed, as the agent's is, so it has a main function of its own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::mpsc::{Receiver, channel},
+    time::Duration,
+};
+
+use mezzo_container::{
+    Config, ContainerEvent, Containers, Credentials, Isolation, LAUNCHER_ARGUMENT, LaunchRequest,
+    LauncherProgram, Limitation, Output, Recovered, RecoveredState, Resources, Rlimit, Rotation,
+    launcher_main,
+};
+use tempfile::TempDir;
+
+/// Much longer than anything here takes, even on a loaded machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Agent {
+    containers: Containers,
+    events: Receiver<ContainerEvent>,
+    recovered: Vec<Recovered>,
+}
+
+impl Agent {
+    fn start(directory: &Path) -> Self {
+        Self::isolated(directory, Isolation::default())
+    }
+
+    fn isolated(directory: &Path, isolation: Isolation) -> Self {
+        let (sender, events) = channel();
+        let config =
+            Config { runtime_dir: directory.join("run"), launcher: LauncherProgram::default(), isolation };
+        let (containers, recovered) =
+            Containers::start(config, move |event| drop(sender.send(event))).expect("containers start");
+        Self { containers, events, recovered }
+    }
+
+    fn next(&self) -> ContainerEvent {
+        self.events.recv_timeout(PATIENCE).expect("an event")
+    }
+
+    fn started(&self) -> u32 {
+        match self.next() {
+            ContainerEvent::Started { pid, .. } => pid,
+            other => panic!("expected a start, got {other:?}"),
+        }
+    }
+
+    fn exited(&self) -> Option<i32> {
+        match self.next() {
+            ContainerEvent::Exited { status, .. } => status,
+            other => panic!("expected an end, got {other:?}"),
+        }
+    }
+
+    fn failed(&self) -> String {
+        match self.next() {
+            ContainerEvent::LaunchFailed { message, .. } => message,
+            other => panic!("expected a failure, got {other:?}"),
+        }
+    }
+
+    /// Runs a shell command to its end; the raw status and the sandbox.
+    fn run(&self, directory: &Path, id: &str, command: &str) -> (Option<i32>, PathBuf) {
+        let request = shell(directory, id, command);
+        self.containers.launch(&request);
+        self.started();
+        (self.exited(), request.sandbox)
+    }
+}
+
+fn shell(directory: &Path, id: &str, command: &str) -> LaunchRequest {
+    let sandbox = directory.join("sandboxes").join(id);
+    fs::create_dir_all(&sandbox).expect("a sandbox");
+    LaunchRequest {
+        id: id.into(),
+        program: "/bin/sh".to_owned(),
+        arguments: ["sh", "-c", command].map(str::to_owned).to_vec(),
+        environment: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+        sandbox,
+        credentials: None,
+        rlimits: Vec::new(),
+        stdout: Output::File("stdout".to_owned()),
+        stderr: Output::File("stderr".to_owned()),
+        resources: Resources::default(),
+        share_cgroups: false,
+    }
+}
+
+fn text(path: PathBuf) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn alive(pid: u32) -> bool {
+    let stat = text(PathBuf::from(format!("/proc/{pid}/stat")));
+    !stat.is_empty() && !stat.contains(") Z ")
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(std::time::Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn a_program_runs_in_its_sandbox_and_its_status_is_told(dir: &Path) {
+    let agent = Agent::start(dir);
+    let (status, sandbox) = agent.run(dir, "c1", "pwd; echo bad >&2; exit 3");
+    assert_eq!(status, Some(3 << 8));
+    assert_eq!(text(sandbox.join("stdout")).trim(), sandbox.to_string_lossy());
+    assert_eq!(text(sandbox.join("stderr")), "bad\n");
+    // rule 356: pid and status are kept until the container is removed.
+    let runtime = dir.join("run/containers/c1");
+    assert_eq!(text(runtime.join("status")), "768");
+    assert!(text(runtime.join("pid")).parse::<u32>().is_ok());
+    agent.containers.remove(&"c1".into());
+    assert!(!runtime.exists());
+    let (status, _) = agent.run(dir, "c2", "kill -9 $$");
+    assert_eq!(status, Some(9));
+}
+
+fn nothing_of_the_agent_reaches_the_program(dir: &Path) {
+    // A marker in the agent's environment (attack A127) and an open descriptor (attack A003).
+    let file = fs::File::open("/etc/passwd").expect("a file");
+    let leaked = rustix::io::dup(&file).expect("a descriptor that is not closed on exec");
+    let agent = Agent::start(dir);
+    let (_, sandbox) =
+        agent.run(dir, "c1", "env; ls /proc/self/fd; grep -E 'SigBlk|SigIgn' /proc/self/status");
+    let out = text(sandbox.join("stdout"));
+    assert!(!out.contains("MEZZO_TEST_MARKER"), "{out}");
+    // 3 is the directory that ls itself reads.
+    let descriptors: Vec<&str> = out.lines().filter(|line| line.parse::<u32>().is_ok()).collect();
+    assert_eq!(descriptors, ["0", "1", "2", "3"]);
+    assert!(out.contains("SigBlk:\t0000000000000000"), "{out}");
+    // Signal 13: Rust programs ignore SIGPIPE, which others do not expect to inherit.
+    let ignored = out.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("a line").trim();
+    let ignored = u64::from_str_radix(ignored, 16).expect("a number");
+    assert_eq!(ignored & (1 << 12), 0, "{out}");
+    drop(leaked);
+}
+
+fn what_cannot_be_executed_is_told_with_the_reason(dir: &Path) {
+    let agent = Agent::start(dir);
+    let mut request = shell(dir, "c1", "");
+    request.program = "/no/such/program".to_owned();
+    agent.containers.launch(&request);
+    assert_eq!(agent.failed(), "Failed to execute '/no/such/program': No such file or directory");
+    let mut request = shell(dir, "c2", "");
+    request.sandbox = dir.join("missing");
+    agent.containers.launch(&request);
+    assert!(agent.failed().starts_with("Failed to change directory to"), "names the step");
+    let mut request = shell(dir, "c3", "");
+    request.arguments.push("a\0b".to_owned());
+    agent.containers.launch(&request);
+    assert_eq!(agent.failed(), "Failed to launch: argument contains a zero byte");
+    let mut request = shell(dir, "c4", "");
+    request.program = "true".to_owned();
+    agent.containers.launch(&request);
+    agent.started();
+    assert_eq!(agent.exited(), Some(0));
+    agent.containers.launch(&shell(dir, "../c5", ""));
+    assert!(agent.failed().ends_with("is not a container id"), "ids are checked before paths are made");
+}
+
+fn large_requests_arrive(dir: &Path) {
+    let agent = Agent::start(dir);
+    let mut request = shell(dir, "c1", "echo ${#BIG_1} ${#BIG_2}");
+    for n in 1..=2 {
+        request.environment.push((format!("BIG_{n}"), "x".repeat(120_000)));
+    }
+    agent.containers.launch(&request);
+    agent.started();
+    assert_eq!(agent.exited(), Some(0));
+    assert_eq!(text(request.sandbox.join("stdout")), "120000 120000\n");
+}
+
+fn signals_reach_the_whole_group(dir: &Path) {
+    let agent = Agent::start(dir);
+    let request = shell(dir, "c1", "trap 'echo got; exit 7' TERM; echo ready; sleep 1000 & wait");
+    agent.containers.launch(&request);
+    agent.started();
+    wait_until("the trap is set", || text(request.sandbox.join("stdout")) == "ready\n");
+    agent.containers.signal(&"c1".into(), 15).expect("a signal");
+    assert_eq!(agent.exited(), Some(7 << 8));
+    assert_eq!(text(request.sandbox.join("stdout")), "ready\ngot\n");
+    assert!(agent.containers.signal(&"c1".into(), 15).is_err());
+    assert!(agent.containers.destroy(&"c1".into()).is_err());
+}
+
+fn destroy_ends_what_tries_to_escape(dir: &Path) {
+    let agent = Agent::start(dir);
+    // Own sessions, orphans, ignored signals and a stopped process (attack A043).
+    let command = "trap '' TERM HUP; \
+        setsid sh -c 'echo $$ >> pids; trap \"\" TERM; while :; do sleep 1; done' & \
+        (setsid sh -c 'echo $$ >> pids; kill -STOP $$' &) ; \
+        echo $$ >> pids; while :; do sleep 1; done";
+    let request = shell(dir, "c1", command);
+    agent.containers.launch(&request);
+    agent.started();
+    let pids = request.sandbox.join("pids");
+    wait_until("all three run", || text(pids.clone()).lines().count() == 3);
+    agent.containers.destroy(&"c1".into()).expect("an order");
+    assert_eq!(agent.exited(), Some(9));
+    for pid in text(pids).lines() {
+        assert!(!alive(pid.parse().expect("a number")), "{pid} escaped");
+    }
+}
+
+fn the_end_of_the_program_ends_the_rest(dir: &Path) {
+    let agent = Agent::start(dir);
+    let (status, sandbox) =
+        agent.run(dir, "c1", "sleep 1000 & echo $! > pids; setsid sleep 1000 & echo $! >> pids; exit 4");
+    assert_eq!(status, Some(4 << 8));
+    let pids = text(sandbox.join("pids"));
+    assert_eq!(pids.lines().count(), 2);
+    for pid in pids.lines() {
+        assert!(!alive(pid.parse().expect("a number")), "{pid} was left");
+    }
+}
+
+fn a_restarted_agent_finds_what_runs_and_what_ended(dir: &Path) {
+    let agent = Agent::start(dir);
+    let running = shell(dir, "running", "while [ ! -e go ]; do sleep 0.01; done; exit 5");
+    agent.containers.launch(&running);
+    let pid = agent.started();
+    let ending = shell(dir, "ending", "while [ ! -e go ]; do sleep 0.01; done; exit 6");
+    agent.containers.launch(&ending);
+    agent.started();
+    let (status, _) = agent.run(dir, "ended", "exit 2");
+    assert_eq!(status, Some(2 << 8));
+    // The agent is gone; its launcher sees the socket close and goes as well.
+    drop(agent);
+    fs::write(ending.sandbox.join("go"), "").expect("a file");
+    wait_until("the status is kept", || !text(dir.join("run/containers/ending/status")).is_empty());
+
+    let agent = Agent::start(dir);
+    let state = |id: &str| {
+        let found = agent.recovered.iter().find(|container| container.id.as_str() == id);
+        found.map(|container| container.state.clone())
+    };
+    assert_eq!(state("running"), Some(RecoveredState::Running { pid: Some(pid) }));
+    assert_eq!(state("ended"), Some(RecoveredState::Ended(2 << 8)));
+    assert_eq!(state("ending"), Some(RecoveredState::Ended(6 << 8)));
+    assert!(alive(pid), "undisturbed");
+    fs::write(running.sandbox.join("go"), "").expect("a file");
+    loop {
+        // The end of `ending` may still be told a second time by its supervisor; it is not.
+        if let ContainerEvent::Exited { id, status, .. } = agent.next() {
+            assert_eq!((id.as_str(), status), ("running", Some(5 << 8)));
+            break;
+        }
+    }
+    assert!(agent.events.try_recv().is_err());
+}
+
+fn a_killed_launcher_is_replaced_and_disturbs_nothing(dir: &Path) {
+    let agent = Agent::start(dir);
+    agent.containers.launch(&shell(dir, "c1", "while [ ! -e go ]; do sleep 0.01; done; exit 5"));
+    agent.started();
+    let launcher = agent.containers.launcher_pid().expect("a launcher");
+    kill(launcher);
+    wait_until("another launcher", || agent.containers.launcher_pid().is_some_and(|pid| pid != launcher));
+    let (status, _) = {
+        let request = shell(dir, "c2", "exit 1");
+        agent.containers.launch(&request);
+        agent.started();
+        (agent.exited(), ())
+    };
+    assert_eq!(status, Some(1 << 8));
+    fs::write(dir.join("sandboxes/c1/go"), "").expect("a file");
+    assert_eq!(agent.exited(), Some(5 << 8));
+}
+
+fn a_killed_supervisor_takes_its_container_along(dir: &Path) {
+    let agent = Agent::start(dir);
+    agent.containers.launch(&shell(dir, "c1", "sleep 1000"));
+    let pid = agent.started();
+    let stat = text(PathBuf::from(format!("/proc/{pid}/stat")));
+    let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).expect("a parent");
+    kill(parent.parse().expect("a number"));
+    assert_eq!(agent.exited(), None);
+    wait_until("the program is ended", || !alive(pid));
+}
+
+fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("not zero");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("a kill");
+}
+
+fn rule_397_output_is_cut_into_files(dir: &Path) {
+    let agent = Agent::start(dir);
+    let mut request =
+        shell(dir, "c1", "for i in 1 2 3 4 5; do head -c 4096 /dev/zero | tr '\\0' $i; done; echo end");
+    request.stdout = Output::Rotated("stdout".to_owned(), Rotation { size_max: 4096, files_kept: 2 });
+    agent.containers.launch(&request);
+    agent.started();
+    assert_eq!(agent.exited(), Some(0));
+    assert_eq!(text(request.sandbox.join("stdout")), "end\n");
+    assert_eq!(text(request.sandbox.join("stdout.1")), "5".repeat(4096));
+    assert_eq!(text(request.sandbox.join("stdout.2")), "4".repeat(4096));
+    assert!(!request.sandbox.join("stdout.3").exists());
+}
+
+fn limits_and_user_are_set_exactly(dir: &Path) {
+    if !rustix::process::geteuid().is_root() {
+        return println!("    skipped: needs root");
+    }
+    let agent = Agent::start(dir);
+    let mut request = shell(dir, "c1", "id -u; id -g; id -G; ulimit -n; grep NoNewPrivs /proc/self/status");
+    // Only these groups: neither the agent's nor the database's (attack A024).
+    request.credentials = Some(Credentials { uid: 65534, gid: 65534, groups: vec![65534, 12345] });
+    request.rlimits = vec![Rlimit { resource: 7, soft: 77, hard: 78 }];
+    std::os::unix::fs::chown(&request.sandbox, Some(65534), Some(65534)).expect("chown");
+    open_to_all(dir);
+    agent.containers.launch(&request);
+    agent.started();
+    assert_eq!(agent.exited(), Some(0), "{}", text(request.sandbox.join("stderr")));
+    let out = text(request.sandbox.join("stdout"));
+    assert_eq!(out.lines().take(4).collect::<Vec<_>>(), ["65534", "65534", "65534 12345", "77"]);
+    // Output files are opened as the user, so a link to a file of root's does not help.
+    let mut request = shell(dir, "c2", "echo owned");
+    request.credentials = Some(Credentials { uid: 65534, gid: 65534, groups: vec![65534] });
+    std::os::unix::fs::symlink(dir.join("target"), request.sandbox.join("stdout")).expect("a link");
+    agent.containers.launch(&request);
+    assert!(agent.failed().starts_with("Failed to open output file 'stdout'"), "links are not followed");
+    assert!(!dir.join("target").exists());
+}
+
+fn open_to_all(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    for path in [dir.to_path_buf(), dir.join("sandboxes")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+    }
+}
+
+fn cgroups(names: &[&str]) -> Option<Isolation> {
+    let isolation = Isolation {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        cgroups_root: format!("mezzo-test-{}", std::process::id()),
+        cgroups_enable_cfs: true,
+        ..Isolation::default()
+    };
+    if !rustix::process::geteuid().is_root() {
+        println!("    skipped: needs root");
+        return None;
+    }
+    Some(isolation)
+}
+
+fn rules_362_and_363_limits_are_written(dir: &Path) {
+    let Some(isolation) = cgroups(&["cgroups/cpu", "cgroups/mem"]) else { return };
+    let root = isolation.cgroups_root.clone();
+    let (sender, events) = channel();
+    let config = Config { runtime_dir: dir.join("run"), launcher: LauncherProgram::default(), isolation };
+    let (containers, recovered) = match Containers::start(config, move |event| drop(sender.send(event))) {
+        Ok(started) => started,
+        Err(error) => return println!("    skipped: {error}"),
+    };
+    let agent = Agent { containers, events, recovered };
+    let mut request = shell(dir, "c1", "cat /proc/self/cgroup; while [ ! -e go ]; do sleep 0.01; done");
+    request.resources = Resources {
+        cpus_milli: 500,
+        mem_bytes: 64 << 20,
+        mem_limit_bytes: Some(96 << 20),
+        ..Resources::default()
+    };
+    agent.containers.launch(&request);
+    agent.started();
+    wait_until("it runs", || !text(request.sandbox.join("stdout")).is_empty());
+    assert!(text(request.sandbox.join("stdout")).contains(&format!("/{root}/c1")), "joined");
+    let memory = PathBuf::from(format!("/sys/fs/cgroup/memory/{root}/c1"));
+    if memory.exists() {
+        assert_eq!(text(memory.join("memory.soft_limit_in_bytes")).trim(), (64u64 << 20).to_string());
+        assert_eq!(text(memory.join("memory.limit_in_bytes")).trim(), (96u64 << 20).to_string());
+        let lower = Resources { mem_limit_bytes: Some(80 << 20), ..request.resources };
+        agent.containers.update(&"c1".into(), &lower).expect("an update");
+        assert_eq!(text(memory.join("memory.limit_in_bytes")).trim(), (96u64 << 20).to_string());
+        let higher = Resources { mem_limit_bytes: Some(128 << 20), ..request.resources };
+        agent.containers.update(&"c1".into(), &higher).expect("an update");
+        assert_eq!(text(memory.join("memory.limit_in_bytes")).trim(), (128u64 << 20).to_string());
+    }
+    let cpu = PathBuf::from(format!("/sys/fs/cgroup/cpu/{root}/c1"));
+    if cpu.exists() {
+        assert_eq!(text(cpu.join("cpu.shares")).trim(), "512");
+        assert_eq!(text(cpu.join("cpu.cfs_quota_us")).trim(), "50000");
+    }
+    let statistics = agent.containers.statistics(&"c1".into(), &request.resources).expect("statistics");
+    assert_eq!(statistics.cpus_soft_limit, Some(0.5));
+    assert!(statistics.mem_rss_bytes.is_some_and(|bytes| bytes > 0));
+    fs::write(request.sandbox.join("go"), "").expect("a file");
+    assert_eq!(agent.exited(), Some(0));
+    assert!(!memory.exists() && !cpu.exists(), "groups are removed");
+    drop(agent);
+    remove_roots(&root);
+}
+
+fn rule_364_running_out_of_memory_is_told_with_the_peak(dir: &Path) {
+    let Some(isolation) = cgroups(&["cgroups/mem"]) else { return };
+    let root = isolation.cgroups_root.clone();
+    let (sender, events) = channel();
+    let config = Config { runtime_dir: dir.join("run"), launcher: LauncherProgram::default(), isolation };
+    let (containers, recovered) = match Containers::start(config, move |event| drop(sender.send(event))) {
+        Ok(started) => started,
+        Err(error) => return println!("    skipped: {error}"),
+    };
+    let agent = Agent { containers, events, recovered };
+    // The hungry one is a child: without the agent's help the shell would live on.
+    let mut request = shell(dir, "c1", "(head -c 100m /dev/zero | tail > /dev/null); sleep 40");
+    request.resources = Resources { mem_bytes: 32 << 20, ..Resources::default() };
+    agent.containers.launch(&request);
+    agent.started();
+    let ContainerEvent::Exited { limitation, .. } = agent.next() else { panic!("an end") };
+    let Some(Limitation::Memory { message, peak_bytes }) = limitation else { panic!("a limitation") };
+    assert!(peak_bytes >= 31 << 20, "{peak_bytes}");
+    assert!(message.starts_with("Memory limit exceeded: Requested: 32MB"), "{message}");
+    drop(agent);
+    remove_roots(&root);
+}
+
+fn remove_roots(root: &str) {
+    for controller in ["cpu", "cpuacct", "memory", "unified", "."] {
+        let _ = fs::remove_dir(format!("/sys/fs/cgroup/{controller}/{root}"));
+    }
+}
+
+fn many_at_once_all_end(dir: &Path) {
+    let agent = Agent::start(dir);
+    for n in 0..200 {
+        let mut request = shell(dir, &format!("c{n}"), "");
+        request.program = "/bin/true".to_owned();
+        request.arguments = vec!["true".to_owned()];
+        agent.containers.launch(&request);
+    }
+    let mut ended = 0;
+    while ended < 200 {
+        if let ContainerEvent::Exited { status, .. } = agent.next() {
+            assert_eq!(status, Some(0));
+            ended += 1;
+        }
+    }
+}
+
+type Test = (&'static str, fn(&Path));
+
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn(&Path))),*] };
+}
+
+const TESTS: &[Test] = tests![
+    a_program_runs_in_its_sandbox_and_its_status_is_told,
+    nothing_of_the_agent_reaches_the_program,
+    what_cannot_be_executed_is_told_with_the_reason,
+    large_requests_arrive,
+    signals_reach_the_whole_group,
+    destroy_ends_what_tries_to_escape,
+    the_end_of_the_program_ends_the_rest,
+    a_restarted_agent_finds_what_runs_and_what_ended,
+    a_killed_launcher_is_replaced_and_disturbs_nothing,
+    a_killed_supervisor_takes_its_container_along,
+    rule_397_output_is_cut_into_files,
+    limits_and_user_are_set_exactly,
+    rules_362_and_363_limits_are_written,
+    rule_364_running_out_of_memory_is_told_with_the_peak,
+    many_at_once_all_end,
+];
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let first = arguments.next();
+    if first.as_deref() == Some(LAUNCHER_ARGUMENT) {
+        launcher_main();
+    }
+    // What cargo passes: options are not for this harness, a word selects tests by name.
+    let filter = first.into_iter().chain(arguments).find(|word| !word.starts_with('-'));
+    let mut failed = 0;
+    for (name, test) in TESTS {
+        if filter.as_ref().is_some_and(|filter| !name.contains(filter.as_str())) {
+            continue;
+        }
+        let directory = TempDir::new().expect("a directory");
+        let outcome = std::panic::catch_unwind(|| test(directory.path()));
+        println!("test {name} ... {}", if outcome.is_ok() { "ok" } else { "FAILED" });
+        failed += u32::from(outcome.is_err());
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
