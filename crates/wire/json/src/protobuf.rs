@@ -1,6 +1,7 @@
 //! Protobuf bodies, with the check of required fields that prost leaves out.
 
-use prost::Message;
+/// What [`decode`] asks of a message, so that callers need not depend on prost for it.
+pub use prost::Message;
 
 /// Deepest nesting of messages that is read, as in Google's parser and in prost.
 pub const DEPTH_MAX: u32 = 100;

@@ -73,16 +73,12 @@ pub fn session_of(hello: &Hello) -> Option<SessionId> {
 /// for a new one otherwise; a session of which frames are missing on either side is not resumed.
 pub fn welcome(hello: &Hello, session: Option<&mut MasterSession>, fresh: SessionId) -> (Bytes, Outcome) {
     let version = hello.version.min(VERSION);
-    if let Some(session) = session.filter(|s| session_of(hello).as_ref() == Some(s.id())) {
-        if let Ok(resend) = session.resume(hello.received) {
-            let answer = Welcome {
-                version,
-                session: session.id().to_vec(),
-                resumed: true,
-                received: session.received(),
-            };
-            return (encode_small(&answer), Outcome::Resumed { resend });
-        }
+    if let Some(session) = session.filter(|s| session_of(hello).as_ref() == Some(s.id()))
+        && let Ok(resend) = session.resume(hello.received)
+    {
+        let answer =
+            Welcome { version, session: session.id().to_vec(), resumed: true, received: session.received() };
+        return (encode_small(&answer), Outcome::Resumed { resend });
     }
     let answer = Welcome { version, session: fresh.to_vec(), resumed: false, received: 0 };
     (encode_small(&answer), Outcome::Fresh { id: fresh })
