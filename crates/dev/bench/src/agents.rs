@@ -1,0 +1,165 @@
+//! Agents that exist only as links: real connections to a real master, answered here.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use anyhow::{Context, Result, bail};
+use mezzo_link::{AgentSession, Frames, Outcome, PATH, UPGRADE, opening};
+use mezzo_mesos::v1;
+use mezzo_protocol::link::{
+    AgentDescription, Register, StatusUpdate, ToAgent, ToMaster, to_agent, to_master,
+};
+
+use crate::client::scalar;
+
+/// One link, opened and speaking.
+pub(crate) struct Link {
+    pub(crate) stream: TcpStream,
+    frames: Frames,
+    pub(crate) session: AgentSession,
+}
+
+impl Link {
+    pub(crate) fn open(port: u16) -> Result<Self> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_nodelay(true)?;
+        write!(
+            stream,
+            "GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n"
+        )?;
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if stream.read(&mut byte)? == 0 {
+                bail!("the master closed the link at once");
+            }
+            head.push(byte[0]);
+        }
+        if !head.starts_with(b"HTTP/1.1 101") {
+            bail!("no upgrade: {}", String::from_utf8_lossy(&head).lines().next().unwrap_or_default());
+        }
+        stream.write_all(&opening::hello(None))?;
+        let mut frames = Frames::new();
+        let body = loop {
+            if let Some(body) = frames.next_frame()? {
+                break body;
+            }
+            read_some(&mut stream, &mut frames)?;
+        };
+        let Outcome::Fresh { id } = opening::on_welcome(&body, None)? else {
+            bail!("resumed a fresh session")
+        };
+        Ok(Self { stream, frames, session: AgentSession::new(id) })
+    }
+
+    pub(crate) fn send(&mut self, message: to_master::Message) -> Result<()> {
+        let frame = self.session.send(ToMaster { message: Some(message) })?;
+        Ok(self.stream.write_all(&frame)?)
+    }
+
+    /// The next message; acknowledges on the way.
+    pub(crate) fn next(&mut self) -> Result<ToAgent> {
+        loop {
+            while let Some(body) = self.frames.next_frame()? {
+                if let Some(message) = self.session.on_frame(&body)? {
+                    return Ok(message);
+                }
+            }
+            if self.session.acknowledgement_due() {
+                self.acknowledge()?;
+            }
+            read_some(&mut self.stream, &mut self.frames)?;
+        }
+    }
+
+    pub(crate) fn acknowledge(&mut self) -> Result<()> {
+        if let Some(frame) = self.session.acknowledgement() {
+            self.stream.write_all(&frame)?;
+        }
+        Ok(())
+    }
+
+    /// Registers and gives the id that the master minted.
+    pub(crate) fn register(&mut self, description: AgentDescription) -> Result<v1::AgentId> {
+        self.send(to_master::Message::Register(Register { agent: Some(description) }))?;
+        self.registered()
+    }
+
+    /// Waits for the answer to Register or Reregister.
+    pub(crate) fn registered(&mut self) -> Result<v1::AgentId> {
+        loop {
+            if let Some(to_agent::Message::Registered(registered)) = self.next()?.message {
+                return registered.agent_id.context("no agent id");
+            }
+        }
+    }
+}
+
+fn read_some(stream: &mut TcpStream, frames: &mut Frames) -> Result<()> {
+    let mut buffer = [0; 1 << 16];
+    match stream.read(&mut buffer)? {
+        0 => bail!("the master closed the link"),
+        size => frames.push(&buffer[..size]),
+    }
+    Ok(())
+}
+
+/// What the `n`th simulated agent says of itself.
+pub(crate) fn description(n: usize) -> AgentDescription {
+    use v1::agent_info::capability::Type;
+    let resources = vec![scalar("cpus", 64.0), scalar("mem", 65536.0), scalar("disk", 1_000_000.0)];
+    let capabilities = [
+        Type::MultiRole,
+        Type::HierarchicalRole,
+        Type::ReservationRefinement,
+        Type::ResourceProvider,
+        Type::ResizeVolume,
+        Type::AgentOperationFeedback,
+        Type::AgentDraining,
+        Type::TaskResourceLimits,
+    ];
+    AgentDescription {
+        info: Some(v1::AgentInfo {
+            hostname: format!("node-{n}.example"),
+            port: Some(5051),
+            resources: resources.clone(),
+            ..Default::default()
+        }),
+        ip: format!("10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255),
+        port: 5051,
+        version: "1.11.0".into(),
+        capabilities: capabilities
+            .map(|kind| v1::agent_info::Capability { r#type: Some(kind.into()) })
+            .to_vec(),
+        resources,
+        resource_version_uuid: vec![7; 16],
+        ..Default::default()
+    }
+}
+
+/// An update of a task as an agent sends it; `sequence` makes its uuid.
+pub(crate) fn update(
+    framework: &v1::FrameworkId,
+    task: &v1::TaskInfo,
+    state: v1::TaskState,
+    sequence: u64,
+) -> to_master::Message {
+    let mut uuid = vec![0; 16];
+    uuid[..8].copy_from_slice(&sequence.to_le_bytes());
+    to_master::Message::StatusUpdate(StatusUpdate {
+        framework_id: Some(framework.clone()),
+        executor_id: Some(v1::ExecutorId { value: task.task_id.value.clone() }),
+        status: Some(v1::TaskStatus {
+            task_id: task.task_id.clone(),
+            state: state.into(),
+            source: Some(v1::task_status::Source::Executor.into()),
+            agent_id: Some(task.agent_id.clone()),
+            uuid: Some(uuid),
+            timestamp: Some(1.0),
+            ..Default::default()
+        }),
+        latest_state: state.into(),
+    })
+}

@@ -1,0 +1,136 @@
+//! Starts the release binary and looks at its processes from outside.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+
+/// Longer than any start takes.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// A running daemon; killed when dropped.
+pub(crate) struct Daemon {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl Daemon {
+    pub(crate) fn master(folder: &Path, more: &[&str]) -> Result<Self> {
+        Self::start("master", folder, more)
+    }
+
+    pub(crate) fn agent(folder: &Path, master: &Self, more: &[&str]) -> Result<Self> {
+        let mut arguments = vec![format!("--master=127.0.0.1:{}", master.port)];
+        arguments.push(format!("--runtime_dir={}", folder.join("run").display()));
+        arguments.extend(more.iter().map(|text| text.to_string()));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Self::start("agent", folder, &arguments)
+    }
+
+    fn start(kind: &str, folder: &Path, more: &[&str]) -> Result<Self> {
+        let port = free_port()?;
+        let log = fs::File::create(folder.join(format!("{kind}.log"))).context("create the log")?;
+        let child = Command::new(binary()?)
+            .args([kind, "--ip=127.0.0.1", "--hostname=127.0.0.1", &format!("--port={port}")])
+            .arg(format!("--work_dir={}", folder.join(kind).display()))
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("start the binary")?;
+        let mut daemon = Self { child, port };
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if let Some(status) = daemon.child.try_wait()? {
+                bail!("{kind} ended with {status}; see {}", folder.display());
+            }
+            if start.elapsed() > START_MAX {
+                bail!("{kind} does not listen");
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(daemon)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// The release binary beside this one.
+pub(crate) fn binary() -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name("mezzo");
+    if !path.exists() {
+        bail!("{} is not built", path.display());
+    }
+    Ok(path)
+}
+
+pub(crate) fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// A folder of the measurement's own, removed when dropped.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("mezzo-bench-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+/// A kB line of a /proc file, such as VmRSS of `status`, in MiB.
+pub(crate) fn memory_mib(pid: u32, file: &str, names: &[&str]) -> Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/{file}"))?;
+    let lines = text.lines().filter(|line| names.iter().any(|name| line.starts_with(name)));
+    let kib: f64 = lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok()).sum();
+    Ok(kib / 1024.0)
+}
+
+/// Context switches of all threads so far.
+pub(crate) fn switches(pid: u32) -> Result<u64> {
+    let mut sum = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = fs::read_to_string(thread?.path().join("status"))?;
+        let lines = text.lines().filter(|line| line.contains("ctxt_switches"));
+        sum += lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>();
+    }
+    Ok(sum)
+}
+
+/// Child processes, as the kernel lists them.
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let lists =
+        threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}

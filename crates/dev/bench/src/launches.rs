@@ -1,0 +1,100 @@
+//! Launches a second through the v1 scheduler API of a real master, with agents simulated here.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+use mezzo_mesos::v1::{self, TaskState};
+use mezzo_protocol::link::to_agent;
+
+use crate::{
+    agents::{Link, description, update},
+    client::{Scheduler, amount, command_task, parts},
+    daemons::{Daemon, Folder, memory_mib},
+    table::Table,
+};
+
+const AGENTS: usize = 200;
+const LAUNCHES: usize = 200_000;
+/// Tasks per ACCEPT: 64 cpus of an agent at one each.
+const BATCH: f64 = 1.0;
+
+/// The scheduler launches as offers come; agents answer RUNNING then FINISHED; everything is acknowledged.
+pub(crate) fn launches(table: &mut Table) -> Result<()> {
+    let folder = Folder::new("launches")?;
+    let master = Daemon::master(folder.path(), &["--registry=in_memory"])?;
+    let sequence = Arc::new(AtomicU64::new(0));
+    for n in 0..AGENTS {
+        let mut link = Link::open(master.port)?;
+        link.register(description(n))?;
+        let sequence = Arc::clone(&sequence);
+        // It ends with the master.
+        thread::Builder::new()
+            .stack_size(1 << 17)
+            .spawn(move || while answer(&mut link, &sequence).is_ok() {})?;
+    }
+    let mut scheduler = Scheduler::subscribe(master.port, "bench launches")?;
+    let (mut launched, mut ended) = (0, 0);
+    let mut start = None;
+    while ended < LAUNCHES {
+        let event = scheduler.next().with_context(|| format!("{launched} launched, {ended} ended"))?;
+        let (status, offers) = parts(event);
+        if let Some(status) = status {
+            ended += usize::from(status.state() == TaskState::TaskFinished);
+            scheduler.acknowledge(&status);
+        }
+        for offer in offers {
+            start.get_or_insert_with(Instant::now);
+            let room = ((amount(&offer, "cpus") / BATCH).floor() as usize).min(LAUNCHES - launched);
+            let tasks = (launched..launched + room)
+                .map(|n| command_task(&offer.agent_id, format!("t{n}"), "/bin/true", BATCH, 32.0))
+                .collect();
+            launched += room;
+            scheduler.launch(vec![offer.id], tasks, 0.0);
+        }
+        scheduler.flush()?;
+    }
+    let rate = LAUNCHES as f64 / start.context("no offer came")?.elapsed().as_secs_f64();
+    let memory = memory_mib(master.pid(), "status", &["VmRSS"])?;
+    table.row(
+        "launches through the v1 API, 200 simulated agents",
+        &format!("{rate:.0}/s"),
+        &format!("client and agents on the same 2 cores; master then {memory:.0} MiB"),
+        ">= 30,000/s (100,000)",
+    );
+    Ok(())
+}
+
+fn answer(link: &mut Link, sequence: &AtomicU64) -> Result<()> {
+    match link.next()?.message {
+        Some(to_agent::Message::Run(run)) => {
+            let framework = run.framework.and_then(|info| info.id).unwrap_or_default();
+            for task in &run.tasks {
+                respond(link, &framework, task, sequence)?;
+            }
+        }
+        Some(to_agent::Message::Ping(_)) => {
+            link.send(mezzo_protocol::link::to_master::Message::Pong(Default::default()))?;
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn respond(
+    link: &mut Link,
+    framework: &v1::FrameworkId,
+    task: &v1::TaskInfo,
+    sequence: &AtomicU64,
+) -> Result<()> {
+    for state in [TaskState::TaskRunning, TaskState::TaskFinished] {
+        link.send(update(framework, task, state, sequence.fetch_add(1, Ordering::Relaxed)))?;
+    }
+    Ok(())
+}

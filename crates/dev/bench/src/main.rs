@@ -1,0 +1,47 @@
+//! The numbers of docs/performance.md: `cargo xtask bench kernel [NAME ...]`.
+//!
+//! Each measurement starts the release binary as an operator would, drives it over its public APIs, and
+//! stands beside what it is compared with, taken in the same run. Nothing here asserts a timing.
+
+mod agents;
+mod client;
+mod daemons;
+mod footprint;
+mod launches;
+mod reregister;
+mod spawn;
+mod state;
+mod table;
+
+use anyhow::{Result, bail};
+use table::Table;
+
+type Measurement = fn(&mut Table) -> Result<()>;
+
+const MEASUREMENTS: [(&str, Measurement); 7] = [
+    ("tasks", spawn::tasks),
+    ("latency", spawn::latency),
+    ("launches", launches::launches),
+    ("reregister", reregister::reregister),
+    ("state", state::state),
+    ("dev", footprint::dev),
+    ("idle", footprint::idle),
+];
+
+fn main() -> Result<()> {
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(unknown) = wanted.iter().find(|name| !MEASUREMENTS.iter().any(|(known, _)| known == name)) {
+        bail!("no measurement '{unknown}'; there are: {}", MEASUREMENTS.map(|(name, _)| name).join(", "));
+    }
+    let mut table = Table::default();
+    for (name, measure) in MEASUREMENTS {
+        if wanted.is_empty() || wanted.iter().any(|chosen| chosen == name) {
+            eprintln!("measuring {name} ...");
+            if let Err(error) = measure(&mut table) {
+                table.row(name, &format!("failed: {error:#}"), "", "");
+            }
+        }
+    }
+    print!("{table}");
+    Ok(())
+}

@@ -1,0 +1,82 @@
+//! The whole state of a big cluster in one answer, and what everything else feels of it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use mezzo_mesos::v1::master::{Call, call};
+
+use crate::{
+    client,
+    daemons::{Daemon, Folder, memory_mib},
+    reregister::populate,
+    table::{Table, percentile},
+};
+
+const ROUNDS: usize = 5;
+
+/// GET /state and GET_STATE with 20,000 agents and 400,000 tasks, with /health asked all the while.
+pub(crate) fn state(table: &mut Table) -> Result<()> {
+    let folder = Folder::new("state")?;
+    let master = Daemon::master(folder.path(), &["--registry=in_memory"])?;
+    populate(master.port, 20_000, 20)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let asking = {
+        let (stop, port) = (Arc::clone(&stop), master.port);
+        thread::spawn(move || -> Result<Vec<f64>> {
+            let mut samples = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let start = Instant::now();
+                let (status, _) = client::get(port, "/health")?;
+                if status != 200 {
+                    bail!("/health answered {status}");
+                }
+                samples.push(start.elapsed().as_secs_f64() * 1e3);
+                thread::sleep(Duration::from_millis(2));
+            }
+            Ok(samples)
+        })
+    };
+    let v0 = timed(|| client::get(master.port, "/state"))?;
+    let call = Call { r#type: Some(call::Type::GetState.into()), ..Default::default() };
+    let v1 = timed(|| client::operator(master.port, &call))?;
+    stop.store(true, Ordering::Relaxed);
+    let mut health = asking.join().map_err(|_| anyhow::anyhow!("the asker of /health panicked"))??;
+    let memory = memory_mib(master.pid(), "status", &["VmRSS"])?;
+    for (name, (millis, size)) in [("GET /state", v0), ("GET_STATE (protobuf)", v1)] {
+        table.row(
+            &format!("{name}, 20,000 agents, 400,000 tasks"),
+            &format!("{millis:.0} ms"),
+            &format!("{:.0} MB; master {memory:.0} MiB", size as f64 / 1e6),
+            "<= 500 ms (250)",
+        );
+    }
+    table.row(
+        "/health meanwhile",
+        &format!("p99 {:.1} ms", percentile(&mut health, 0.99)),
+        &format!("{} answers, fresh connections", health.len()),
+        "p99 <= 5 ms (2)",
+    );
+    Ok(())
+}
+
+fn timed(ask: impl Fn() -> Result<(u16, usize)>) -> Result<(f64, usize)> {
+    let mut samples = Vec::new();
+    let mut size = 0;
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        let (status, bytes) = ask()?;
+        if status != 200 {
+            bail!("answered {status}");
+        }
+        samples.push(start.elapsed().as_secs_f64() * 1e3);
+        size = bytes;
+    }
+    Ok((percentile(&mut samples, 0.5), size))
+}

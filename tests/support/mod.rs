@@ -1,0 +1,233 @@
+//! Real processes for tests: starts masters and agents of the binary under test and ends them by pid.
+
+use std::{
+    fs::{self, File},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// A state that has not come by then never will.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder of the test's own, removed when it is dropped unless the test panics.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("mezzo-{name}-{}", std::process::id()));
+        drop(fs::remove_dir_all(&path));
+        fs::create_dir_all(&path).expect("make the test's folder");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("kept for a look: {}", self.0.display());
+        } else {
+            drop(fs::remove_dir_all(&self.0));
+        }
+    }
+}
+
+/// One daemon that can be killed and started again on the same port and folder.
+pub struct Daemon {
+    name: &'static str,
+    arguments: Vec<String>,
+    log: PathBuf,
+    pub port: u16,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// A master on a port of its own.
+    pub fn master(folder: &Path, more: &[&str]) -> Self {
+        let work = folder.join("master");
+        let mut daemon = Self::new("master", folder, &format!("--work_dir={}", work.display()), more);
+        daemon.start();
+        daemon
+    }
+
+    /// An agent of the master on `port`.
+    pub fn agent(folder: &Path, master: u16, more: &[&str]) -> Self {
+        let mut daemon =
+            Self::new("agent", folder, &format!("--work_dir={}", folder.join("agent").display()), more);
+        daemon.arguments.push(format!("--master=127.0.0.1:{master}"));
+        daemon.arguments.push(format!("--runtime_dir={}", folder.join("run").display()));
+        daemon.start();
+        daemon
+    }
+
+    fn new(name: &'static str, folder: &Path, work: &str, more: &[&str]) -> Self {
+        let port = free_port();
+        let mut arguments = vec![name.to_string(), "--ip=127.0.0.1".into(), "--hostname=127.0.0.1".into()];
+        arguments.push(format!("--port={port}"));
+        arguments.push(work.into());
+        arguments.extend(more.iter().map(|argument| argument.to_string()));
+        Self { name, arguments, log: folder.join(format!("{name}.log")), port, child: None }
+    }
+
+    /// Starts it (again) and waits until it answers /health.
+    pub fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(&self.log).expect("open the log");
+        let child = Command::new(env!("CARGO_BIN_EXE_mezzo"))
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("share the log"))
+            .stderr(log)
+            .spawn()
+            .expect("start the daemon");
+        self.child = Some(child);
+        let start = Instant::now();
+        while request(self.port, "GET", "/health", &[], b"").map(|answer| answer.0).unwrap_or(0) != 200 {
+            if let Some(Ok(Some(status))) = self.child.as_mut().map(Child::try_wait) {
+                panic!("{} ended with {status}:\n{}", self.name, self.log_tail());
+            }
+            assert!(start.elapsed() < PATIENCE, "{} does not answer:\n{}", self.name, self.log_tail());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// kill -9
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+
+    pub fn log_tail(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// Lines of the log that report a defect.
+    pub fn log_panics(&self) -> Vec<String> {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        text.lines().filter(|line| line.contains("panicked")).map(String::from).collect()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("find a port").port()
+}
+
+/// Status and body of one request on a fresh connection.
+pub fn request(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<(u16, Vec<u8>)> {
+    let mut opened = open(port, method, path, headers, body)?;
+    let mut all = Vec::new();
+    opened.body.read_to_end(&mut all)?;
+    if opened.chunked {
+        all = dechunk(&all);
+    }
+    Ok((opened.status, all))
+}
+
+/// An answer whose body is still to be read.
+pub struct Opened {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub chunked: bool,
+    pub body: BufReader<TcpStream>,
+}
+
+pub fn open(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> std::io::Result<Opened> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    head += &format!("Content-Length: {}\r\n\r\n", body.len());
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)?;
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let status = status.ok_or_else(|| std::io::Error::other(format!("no status line but {line:?}")))?;
+    let mut headers = Vec::new();
+    loop {
+        line.clear();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        headers.push((name.to_ascii_lowercase(), value.to_string()));
+    }
+    let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+    Ok(Opened { status, headers, chunked, body: reader })
+}
+
+fn dechunk(mut data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Some(end) = data.windows(2).position(|pair| pair == b"\r\n") {
+        let size = std::str::from_utf8(&data[..end]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        let Some(size) = size.filter(|size| *size > 0 && end + 2 + size <= data.len()) else { break };
+        out.extend_from_slice(&data[end + 2..end + 2 + size]);
+        data = data.get(end + 4 + size..).unwrap_or_default();
+    }
+    out
+}
+
+impl Opened {
+    /// The next record of an event stream whose records are one chunk each or many.
+    pub fn record(&mut self, pending: &mut Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+                let size = std::str::from_utf8(&pending[..end]).ok().and_then(|text| text.parse::<usize>().ok());
+                let size = size.ok_or_else(|| std::io::Error::other("a record without length"))?;
+                if pending.len() > end + size {
+                    let record = pending[end + 1..end + 1 + size].to_vec();
+                    pending.drain(..end + 1 + size);
+                    return Ok(Some(record));
+                }
+            }
+            let mut line = String::new();
+            if self.body.read_line(&mut line)? == 0 {
+                return Ok(None);
+            }
+            let size = usize::from_str_radix(line.trim_end(), 16).map_err(std::io::Error::other)?;
+            if size == 0 {
+                return Ok(None);
+            }
+            let mut chunk = vec![0; size + 2];
+            self.body.read_exact(&mut chunk)?;
+            pending.extend_from_slice(&chunk[..size]);
+        }
+    }
+}
+
+/// Whether this run may use namespaces, cgroups and other users; says so when not.
+pub fn is_root(test: &str) -> bool {
+    let root = fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0).unwrap_or(false);
+    if !root {
+        println!("{test}: skipped, needs root");
+    }
+    root
+}
