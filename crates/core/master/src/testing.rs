@@ -426,3 +426,8 @@ pub(crate) fn call(
     fill(&mut call);
     call
 }
+
+/// A random source for calls beside [`World::step`].
+pub(crate) fn random() -> Random {
+    Random(2)
+}

@@ -5,7 +5,6 @@ use mezzo_mesos::v1::TaskState;
 use mezzo_protocol::link;
 
 use crate::{
-    agents,
     master::{Master, Moment},
     metrics::Counter,
 };
@@ -35,5 +34,4 @@ pub(super) fn on_status_update(
     }
     master.send_update(&framework, status.clone());
     master.update_task(moment, &framework, &task, &status, latest);
-    agents::check_drained(master, moment, agent);
 }

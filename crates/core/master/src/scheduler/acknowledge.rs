@@ -5,6 +5,7 @@ use mezzo_mesos::v1::{self, TaskState, scheduler::call};
 use mezzo_protocol::link;
 
 use crate::{
+    agents,
     frameworks::to_agent,
     master::{Master, Moment},
     metrics::Counter,
@@ -14,7 +15,7 @@ use crate::{
 /// Passes the receipt on to the agent; the one for a terminal status ends the task here (rule 213).
 pub(super) fn on_acknowledge(
     master: &mut Master,
-    moment: &Moment<'_>,
+    moment: &mut Moment<'_>,
     framework: &FrameworkId,
     acknowledge: call::Acknowledge,
 ) {
@@ -43,4 +44,7 @@ pub(super) fn on_acknowledge(
         uuid: acknowledge.uuid,
     };
     master.effects.push(to_agent(link, link::to_agent::Message::Acknowledge(message)));
+    if ends {
+        agents::check_drained(master, moment, &agent);
+    }
 }
