@@ -31,7 +31,7 @@ mod operations;
 mod operator;
 mod profiles;
 pub mod query;
-mod registry;
+pub mod registry;
 mod scheduler;
 pub mod state;
 mod status;

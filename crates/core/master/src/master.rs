@@ -18,7 +18,7 @@ use crate::{
     effect::{Answer, Effect},
     input::{Input, LinkId, RequestId, StreamId},
     metrics::Counter,
-    operator, registry, scheduler,
+    operator, query, registry, scheduler,
     state::{Agent, Framework, Snapshot},
     timers::Timer,
 };
@@ -180,7 +180,7 @@ impl Master {
 
     /// What reads are answered from; shares everything with the master.
     pub fn snapshot(&self) -> Snapshot {
-        self.state.clone()
+        Snapshot { roles: Arc::new(query::roles::counted(&self.allocator)), ..self.state.clone() }
     }
 
     /// Counts one more of something.

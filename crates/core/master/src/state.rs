@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+pub use mezzo_allocator::Quota;
 use mezzo_ids::{AgentId, ExecutorId, FrameworkId, OfferId, Principal, Role, TaskId, Uuid};
 use mezzo_mesos::v1;
 use mezzo_resources::{Quantities, Resources};
@@ -63,15 +64,6 @@ pub struct Drain {
     pub deactivated: bool,
     /// When the drain began, if that is known.
     pub started: Option<Timestamp>,
-}
-
-/// Guarantee and limit of one role.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Quota {
-    /// Held back for the role.
-    pub guarantee: Quantities,
-    /// Never exceeded; a name that is missing is unlimited.
-    pub limit: Quantities,
 }
 
 /// One role as /roles shows it. Amounts include descendants.

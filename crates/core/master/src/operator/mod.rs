@@ -1,5 +1,7 @@
 //! What operators ask for, one call per file.
 
+pub(crate) mod quota;
+
 use mezzo_ids::Principal;
 
 use crate::{
