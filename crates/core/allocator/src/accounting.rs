@@ -84,8 +84,7 @@ impl Allocator {
 
     /// Brings everything that follows from an agent's state up to date and marks it to be looked at.
     pub(crate) fn on_agent_changed(&mut self, id: &AgentId) {
-        self.refresh_agent(id);
-        if self.free.contains(id) {
+        if self.refresh_agent(id) {
             self.dirty.insert(id.clone());
         } else {
             self.dirty.remove(id);
@@ -93,9 +92,9 @@ impl Allocator {
         self.consider_inverse(id);
     }
 
-    /// As [`Allocator::on_agent_changed`], without marking.
-    pub(crate) fn refresh_agent(&mut self, id: &AgentId) {
-        let Some(agent) = self.agents.get_mut(id) else { return };
+    /// As [`Allocator::on_agent_changed`], without marking. Says whether there is something to offer.
+    pub(crate) fn refresh_agent(&mut self, id: &AgentId) -> bool {
+        let Some(agent) = self.agents.get_mut(id) else { return false };
         if agent.profile.unavailability.is_some() {
             self.planned.insert(id.clone());
         } else {
@@ -109,11 +108,16 @@ impl Allocator {
             .agent_whitelist
             .as_ref()
             .is_none_or(|hostnames| hostnames.contains(&agent.profile.hostname));
-        if agent.active && whitelisted && !agent.available.is_empty() {
-            self.free.insert(id.clone());
-        } else {
-            self.free.remove(id);
+        let is_free = agent.active && whitelisted && !agent.available.is_empty();
+        if is_free != agent.is_free {
+            agent.is_free = is_free;
+            if is_free {
+                self.free.insert(id.clone());
+            } else {
+                self.free.remove(id);
+            }
         }
+        is_free
     }
 
     /// Somebody wants more than before: every agent with something free is worth a look.

@@ -45,6 +45,8 @@ pub struct AgentProfile {
 pub(crate) struct Agent {
     pub(crate) profile: AgentProfile,
     pub(crate) active: bool,
+    /// Whether it may be offered and has something to offer; the same as being in `Allocator::free`.
+    pub(crate) is_free: bool,
     /// Held per framework, with allocation roles.
     pub(crate) held: BTreeMap<FrameworkId, Resources>,
     /// The sum of all held, without roles.
@@ -68,6 +70,7 @@ impl Agent {
         let mut agent = Self {
             profile,
             active: true,
+            is_free: false,
             held: BTreeMap::new(),
             in_use: Resources::empty(),
             available: Resources::empty(),

@@ -160,7 +160,7 @@ impl Allocator {
         for role in roles {
             let sorter = self.config.framework_sorter;
             for framework in order_frameworks(&self.roles, &role, &self.measure(), sorter, pass.rng) {
-                if !self.free.contains(id) {
+                if !self.agents.get(id).is_some_and(|agent| agent.is_free) {
                     return;
                 }
                 let shared = pass.shared.get(id);

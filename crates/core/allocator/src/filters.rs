@@ -18,6 +18,10 @@ const REFUSE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// than a few means a framework that declines ever more different things; the oldest goes then.
 const FILTERS_MAX: usize = 64;
 
+/// Endings of filters that were cleared stay until they come up, which may be a year; more than this
+/// many are swept out.
+const STALE_ENDINGS_MAX: usize = 1024;
+
 /// For how long refused resources are not offered again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filter {
@@ -71,8 +75,12 @@ struct Refusal {
 #[derive(Debug, Default)]
 pub(crate) struct FilterBook {
     refusals: BTreeMap<FrameworkId, BTreeMap<(AgentId, Role), Vec<Refusal>>>,
-    /// When entries of [`FilterBook::refusals`] end; exactly those, so it cannot outgrow them.
-    endings: BTreeSet<(Timestamp, FrameworkId, AgentId, Role)>,
+    /// How many there are.
+    live: usize,
+    /// When each ends. Those that went before are still here, but never more than the live ones and
+    /// [`STALE_ENDINGS_MAX`].
+    endings: BTreeMap<Timestamp, Vec<(FrameworkId, AgentId, Role)>>,
+    endings_len: usize,
 }
 
 impl FilterBook {
@@ -86,19 +94,32 @@ impl FilterBook {
     ) {
         let entry = self.refusals.entry(framework.clone()).or_default();
         let refusals = entry.entry((agent.clone(), role.clone())).or_default();
-        let ending = |at| (at, framework.clone(), agent.clone(), role.clone());
-        let before: Vec<Timestamp> = refusals.iter().map(|refusal| refusal.expires).collect();
+        let before = refusals.len();
         refusals.retain(|old| old.expires > expires || !resources.contains(&old.resources));
         if refusals.len() >= FILTERS_MAX {
             refusals.remove(0);
         }
         refusals.push(Refusal { resources, expires });
-        for at in before {
-            if !refusals.iter().any(|refusal| refusal.expires == at) {
-                self.endings.remove(&ending(at));
+        self.live = self.live + refusals.len() - before;
+        let ending = (framework.clone(), agent.clone(), role.clone());
+        self.endings.entry(expires).or_default().push(ending);
+        self.endings_len += 1;
+        if self.endings_len > 2 * self.live + STALE_ENDINGS_MAX {
+            self.sweep_endings();
+        }
+    }
+
+    fn sweep_endings(&mut self) {
+        self.endings.clear();
+        self.endings_len = self.live;
+        for (framework, entry) in &self.refusals {
+            for ((agent, role), refusals) in entry {
+                for refusal in refusals {
+                    let ending = (framework.clone(), agent.clone(), role.clone());
+                    self.endings.entry(refusal.expires).or_default().push(ending);
+                }
             }
         }
-        self.endings.insert(ending(expires));
     }
 
     /// Rule 89.
@@ -130,13 +151,11 @@ impl FilterBook {
 
     fn clear(&mut self, framework: &FrameworkId, gone: impl Fn(&AgentId, &Role) -> bool) {
         let Some(entry) = self.refusals.get_mut(framework) else { return };
-        let endings = &mut self.endings;
+        let live = &mut self.live;
         entry.retain(|(agent, role), refusals| {
             let gone = gone(agent, role);
             if gone {
-                for refusal in refusals {
-                    endings.remove(&(refusal.expires, framework.clone(), agent.clone(), role.clone()));
-                }
+                *live -= refusals.len();
             }
             !gone
         });
@@ -148,29 +167,37 @@ impl FilterBook {
     /// Ends what is over and says which agents it was about.
     pub(crate) fn expire(&mut self, now: Timestamp) -> BTreeSet<AgentId> {
         let mut agents = BTreeSet::new();
-        while let Some((at, ..)) = self.endings.first() {
-            if *at > now {
-                break;
-            }
-            let Some((_, framework, agent, role)) = self.endings.pop_first() else { break };
-            if let Some(entry) = self.refusals.get_mut(&framework) {
-                let key = (agent, role);
-                if let Some(refusals) = entry.get_mut(&key) {
-                    refusals.retain(|refusal| refusal.expires > now);
-                    if refusals.is_empty() {
-                        entry.remove(&key);
-                    }
+        while let Some(due) = self.endings.first_entry().filter(|due| *due.key() <= now) {
+            let endings = due.remove();
+            self.endings_len -= endings.len();
+            for (framework, agent, role) in endings {
+                if self.end(&framework, &agent, &role, now) {
+                    agents.insert(agent);
                 }
-                if entry.is_empty() {
-                    self.refusals.remove(&framework);
-                }
-                agents.insert(key.0);
             }
         }
         agents
     }
 
+    /// Ends what is over of one framework, agent and role, and says whether that was anything.
+    fn end(&mut self, framework: &FrameworkId, agent: &AgentId, role: &Role, now: Timestamp) -> bool {
+        let Some(entry) = self.refusals.get_mut(framework) else { return false };
+        let key = (agent.clone(), role.clone());
+        let Some(refusals) = entry.get_mut(&key) else { return false };
+        let before = refusals.len();
+        refusals.retain(|refusal| refusal.expires > now);
+        let ended = before - refusals.len();
+        self.live -= ended;
+        if refusals.is_empty() {
+            entry.remove(&key);
+        }
+        if entry.is_empty() {
+            self.refusals.remove(framework);
+        }
+        ended > 0
+    }
+
     pub(crate) fn next_ending(&self) -> Option<Timestamp> {
-        self.endings.first().map(|(at, ..)| *at)
+        self.endings.first_key_value().map(|(at, _)| *at)
     }
 }

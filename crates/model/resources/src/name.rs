@@ -1,17 +1,19 @@
 //! Names of resources: a few are everywhere, so those cost nothing to copy.
 
-use std::{borrow::Borrow, cmp::Ordering, fmt, ops::Deref, sync::Arc};
-
-/// Names that nearly every resource has.
-const FREQUENT: [&str; 5] = ["cpus", "mem", "disk", "ports", "gpus"];
+use std::{borrow::Borrow, cmp::Ordering, fmt, mem::discriminant, ops::Deref, sync::Arc};
 
 /// The name of a resource. Ordered and compared as text.
 #[derive(Clone)]
 pub struct Name(Repr);
 
+/// A name has one representation only: `Other` is none of the frequent ones.
 #[derive(Clone)]
 enum Repr {
-    Frequent(&'static str),
+    Cpus,
+    Mem,
+    Disk,
+    Ports,
+    Gpus,
     Other(Arc<str>),
 }
 
@@ -19,7 +21,11 @@ impl Name {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         match &self.0 {
-            Repr::Frequent(text) => text,
+            Repr::Cpus => "cpus",
+            Repr::Mem => "mem",
+            Repr::Disk => "disk",
+            Repr::Ports => "ports",
+            Repr::Gpus => "gpus",
             Repr::Other(text) => text,
         }
     }
@@ -27,10 +33,14 @@ impl Name {
 
 impl From<&str> for Name {
     fn from(text: &str) -> Self {
-        match FREQUENT.iter().find(|frequent| **frequent == text) {
-            Some(frequent) => Self(Repr::Frequent(frequent)),
-            None => Self(Repr::Other(Arc::from(text))),
-        }
+        Self(match text {
+            "cpus" => Repr::Cpus,
+            "mem" => Repr::Mem,
+            "disk" => Repr::Disk,
+            "ports" => Repr::Ports,
+            "gpus" => Repr::Gpus,
+            _ => Repr::Other(Arc::from(text)),
+        })
     }
 }
 
@@ -49,7 +59,10 @@ impl Borrow<str> for Name {
 
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
+        match (&self.0, &other.0) {
+            (Repr::Other(mine), Repr::Other(other)) => mine == other,
+            (mine, other) => discriminant(mine) == discriminant(other),
+        }
     }
 }
 
