@@ -45,6 +45,8 @@ pub struct Agent {
     pub(crate) gc: BTreeMap<Arc<str>, Timestamp>,
     /// Whether the disk is being watched for the folders above.
     pub(crate) disk_watched: bool,
+    /// The log is being read back: frameworks end only where it says so.
+    pub(crate) replaying: bool,
     /// Set once the agent only waits for its executors to end: exit status and reason.
     pub(crate) leaving: Option<(i32, String)>,
     /// Dispatched while stepping; taken by the driver.
@@ -101,6 +103,7 @@ impl Agent {
             resource_version: moment.uuid(),
             gc: BTreeMap::new(),
             disk_watched: false,
+            replaying: false,
             leaving: None,
             effects: Vec::new(),
         }
@@ -206,7 +209,7 @@ impl Agent {
         self.effects.push(Effect::Persist(Box::new(AgentRecord { record: Some(record) })));
     }
 
-    pub(crate) fn to_master(&mut self, message: to_master::Message) {
+    pub(crate) fn tell(&mut self, message: to_master::Message) {
         self.effects.push(Effect::ToMaster(Box::new(ToMaster { message: Some(message) })));
     }
 

@@ -218,7 +218,7 @@ impl Agent {
             }
             call::Type::Message => {
                 self.state.counters.valid_framework_messages += 1;
-                self.to_master(to_master::Message::ExecutorMessage(ExecutorMessage {
+                self.tell(to_master::Message::ExecutorMessage(ExecutorMessage {
                     framework_id: Some(call.framework_id),
                     executor_id: Some(call.executor_id),
                     data: call.message.map(|m| m.data).unwrap_or_default(),

@@ -66,7 +66,8 @@ fn command_name(command: Option<&v1::CommandInfo>) -> String {
 
 /// The start of a text that is too long to be shown.
 fn cut(text: &str) -> Option<&str> {
-    (text.len() > NAME_COMMAND_MAX).then(|| &text[..text.floor_char_boundary(NAME_COMMAND_CUT)])
+    let end = (0..=NAME_COMMAND_CUT).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    (text.len() > NAME_COMMAND_MAX).then(|| &text[..end])
 }
 
 /// Address of a task that has no network of its own (rule 216).

@@ -195,7 +195,8 @@ impl Agent {
         }
         let (checkpoint, terminating) =
             self.framework(framework).map_or((false, true), |f| (f.checkpoint(), f.terminating));
-        if checkpoint {
+        // The terminal update of a command task says as much; a framework that is being removed has none.
+        if checkpoint && (kind != ExecutorKind::Command || terminating) {
             self.persist(Record::ExecutorEnded(records::ExecutorEnded {
                 framework_id: Some(v1::FrameworkId { value: framework.to_string() }),
                 executor_id: Some(v1::ExecutorId { value: id.to_string() }),
@@ -208,7 +209,7 @@ impl Agent {
         if kind != ExecutorKind::Command && !terminating {
             // The pod of a task group is not a process; Mesos' executor leaves with 0 (rule 313).
             let status = if kind == ExecutorKind::Default { 0 } else { end.status.unwrap_or(-1) };
-            self.to_master(to_master::Message::ExecutorExited(ExecutorExited {
+            self.tell(to_master::Message::ExecutorExited(ExecutorExited {
                 framework_id: Some(v1::FrameworkId { value: framework.to_string() }),
                 executor_id: Some(v1::ExecutorId { value: id.to_string() }),
                 status,
@@ -244,6 +245,7 @@ impl Agent {
         id: &ExecutorId,
     ) {
         let kept = self.state.config.completed_executors_max;
+        let replaying = self.replaying;
         let Some(owner) = self.framework_mut(framework) else { return };
         if !owner.executors.get(id).is_some_and(|e| e.phase == Phase::Terminated && e.tasks.is_empty()) {
             return;
@@ -256,7 +258,7 @@ impl Agent {
             }
             owner.completed_executors.push_back(executor);
         }
-        let empty = owner.executors.is_empty();
+        let empty = owner.executors.is_empty() && !replaying;
         let folder: Arc<str> = sandbox::executor_folder(&directory).into();
         self.collect_later(m, directory);
         self.collect_later(m, folder);

@@ -202,7 +202,7 @@ impl Agent {
         let container = ContainerId::from(m.uuid().to_string());
         let directory = sandbox::run_directory(&self.state.config, &self.id(), framework, &id, &container);
         let executor = Executor {
-            id: id.clone(),
+            id,
             framework: framework.clone(),
             info: Arc::new(info),
             kind,

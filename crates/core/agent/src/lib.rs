@@ -32,6 +32,7 @@ pub mod query;
 mod reconfigure;
 mod records;
 mod recovery;
+mod replay;
 mod resources;
 mod sandbox;
 mod shutdown;

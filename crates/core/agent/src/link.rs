@@ -111,7 +111,7 @@ impl Agent {
         }
         let agent = Some(self.description());
         if self.state.id.is_none() {
-            self.to_master(to_master::Message::Register(Register { agent }));
+            self.tell(to_master::Message::Register(Register { agent }));
         } else {
             let frameworks = self.state.frameworks.values().map(|f| (*f.info).clone()).collect();
             let executors = self
@@ -130,7 +130,7 @@ impl Agent {
                 .flat_map(|e| e.tasks.values().map(|t| query::task(&self.state, e, t)))
                 .collect();
             let message = Reregister { agent, frameworks, executors, tasks };
-            self.to_master(to_master::Message::Reregister(message));
+            self.tell(to_master::Message::Reregister(message));
         }
         self.link.backoff = (self.link.backoff * 2).clamp(Duration::from_millis(1), REGISTRATION_BACKOFF_MAX);
         // The answer may be lost with its master, so wait at least one whole factor.
@@ -198,7 +198,7 @@ impl Agent {
     }
 
     pub(crate) fn on_ping(&mut self, m: &mut Moment<'_>, ping: Ping) {
-        self.to_master(to_master::Message::Pong(Pong {}));
+        self.tell(to_master::Message::Pong(Pong {}));
         if self.state.registered {
             self.arm_ping(m);
             if !ping.connected {

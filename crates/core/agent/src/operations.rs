@@ -161,7 +161,7 @@ impl Agent {
             self.state.operations.insert(uuid, Arc::new(operation));
             self.send_operation(m, uuid, UPDATE_RETRY_MIN);
         } else {
-            self.to_master(operation_update(&operation));
+            self.tell(operation_update(&operation));
         }
     }
 
@@ -195,7 +195,7 @@ impl Agent {
             self.timers.clear(old, Timer::RetryOperation(uuid));
         }
         self.timers.set(at, Timer::RetryOperation(uuid));
-        self.to_master(message);
+        self.tell(message);
     }
 
     pub(crate) fn on_operation_retry(&mut self, m: &mut Moment<'_>, at: Timestamp, uuid: Uuid) {
@@ -240,7 +240,7 @@ impl Agent {
                 agent_id: Some(v1::AgentId { value: self.id().to_string() }),
                 ..Default::default()
             };
-            self.to_master(to_master::Message::OperationStatusUpdate(OperationStatusUpdate {
+            self.tell(to_master::Message::OperationStatusUpdate(OperationStatusUpdate {
                 framework_id: None,
                 operation_uuid: uuid,
                 latest_status: Some(status.clone()),

@@ -88,7 +88,7 @@ pub(crate) fn merged<'a>(resources: impl Iterator<Item = &'a v1::Resource>) -> V
                 sum.value = ((sum.value + more.value) * 1000.0).round() / 1000.0;
             }
             (Some(v1::Resource { ranges: Some(all), .. }), None) => {
-                all.range.extend(resource.ranges.iter().flat_map(|r| r.range.iter().cloned()));
+                all.range.extend(resource.ranges.iter().flat_map(|r| r.range.iter().copied()));
             }
             _ => merged.push(resource.clone()),
         }

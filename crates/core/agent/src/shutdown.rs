@@ -135,7 +135,7 @@ impl Agent {
 
     pub(crate) fn on_leave(&mut self, m: &mut Moment<'_>) {
         if self.state.registered {
-            self.to_master(to_master::Message::Unregister(Unregister {}));
+            self.tell(to_master::Message::Unregister(Unregister {}));
         }
         self.leave(m, 0, "Left the cluster".into());
     }

@@ -169,7 +169,7 @@ impl Agent {
             let state = v1::TaskState::try_from(status.state).unwrap_or(task.state);
             task.forwarded = Some((state, status.uuid.as_deref().unwrap_or_default().into()));
         }
-        self.to_master(to_master::Message::StatusUpdate(StatusUpdate {
+        self.tell(to_master::Message::StatusUpdate(StatusUpdate {
             framework_id: Some(v1::FrameworkId { value: key.0.to_string() }),
             executor_id: Some(v1::ExecutorId { value: executor.to_string() }),
             status: Some((*status).clone()),

@@ -1,0 +1,209 @@
+//! Task groups under the default executor.
+
+use mezzo_ids::ContainerId;
+use mezzo_mesos::v1;
+use mezzo_protocol::link::{self, to_agent};
+
+use super::harness::{World, executor, task, visible};
+use crate::{FoundState, Input, LaunchStage, query};
+
+fn group(world: &World, ids: &[&str], new: bool) -> link::Run {
+    link::Run {
+        executor: Some(executor("pod", v1::executor_info::Type::Default)),
+        group: true,
+        launch_executor: new,
+        ..world.run(ids.iter().map(|id| task(id)).collect())
+    }
+}
+
+/// A pod with these tasks running and acknowledged: the pod's container, then the tasks'.
+fn running(world: &mut World, ids: &[&str]) -> (ContainerId, Vec<ContainerId>) {
+    let run = group(world, ids, true);
+    world.launch(run);
+    let pod = world.last_container();
+    world.started(&pod, 0);
+    let children: Vec<ContainerId> = world.launches[1..].iter().map(|l| l.container.clone()).collect();
+    for child in &children {
+        world.started(child, 200);
+    }
+    world.acknowledge_all();
+    (pod, children)
+}
+
+#[test]
+fn rule_310_and_311_starting_when_launching_running_when_all_started() {
+    let mut world = World::new();
+    let run = group(&world, &["a", "b"], true);
+    let lines = world.launch(run);
+    assert_eq!(
+        lines,
+        ["persist framework", "persist executor pod", "persist task a", "persist task b", "launch pod"]
+    );
+    assert_eq!(query::tasks(&world.agent.snapshot()).queued_tasks.len(), 2);
+    let pod = world.last_container();
+    let lines = visible(world.started(&pod, 0));
+    assert_eq!(lines, ["update a TASK_STARTING", "launch child", "update b TASK_STARTING", "launch child"]);
+    let status = world.newest().container_status.clone().unwrap_or_default();
+    let id = status.container_id.unwrap_or_default();
+    assert_eq!(id.parent.map(|p| p.value), Some(pod.to_string()));
+    world.acknowledge_all();
+    let (a, b) = (world.launches[1].container.clone(), world.launches[2].container.clone());
+    assert_eq!(world.launches[1].parent.as_ref(), Some(&pod));
+    assert!(visible(world.started(&a, 11)).is_empty());
+    assert_eq!(visible(world.started(&b, 12)), ["update a TASK_RUNNING", "update b TASK_RUNNING"]);
+    let status = world.newest().container_status.clone().unwrap_or_default();
+    assert_eq!(status.executor_pid, Some(12));
+    assert_eq!(world.newest().executor_id.as_ref().map(|e| e.value.as_str()), Some("pod"));
+}
+
+#[test]
+fn rule_312_finished_leaves_the_others_alone() {
+    let mut world = World::new();
+    let (_, children) = running(&mut world, &["a", "b"]);
+    assert_eq!(visible(world.exited(&children[1], 0)), ["remove", "update b TASK_FINISHED"]);
+    let status = world.newest().container_status.clone().unwrap_or_default();
+    // What the container had is gone with it; only its id is told.
+    assert_eq!((status.executor_pid, status.network_infos.len()), (None, 0));
+}
+
+#[test]
+fn rule_312_failure_kills_the_group_but_no_other_group() {
+    let mut world = World::new();
+    let (pod, children) = running(&mut world, &["a", "b"]);
+    let run = group(&world, &["c"], false);
+    world.launch(run);
+    let c = world.last_container();
+    world.started(&c, 300);
+    world.acknowledge_all();
+    let lines = visible(world.exited(&children[0], 1 << 8));
+    assert_eq!(lines, ["remove", "update a TASK_FAILED", "signal 15"]);
+    assert_eq!(visible(world.exited(&children[1], 15)), ["remove", "update b TASK_KILLED"]);
+    // Rule 313: with the last child the pod ends, with 0.
+    assert_eq!(visible(world.exited(&c, 0)), ["remove", "update c TASK_FINISHED", "destroy"]);
+    let lines = visible(world.exited(&pod, 9));
+    assert_eq!(lines, ["remove", "exited pod 0"]);
+    world.acknowledge_all();
+    assert!(world.agent.snapshot().frameworks.is_empty());
+}
+
+#[test]
+fn rule_186_and_228_a_kill_before_delivery_kills_the_group() {
+    let mut world = World::new();
+    let run = group(&world, &["a", "b"], true);
+    world.launch(run);
+    let lines = visible(world.kill("b", None));
+    assert_eq!(
+        lines,
+        [
+            "update a TASK_KILLED REASON_TASK_KILLED_DURING_LAUNCH",
+            "update b TASK_KILLED REASON_TASK_KILLED_DURING_LAUNCH",
+            "destroy"
+        ]
+    );
+}
+
+#[test]
+fn killing_one_task_kills_its_group() {
+    let mut world = World::new();
+    let (_, children) = running(&mut world, &["a", "b"]);
+    assert_eq!(visible(world.kill("a", None)), ["signal 15"]);
+    let lines = visible(world.exited(&children[0], 15));
+    assert_eq!(lines, ["remove", "update a TASK_KILLED", "signal 15"]);
+}
+
+#[test]
+fn rule_309_a_single_task_ends_the_default_executor() {
+    let mut world = World::new();
+    let mut run = group(&world, &["a"], true);
+    run.group = false;
+    assert_eq!(visible(world.launch(run)), ["launch pod", "destroy"]);
+    let pod = world.last_container();
+    let lines = visible(world.exited(&pod, 0));
+    assert_eq!(lines, ["update a TASK_FAILED REASON_EXECUTOR_TERMINATED", "remove", "exited pod 0"]);
+}
+
+#[test]
+fn rule_314_a_child_is_killed_again_and_again() {
+    let mut world = World::new();
+    running(&mut world, &["a"]);
+    world.kill("a", None);
+    assert_eq!(visible(world.pass(5.0)), ["destroy", "destroy", "destroy"]);
+}
+
+#[test]
+fn rule_315_shutdown_uses_three_seconds() {
+    let mut world = World::new();
+    running(&mut world, &["a"]);
+    let call = link::ShutdownExecutor {
+        framework_id: Some(v1::FrameworkId { value: "F".into() }),
+        executor_id: Some(v1::ExecutorId { value: "pod".into() }),
+    };
+    assert_eq!(visible(world.master(to_agent::Message::ShutdownExecutor(call))), ["signal 15"]);
+    assert!(visible(world.pass(2.9)).is_empty());
+    assert_eq!(visible(world.pass(0.1)), ["destroy"]);
+}
+
+#[test]
+fn a_child_that_cannot_start_fails_its_group() {
+    let mut world = World::new();
+    let run = group(&world, &["a", "b"], true);
+    world.launch(run);
+    let pod = world.last_container();
+    world.started(&pod, 0);
+    world.acknowledge_all();
+    let (a, b) = (world.launches[1].container.clone(), world.launches[2].container.clone());
+    world.started(&b, 1);
+    let input = Input::LaunchFailed { container: a, stage: LaunchStage::Container, message: "no".into() };
+    let lines = visible(world.step(input));
+    assert_eq!(lines, ["update a TASK_FAILED REASON_CONTAINER_LAUNCH_FAILED", "signal 15"]);
+    assert_eq!(visible(world.exited(&b, 15)), ["remove", "update b TASK_KILLED", "destroy"]);
+}
+
+#[test]
+fn an_end_before_the_group_runs_is_told_after_running() {
+    let mut world = World::new();
+    let run = group(&world, &["a", "b"], true);
+    world.launch(run);
+    let pod = world.last_container();
+    world.started(&pod, 0);
+    let (a, b) = (world.launches[1].container.clone(), world.launches[2].container.clone());
+    world.started(&a, 1);
+    assert_eq!(visible(world.exited(&a, 0)), ["remove"]);
+    world.started(&b, 2);
+    world.acknowledge_all();
+    assert_eq!(world.states(), [("b".into(), "TASK_RUNNING"), ("a".into(), "TASK_FINISHED")]);
+    let tasks = query::tasks(&world.agent.snapshot());
+    let told: Vec<_> = tasks.completed_tasks[0].statuses.iter().map(|s| s.state().as_str_name()).collect();
+    assert_eq!(told, ["TASK_STARTING", "TASK_RUNNING", "TASK_FINISHED"]);
+}
+
+#[test]
+fn rule_318_environment_of_a_task_in_a_group() {
+    let mut world = World::new();
+    running(&mut world, &["a"]);
+    let spec = &world.launches[1];
+    let value = |name: &str| spec.environment.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str());
+    assert_eq!(value("MESOS_CONTAINER_IP"), Some("10.0.0.1"));
+    assert_eq!(value("MESOS_ALLOCATION_ROLE"), Some("*"));
+    assert_eq!(value("MESOS_SANDBOX"), Some(&*spec.sandbox));
+    // Rule 355.
+    assert!(spec.sandbox.starts_with(&format!("{}/containers/", world.launches[0].sandbox)));
+}
+
+#[test]
+fn rule_319_and_360_a_pod_goes_on_over_a_restart() {
+    let mut world = World::new();
+    let (pod, children) = running(&mut world, &["a", "b"]);
+    let found = vec![
+        (pod, FoundState::Running(0)),
+        (children[0].clone(), FoundState::Running(200)),
+        (children[1].clone(), FoundState::Ended(Some(0))),
+    ];
+    let lines = visible(world.restart(found));
+    assert_eq!(lines, ["remove"]);
+    world.register();
+    assert_eq!(world.newest().state(), v1::TaskState::TaskFinished);
+    world.acknowledge_all();
+    assert_eq!(world.states(), [("a".into(), "TASK_RUNNING"), ("b".into(), "TASK_FINISHED")]);
+    assert_eq!(visible(world.exited(&children[0], 0)), ["remove", "update a TASK_FINISHED", "destroy"]);
+}

@@ -1,0 +1,107 @@
+//! Where sandboxes lie, how they are shown, and when they are deleted.
+
+use mezzo_mesos::v1;
+
+use super::harness::{World, visible};
+use crate::{Effect, Input, spec::volume_path};
+
+#[test]
+fn rule_394_and_399_place_and_names() {
+    let mut world = World::new();
+    world.launch_command("t");
+    let container = world.last_container();
+    let directory = world.launches[0].sandbox.clone();
+    assert_eq!(*directory, format!("/work/agents/S0/frameworks/F/executors/t/runs/{container}"));
+    let effects = world.agent.step(world.now, &mut world.dice, Input::Started { container, pid: 1 });
+    let names: Vec<&str> = effects
+        .iter()
+        .filter_map(|e| match e {
+            Effect::Attach { virtual_path, .. } => Some(virtual_path.as_str()),
+            _ => None,
+        })
+        .collect();
+    let latest = "/work/agents/S0/frameworks/F/executors/t/runs/latest";
+    assert_eq!(names, [&*directory, latest, "/frameworks/F/executors/t/runs/latest"]);
+    assert!(effects.iter().any(|e| matches!(e, Effect::Link { path, .. } if path == latest)));
+}
+
+#[test]
+fn rule_402_and_403_volumes() {
+    let config = super::harness::config();
+    let path = |role: &str, source: Option<v1::resource::disk_info::Source>| {
+        let resource = v1::Resource {
+            reservations: vec![v1::resource::ReservationInfo {
+                role: Some(role.into()),
+                ..Default::default()
+            }],
+            disk: Some(v1::resource::DiskInfo {
+                persistence: Some(v1::resource::disk_info::Persistence { id: "v".into(), principal: None }),
+                source,
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        volume_path(&config, &resource)
+    };
+    use v1::resource::disk_info::{Source, source};
+    assert_eq!(path("eng/web", None).as_deref(), Some("/work/volumes/roles/eng web/v"));
+    let on_path = Source {
+        r#type: source::Type::Path as i32,
+        path: Some(source::Path { root: Some("/big".into()) }),
+        ..Default::default()
+    };
+    assert_eq!(path("eng", Some(on_path)).as_deref(), Some("/big/volumes/roles/eng/v"));
+    let mount = Source {
+        r#type: source::Type::Mount as i32,
+        mount: Some(source::Mount { root: Some("/mnt/a".into()) }),
+        ..Default::default()
+    };
+    assert_eq!(path("eng", Some(mount)).as_deref(), Some("/mnt/a"));
+}
+
+#[test]
+fn rule_400_sandboxes_go_when_they_are_old() {
+    let mut world = World::new();
+    let container = world.running("t");
+    let sandbox = world.launches[0].sandbox.clone();
+    world.exited(&container, 0);
+    world.acknowledge_all();
+    world.step(Input::LinkDown);
+    assert_eq!(world.agent.snapshot().gc_pending, 3);
+    assert_eq!(visible(world.pass(60.0)), ["measure"]);
+    // Half of the disk used: 1000 s * (1 - 0.1 - 0.5).
+    world.step(Input::DiskUsage(0.5));
+    let lines = visible(world.pass(345.0));
+    assert!(lines.contains(&format!("delete {sandbox}")), "{lines:?}");
+    assert!(lines.contains(&"delete /work/agents/S0/frameworks/F".to_owned()), "{lines:?}");
+    let lines = world.step(Input::SandboxDeleted(sandbox.clone()));
+    assert_eq!(lines[0], format!("detach {sandbox}"));
+    assert_eq!(lines.last().map(String::as_str), Some("persist sandbox deleted"));
+    world.step(Input::SandboxDeleted("/work/agents/S0/frameworks/F".into()));
+    world.restart(vec![]);
+    assert!(world.states().is_empty());
+    assert!(world.agent.snapshot().completed_frameworks.is_empty());
+}
+
+#[test]
+fn rule_400_a_full_disk_deletes_at_once() {
+    let mut world = World::new();
+    let container = world.running("t");
+    world.exited(&container, 0);
+    world.acknowledge_all();
+    let lines = visible(world.step(Input::DiskUsage(0.95)));
+    assert_eq!(lines.len(), 3, "{lines:?}");
+}
+
+#[test]
+fn rule_401_a_new_task_takes_the_folders_back() {
+    let mut world = World::new();
+    let container = world.running("t");
+    world.exited(&container, 0);
+    world.acknowledge_all();
+    world.running("u");
+    // The framework's folder is in use; the ended run and its executor are not.
+    assert_eq!(world.agent.snapshot().gc_pending, 2);
+    world.running("t");
+    assert_eq!(world.agent.snapshot().gc_pending, 1);
+}
