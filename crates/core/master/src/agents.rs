@@ -11,6 +11,7 @@ use crate::{
     effect::Effect,
     frameworks::to_agent,
     master::{Master, Moment},
+    metrics::Counter,
     registry,
     state::{Drain, Task},
     status,
@@ -84,6 +85,7 @@ fn leave(master: &mut Master, moment: &mut Moment<'_>, id: &AgentId, why: &'stat
     if let Some(watch) = master.watches.get_mut(id) {
         watch.leaving = true;
     }
+    master.count(Counter::AgentUnreachableScheduled);
     master.removals.waiting.push_back((id.clone(), why));
     remove_next(master, moment);
 }
@@ -95,8 +97,9 @@ pub(crate) fn remove_next(master: &mut Master, moment: &mut Moment<'_>) {
         None => Duration::ZERO,
     };
     while let Some((id, _)) = master.removals.waiting.front() {
-        if !master.watches.get(id).is_some_and(|watch| watch.leaving) {
+        if master.watches.get(id).is_none_or(|watch| !watch.leaving) {
             master.removals.waiting.pop_front();
+            master.count(Counter::AgentUnreachableCanceled);
             continue;
         }
         if master.removals.free_at > moment.now {
@@ -105,6 +108,7 @@ pub(crate) fn remove_next(master: &mut Master, moment: &mut Moment<'_>) {
         }
         let Some((id, why)) = master.removals.waiting.pop_front() else { return };
         master.removals.free_at = moment.now + spacing;
+        master.count(Counter::AgentUnreachableCompleted);
         master.take_agent_out(moment, &id, Departure::Unreachable(why));
     }
 }
@@ -124,6 +128,7 @@ pub(crate) fn on_recovery_timeout(master: &mut Master, moment: &mut Moment<'_>) 
         return;
     }
     for id in std::mem::take(&mut master.state.recovered_agents).into_keys() {
+        master.count(Counter::RecoveryAgentRemovals);
         let drain = master.state.drains.get(&id).cloned().unwrap_or_default();
         master.record_unreachable(moment, &id, &drain);
         master.broadcast_failure(&id);
@@ -227,8 +232,11 @@ impl Master {
     pub(crate) fn take_agent_out(&mut self, moment: &mut Moment<'_>, id: &AgentId, departure: Departure) {
         let Some(agent) = self.state.agents.get(id) else { return };
         let hostname = agent.info.hostname.clone();
-        let drain =
-            Drain { info: agent.drain.clone(), deactivated: agent.deactivated, started: agent.drain_started };
+        let drain = Drain { info: agent.drain, deactivated: agent.deactivated, started: agent.drain_started };
+        self.count(Counter::AgentRemovals);
+        if matches!(departure, Departure::Unreachable(_)) {
+            self.count(Counter::AgentRemovalsUnhealthy);
+        }
         match &departure {
             Departure::Unreachable(_) => self.record_unreachable(moment, id, &drain),
             Departure::Removed(_) => self.persist(registry::forgotten(id)),

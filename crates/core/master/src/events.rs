@@ -33,6 +33,7 @@ impl Master {
     /// Sends an event to a framework's scheduler, if it is connected.
     pub(crate) fn send(&mut self, framework: &FrameworkId, event: scheduler::Event) {
         if let Some((stream, _)) = self.state.frameworks.get(framework).and_then(|f| f.stream.as_ref()) {
+            Arc::make_mut(&mut self.state.counters).event(framework, event.r#type());
             let effect = Effect::Event { stream: *stream, event: Arc::new(event) };
             self.effects.push(effect);
         }
@@ -177,7 +178,7 @@ pub(crate) fn agent_view(agent: &Agent, url_path: &str) -> master::response::get
         reregistered_time: agent.reregistered.map(time_info),
         total_resources: agent.total.to_proto(Form::Endpoint),
         capabilities: agent.capabilities.to_vec(),
-        drain_info: agent.drain.clone(),
+        drain_info: agent.drain,
         estimated_drain_start_time: agent.drain_started.map(time_info),
         ..Default::default()
     }

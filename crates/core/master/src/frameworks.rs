@@ -68,6 +68,7 @@ impl Master {
         let framework = Framework { recovered: true, ..Framework::described(info, moment.now) };
         let profile = framework_profile(self, &framework);
         self.allocator.add_framework(id, profile, false);
+        self.counters().add_framework(id);
         self.state.frameworks.insert(id.clone(), Arc::new(framework));
     }
 
@@ -128,11 +129,12 @@ impl Master {
             self.remove_executor(moment, id, &agent, &executor);
         }
         self.allocator.remove_framework(id);
+        self.counters().remove_framework(id);
         let Some(framework) = self.state.frameworks.remove(id) else { return };
         let mut framework = Arc::unwrap_or_clone(framework);
         framework.unregistered = Some(moment.now);
         framework.failover_deadline = None;
-        self.publish_framework_removed(&framework.info.clone());
+        self.publish_framework_removed(&framework.info);
         self.state.completed_frameworks.push_back(Arc::new(framework));
         while self.state.completed_frameworks.len() > self.config.completed_frameworks_max {
             self.state.completed_frameworks.pop_front();

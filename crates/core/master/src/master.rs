@@ -17,7 +17,7 @@ use crate::{
     agent, agents,
     effect::{Answer, Effect},
     input::{Input, LinkId, RequestId, StreamId},
-    metrics::Counter,
+    metrics::{Counter, Counters},
     operator, query, registry, scheduler,
     state::{Agent, Framework, Snapshot},
     timers::Timer,
@@ -185,12 +185,17 @@ impl Master {
 
     /// Counts one more of something.
     pub(crate) fn count(&mut self, counter: Counter) {
-        Arc::make_mut(&mut self.state.counters).add(counter);
+        self.counters().add(counter);
+    }
+
+    /// What is counted, to be changed.
+    pub(crate) fn counters(&mut self) -> &mut Counters {
+        Arc::make_mut(&mut self.state.counters)
     }
 
     /// Counts the end of a task by its state, source and reason.
     pub(crate) fn count_transition(&mut self, framework: &FrameworkId, status: &v1::TaskStatus) {
-        Arc::make_mut(&mut self.state.counters).transition(framework, status);
+        self.counters().transition(framework, status);
     }
 
     pub(crate) fn answer(&mut self, request: RequestId, answer: Answer) {

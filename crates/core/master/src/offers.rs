@@ -10,6 +10,7 @@ use mezzo_resources::{Form, Resources};
 use crate::{
     events::scheduler_event,
     master::{Master, Moment},
+    metrics::OfferFate,
     state::{Agent, Capabilities, Framework, Offer},
     status,
     timers::Timer,
@@ -50,6 +51,7 @@ impl Master {
             }
         }
         for (framework, offers) in messages {
+            self.counters().offers(&framework, OfferFate::Sent, offers.len());
             let offers = Some(scheduler::event::Offers { offers });
             self.send(
                 &framework,
@@ -108,6 +110,7 @@ impl Master {
     pub(crate) fn rescind_offer(&mut self, moment: &Moment<'_>, id: &OfferId) {
         if let Some(offer) = self.take_offer(id) {
             self.allocator.recover(moment.now, &offer.framework, &offer.agent, &offer.resources, None);
+            self.counters().offers(&offer.framework, OfferFate::Rescinded, 1);
             self.send_rescind(&offer.framework, id);
         }
     }

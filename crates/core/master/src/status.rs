@@ -64,7 +64,7 @@ pub(crate) fn of_task(
     status.executor_id = task.executor_id.clone();
     if let Some(last) = task.statuses.last() {
         status.healthy = last.healthy;
-        status.check_status = last.check_status.clone();
+        status.check_status = last.check_status;
         status.container_status = last.container_status.clone();
     }
     status

@@ -12,6 +12,10 @@ use crate::{
     status,
 };
 
+/// Statuses kept per task, oldest dropped first. A task passes through a handful of states; only an
+/// executor that goes back and forth between two has more.
+const STATUSES_MAX: usize = 100;
+
 /// A task of this description that is not heard of yet.
 pub(crate) fn staging(info: &v1::TaskInfo, framework: &FrameworkId) -> v1::Task {
     let executor = info.executor.as_ref();
@@ -88,6 +92,9 @@ impl Master {
             task.info.statuses.pop();
         }
         task.info.statuses.push(v1::TaskStatus { data: None, ..update.clone() });
+        if task.info.statuses.len() > STATUSES_MAX {
+            task.info.statuses.remove(0);
+        }
         let state = task.info.state();
         let over = status::is_terminal(state) || state == TaskState::TaskUnreachable;
         if over {

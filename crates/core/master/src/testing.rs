@@ -262,7 +262,7 @@ impl World {
     pub(crate) fn agent_described(&mut self, agent: link::AgentDescription) -> FakeAgent {
         let link = LinkId(self.number());
         self.tell(link, to_master::Message::Register(link::Register { agent: Some(agent) }));
-        let registered = self.to_agent(link).into_iter().find_map(|message| match message {
+        let registered = self.told(link).into_iter().find_map(|message| match message {
             to_agent::Message::Registered(registered) => registered.agent_id,
             _ => None,
         });
@@ -282,7 +282,7 @@ impl World {
     }
 
     /// What an agent was told.
-    pub(crate) fn to_agent(&mut self, link: LinkId) -> Vec<to_agent::Message> {
+    pub(crate) fn told(&mut self, link: LinkId) -> Vec<to_agent::Message> {
         self.agents.remove(&link).unwrap_or_default()
     }
 
@@ -292,7 +292,7 @@ impl World {
             to_agent::Message::Run(run) => Some(run),
             _ => None,
         };
-        self.to_agent(link).into_iter().filter_map(run).collect()
+        self.told(link).into_iter().filter_map(run).collect()
     }
 
     /// The agent reports a status; its uuid is made of the state's number.
@@ -336,7 +336,7 @@ impl World {
         self.launch(&scheduler, &offer, vec![task("t", &offer, "cpus:1;mem:32")]);
         self.update(&agent, &scheduler, "t", v1::TaskState::TaskRunning);
         self.events(&scheduler);
-        self.to_agent(agent.link);
+        self.told(agent.link);
         self.published();
         self.records.clear();
         (scheduler, agent)

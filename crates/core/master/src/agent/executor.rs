@@ -36,7 +36,7 @@ pub(super) fn on_message(master: &mut Master, agent: &AgentId, message: link::Ex
         return master.count(Counter::InvalidExecutorToFrameworkMessages);
     };
     let framework = FrameworkId::from(framework.value);
-    if !master.state.frameworks.get(&framework).is_some_and(|f| f.stream.is_some()) {
+    if master.state.frameworks.get(&framework).is_none_or(|f| f.stream.is_none()) {
         return master.count(Counter::InvalidExecutorToFrameworkMessages);
     }
     master.count(Counter::ValidExecutorToFrameworkMessages);

@@ -14,6 +14,7 @@ use crate::{
     input::LinkId,
     inverse_offers::is_machine,
     master::{Master, Moment},
+    metrics::Counter,
     profiles::agent_profile,
     registry,
     state::{Agent, Drain},
@@ -40,6 +41,7 @@ pub(super) fn on_register(
     master.persist(registry::admitted(&agent));
     add_agent(master, moment, &id, agent, link);
     acknowledge(master, &id, link);
+    master.count(Counter::AgentRegistrations);
     master.publish_agent_added(&id);
 }
 
@@ -86,6 +88,7 @@ pub(super) fn replace_neighbour(
 ) {
     let address = (description.ip.clone(), port_of(description));
     if let Some(old) = master.addresses.get(&address).filter(|old| Some(*old) != own).cloned() {
+        master.count(Counter::AgentRemovalsRegistered);
         let why = "a new agent registered at the same address";
         master.take_agent_out(moment, &old, Departure::Removed(why));
     }

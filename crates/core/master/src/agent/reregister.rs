@@ -17,6 +17,7 @@ use crate::{
     frameworks::to_agent,
     input::LinkId,
     master::{Master, Moment},
+    metrics::Counter,
     operations,
     profiles::agent_profile,
     registry,
@@ -104,6 +105,7 @@ fn reconnect(
     learn_frameworks(master, moment, link, &message);
     reconcile(master, moment, id, link, message);
     operations::on_agent_returned(master, moment, id, agent_operations);
+    master.count(Counter::AgentReregistrations);
     acknowledge(master, id, link);
     master.resume_agent(id);
     resend_drain(master, id, link);
@@ -153,6 +155,7 @@ fn return_from_absence(
         master.task_agents.entry(framework.clone()).or_default().insert(task.clone(), id.clone());
     }
     operations::on_agent_returned(master, moment, id, agent_operations);
+    master.count(Counter::AgentReregistrations);
     acknowledge(master, id, link);
     if was_unreachable {
         forget_unreachable(master, id, &tasks);

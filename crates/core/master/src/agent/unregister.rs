@@ -11,5 +11,6 @@ use crate::{
 /// Removes the agent; its tasks are lost (rule 252).
 pub(super) fn on_unregister(master: &mut Master, moment: &mut Moment<'_>, agent: &AgentId) {
     master.count(Counter::MessagesUnregisterAgent);
+    master.count(Counter::AgentRemovalsUnregistered);
     master.take_agent_out(moment, agent, Departure::Removed("agent unregistered"));
 }

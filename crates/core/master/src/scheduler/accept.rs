@@ -12,7 +12,7 @@ use mezzo_resources::Resources;
 use super::{launch, launch_group};
 use crate::{
     master::{Master, Moment},
-    metrics::Counter,
+    metrics::{Counter, OfferFate},
     operations, status,
 };
 
@@ -47,6 +47,7 @@ pub(super) fn on_accept(
         Ok(acceptance) => acceptance,
         Err(why) => return refuse(master, moment, framework, &accept.operations, &Refusal::Offers(why)),
     };
+    master.counters().offers(framework, OfferFate::Accepted, accept.offer_ids.len());
     if !master.state.agents.get(&acceptance.agent).is_some_and(|agent| agent.connected) {
         acceptance.close(master, moment, None);
         return refuse(master, moment, framework, &accept.operations, &Refusal::Disconnected);
@@ -55,6 +56,7 @@ pub(super) fn on_accept(
         master.count(Counter::MessagesDeclineOffers);
     }
     for operation in accept.operations {
+        master.counters().operation(framework, operation.r#type());
         match operation.r#type() {
             // Without an id nobody can be told of what is not understood.
             Type::Unknown => {}

@@ -6,7 +6,7 @@ use mezzo_mesos::v1::scheduler::call;
 
 use crate::{
     master::{Master, Moment},
-    metrics::Counter,
+    metrics::{Counter, OfferFate},
 };
 
 /// Returns the framework's own offers; ids that are not (any more) are ignored (rule 103).
@@ -21,6 +21,7 @@ pub(super) fn on_decline(
     for id in &decline.offer_ids {
         let id = OfferId::from(id.value.as_str());
         if master.framework_offers.get(framework).is_some_and(|offers| offers.contains(&id)) {
+            master.counters().offers(framework, OfferFate::Declined, 1);
             master.withdraw_offer(moment, &id, filter);
         }
     }

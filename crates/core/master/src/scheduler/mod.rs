@@ -50,6 +50,7 @@ pub(crate) fn on_call(
     if let Err(answer) = admit(master, &framework, stream_uuid.as_deref(), principal.as_deref()) {
         return master.answer(request, answer);
     }
+    master.counters().call(&framework, call.r#type());
     match call.r#type() {
         Type::UpdateFramework => {
             let Some(update) = call.update_framework else { return };

@@ -1,5 +1,7 @@
 //! RECONCILE_OPERATIONS: what the master knows of operations, asked for again (rule 236).
 
+use std::collections::BTreeMap;
+
 use mezzo_ids::{AgentId, FrameworkId};
 use mezzo_mesos::v1::{self, OperationState, scheduler::call};
 
@@ -16,13 +18,23 @@ pub(super) fn on_reconcile(
     operations: &[call::reconcile_operations::Operation],
 ) {
     master.count(Counter::MessagesReconcileOperations);
-    let mut answers = Vec::new();
-    if operations.is_empty() {
-        let known = master.state.agents.values().flat_map(|agent| own(agent, framework));
-        answers.extend(known.filter(|op| op.info.info.id.is_some()).map(|op| latest(op)));
+    // One pass over what is known, however much is asked.
+    let known: BTreeMap<&str, &Operation> = master
+        .state
+        .agents
+        .values()
+        .flat_map(|agent| own(agent, framework))
+        .filter_map(|operation| Some((operation.info.info.id.as_ref()?.value.as_str(), operation)))
+        .collect();
+    let answers: Vec<v1::OperationStatus> = if operations.is_empty() {
+        known.into_values().map(latest).collect()
     } else {
-        answers.extend(operations.iter().map(|asked| answer(master, framework, asked)));
-    }
+        let answer = |asked: &call::reconcile_operations::Operation| {
+            let operation = known.get(asked.operation_id.value.as_str());
+            operation.map_or_else(|| unknown(master, asked), |operation| latest(operation))
+        };
+        operations.iter().map(answer).collect()
+    };
     for status in answers {
         master.send_operation_status(framework, status);
     }
@@ -50,21 +62,10 @@ fn latest(operation: &Operation) -> v1::OperationStatus {
     }
 }
 
-/// The first row of the table of operation reconciliation that fits decides.
-fn answer(
-    master: &Master,
-    framework: &FrameworkId,
-    asked: &call::reconcile_operations::Operation,
-) -> v1::OperationStatus {
+/// An operation that the master does not have: the first row of the table of operation reconciliation
+/// that fits decides.
+fn unknown(master: &Master, asked: &call::reconcile_operations::Operation) -> v1::OperationStatus {
     let state = &master.state;
-    let known = state
-        .agents
-        .values()
-        .flat_map(|agent| own(agent, framework))
-        .find(|operation| operation.info.info.id.as_ref() == Some(&asked.operation_id));
-    if let Some(operation) = known {
-        return latest(operation);
-    }
     let agent = asked.agent_id.as_ref().map(|agent| AgentId::from(agent.value.as_str()));
     let (found, message) = match &agent {
         Some(agent) if state.recovered_agents.contains_key(agent) => (

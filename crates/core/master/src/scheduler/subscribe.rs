@@ -83,6 +83,7 @@ fn add(master: &mut Master, moment: &Moment<'_>, id: &FrameworkId, subscribe: ca
     framework.constraints = subscribe.offer_constraints.map(Arc::new);
     let profile = framework_profile(master, &framework);
     master.allocator.add_framework(id, profile, false);
+    master.counters().add_framework(id);
     master.state.frameworks.insert(id.clone(), Arc::new(framework));
 }
 
@@ -168,6 +169,7 @@ fn connect(
     framework.recovered = false;
     framework.failover_deadline = None;
     master.streams.insert(stream, id.clone());
+    master.counters().call(id, call::Type::Subscribe);
     let subscribed = Some(scheduler::event::Subscribed {
         framework_id: v1::FrameworkId { value: id.to_string() },
         heartbeat_interval_seconds: Some(HEARTBEAT_INTERVAL_SECONDS),

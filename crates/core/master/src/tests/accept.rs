@@ -104,7 +104,7 @@ fn rule_99_offers_of_one_agent_are_combined() {
         launch: Some(operation::Launch { task_infos: vec![task("b", &small, "cpus:4;mem:4096")] }),
         ..Default::default()
     };
-    world.to_agent(agent.link);
+    world.told(agent.link);
     world.call(&scheduler, accept(&[&small, &large], vec![launch]));
     assert_eq!(world.runs(agent.link).len(), 1);
 }

@@ -28,7 +28,7 @@ fn pass_answering(world: &mut World, seconds: u32, answering: &[&FakeAgent]) {
     for _ in 0..seconds {
         world.pass(1.0);
         for agent in answering {
-            let pinged = world.to_agent(agent.link).iter().any(|m| matches!(m, to_agent::Message::Ping(_)));
+            let pinged = world.told(agent.link).iter().any(|m| matches!(m, to_agent::Message::Ping(_)));
             if pinged {
                 world.tell(agent.link, to_master::Message::Pong(link::Pong {}));
             }
@@ -42,7 +42,7 @@ fn rule_238_and_257_registration() {
     let link = crate::LinkId(1000);
     let agent = Some(description("cpus:1", "10.0.0.1"));
     world.tell(link, to_master::Message::Register(link::Register { agent }));
-    let told = world.to_agent(link);
+    let told = world.told(link);
     let [to_agent::Message::Registered(registered)] = told.as_slice() else { panic!("{told:?}") };
     assert_eq!(registered.agent_id.as_ref().map(|id| id.value.as_str()), Some("m-S0"));
     assert_eq!(registered.ping_timeout_nanos, 75_000_000_000);
@@ -203,7 +203,7 @@ fn rule_259_gone_agents() {
         assert!(!world.master.mark_agent_gone(moment, &"nope".into()));
         world.step(Input::Timer);
         assert_eq!(world.status(&scheduler).state(), state);
-        let told = world.to_agent(agent.link);
+        let told = world.told(agent.link);
         assert!(told.iter().any(|message| matches!(message, to_agent::Message::Shutdown(_))), "{told:?}");
         assert!(matches!(world.records.as_slice(), [Record::GoneAgent(_)]));
     }
@@ -261,7 +261,7 @@ fn rule_275_agents_of_a_machine_that_is_down_are_shut_down() {
     let link = crate::LinkId(1);
     let agent = Some(description("cpus:1", "10.0.0.1"));
     world.tell(link, to_master::Message::Register(link::Register { agent }));
-    let told = world.to_agent(link);
+    let told = world.told(link);
     assert!(matches!(told.as_slice(), [to_agent::Message::Shutdown(_)]), "{told:?}");
     assert!(world.master.state.agents.is_empty());
 }

@@ -63,7 +63,7 @@ fn rule_64_tasks_of_a_removed_framework_are_killed() {
     let status = &published[0].task_updated.as_ref().expect("of its type").status;
     assert_eq!(status.state(), TaskState::TaskKilled);
     assert_eq!(status.reason(), Reason::FrameworkRemoved);
-    let told = world.to_agent(agent.link);
+    let told = world.told(agent.link);
     assert!(matches!(told.as_slice(), [to_agent::Message::ShutdownFramework(_)]), "{told:?}");
     let completed = &world.master.state.completed_frameworks[0];
     assert_eq!(completed.completed_tasks.len(), 1);
@@ -106,7 +106,7 @@ fn rule_59_and_67_update_framework() {
     let info = v1::FrameworkInfo { id, name: "renamed".into(), ..framework_info() };
     assert_eq!(world.call(&scheduler, update(info.clone())), Answer::Ok);
     assert_eq!(world.published_types(), [Published::FrameworkUpdated]);
-    let told = world.to_agent(agent.link);
+    let told = world.told(agent.link);
     assert!(matches!(told.as_slice(), [to_agent::Message::UpdateFramework(_)]), "{told:?}");
     let user = v1::FrameworkInfo { user: "other".into(), ..info };
     let text = "FrameworkInfo update is not valid: Updating 'FrameworkInfo.user' is unsupported; \

@@ -24,7 +24,7 @@ fn rule_225_the_policy_of_the_call_goes_along() {
     let mut world = World::new();
     let (scheduler, agent) = world.running(framework_info());
     assert_eq!(world.call(&scheduler, kill("t", None, Some(5))), Answer::Accepted);
-    let told = world.to_agent(agent.link);
+    let told = world.told(agent.link);
     let [to_agent::Message::Kill(kill)] = told.as_slice() else { panic!("{told:?}") };
     let grace = kill.kill_policy.and_then(|policy| policy.grace_period);
     assert_eq!(grace.map(|grace| grace.nanoseconds), Some(5));
@@ -46,7 +46,7 @@ fn rule_223_the_wrong_agent_drops_the_call() {
     let mut world = World::new();
     let (scheduler, agent) = world.running(framework_info());
     assert_eq!(world.call(&scheduler, kill("t", Some("other"), None)), Answer::Accepted);
-    assert!(world.to_agent(agent.link).is_empty());
+    assert!(world.told(agent.link).is_empty());
     assert!(world.statuses(&scheduler).is_empty());
 }
 
@@ -57,7 +57,7 @@ fn rule_224_a_kill_waits_for_a_disconnected_agent() {
     let (scheduler, agent) = world.running(info);
     world.step(Input::LinkLost(agent.link));
     world.call(&scheduler, kill("t", None, None));
-    assert!(world.to_agent(agent.link).is_empty());
+    assert!(world.told(agent.link).is_empty());
     let known = world.master.task(&scheduler.id, &"t".into()).expect("it stays").info.clone();
     let mut description = description("cpus:4;mem:4096", "10.0.0.2");
     let ip = world.master.state.agents[&agent.id].ip.clone();
@@ -71,7 +71,7 @@ fn rule_224_a_kill_waits_for_a_disconnected_agent() {
         tasks: vec![known],
         ..Default::default()
     });
-    let told = world.to_agent(link);
+    let told = world.told(link);
     assert!(told.iter().any(|message| matches!(message, to_agent::Message::Kill(_))), "{told:?}");
 }
 
@@ -86,6 +86,6 @@ fn rule_230_shutdown_goes_to_the_agent() {
         });
     });
     assert_eq!(world.call(&scheduler, shutdown), Answer::Accepted);
-    let told = world.to_agent(agent.link);
+    let told = world.told(agent.link);
     assert!(matches!(told.as_slice(), [to_agent::Message::ShutdownExecutor(_)]), "{told:?}");
 }

@@ -69,7 +69,7 @@ fn rule_65_a_master_learns_frameworks_and_tasks_from_agents() {
         tasks: vec![running_task("old-0000", "old-S0", "t")],
         ..empty("old-S0", "10.0.0.1")
     });
-    assert!(matches!(world.to_agent(link).first(), Some(to_agent::Message::Registered(_))));
+    assert!(matches!(world.told(link).first(), Some(to_agent::Message::Registered(_))));
     assert_eq!(world.published_types(), [Published::AgentAdded]);
     let framework = world.master.state.frameworks["old-0000"].clone();
     assert!(framework.recovered && !framework.active && framework.failover_deadline.is_none());
@@ -115,7 +115,7 @@ fn rule_237_tasks_that_the_agent_lacks_are_asked_for() {
     let ip = ip_of(&world, &agent);
     world.step(Input::LinkLost(agent.link));
     let link = world.reregister(empty(&agent.id, &ip));
-    let told = world.to_agent(link);
+    let told = world.told(link);
     let lacking = told.iter().find_map(|message| match message {
         to_agent::Message::ReconcileTasks(tasks) => Some(&tasks.tasks),
         _ => None,
@@ -160,7 +160,7 @@ fn rule_248_tasks_of_completed_frameworks_are_shut_down() {
         tasks: vec![running_task(&scheduler.id, &agent.id, "t")],
         ..empty(&agent.id, &ip)
     });
-    let told = world.to_agent(link);
+    let told = world.told(link);
     assert!(told.iter().any(|m| matches!(m, to_agent::Message::ShutdownFramework(_))), "{told:?}");
     assert!(world.master.task_agents.is_empty() && world.master.state.frameworks.is_empty());
 }
@@ -173,7 +173,7 @@ fn rule_249_gone_agents_stay_gone() {
     let moment = &mut crate::master::Moment { now: world.now, rng: &mut random() };
     world.master.mark_agent_gone(moment, &agent.id);
     let link = world.reregister(empty(&agent.id, &ip));
-    let told = world.to_agent(link);
+    let told = world.told(link);
     assert!(matches!(told.as_slice(), [to_agent::Message::Shutdown(_)]), "{told:?}");
     assert!(world.closed_links.contains(&link));
     assert!(world.master.state.agents.is_empty());
@@ -184,7 +184,7 @@ fn rule_250_another_address_under_the_same_id() {
     let mut world = World::new();
     let agent = world.agent("cpus:1;mem:64");
     let link = world.reregister(empty(&agent.id, "10.9.9.9"));
-    let told = world.to_agent(link);
+    let told = world.told(link);
     assert!(matches!(told.as_slice(), [to_agent::Message::Shutdown(_)]), "{told:?}");
     assert_eq!(world.master.state.agents[&agent.id].link, Some(agent.link));
 }
@@ -210,7 +210,7 @@ fn rule_268_a_drain_survives_absence() {
     let entry = &world.master.state.agents[&agent.id];
     assert!(entry.deactivated && !entry.active);
     assert_eq!(entry.drain.as_ref().map(|drain| drain.state()), Some(v1::DrainState::Draining));
-    let told = world.to_agent(link);
+    let told = world.told(link);
     assert!(told.iter().any(|m| matches!(m, to_agent::Message::Drain(_))), "{told:?}");
     assert!(world.offers(&scheduler).is_empty());
     // Rule 264: it is drained once its last task is acknowledged.

@@ -66,7 +66,7 @@ fn rule_213_the_receipt_of_a_terminal_status_ends_the_task() {
     world.call(&scheduler, acknowledge(&agent, TaskState::TaskFinished));
     assert!(world.master.task(&scheduler.id, &"t".into()).is_none());
     assert_eq!(world.master.state.frameworks[&scheduler.id].completed_tasks.len(), 1);
-    let told = world.to_agent(agent.link);
+    let told = world.told(agent.link);
     let receipts = told.iter().filter(|m| matches!(m, to_agent::Message::Acknowledge(_))).count();
     assert_eq!(receipts, 3, "the agent decides what they mean");
 }
@@ -155,7 +155,7 @@ fn messages_go_both_ways() {
         });
     });
     assert_eq!(world.call(&scheduler, message), Answer::Accepted);
-    let told = world.to_agent(agent.link);
+    let told = world.told(agent.link);
     let [to_agent::Message::FrameworkMessage(down)] = told.as_slice() else { panic!("{told:?}") };
     assert_eq!(down.data, b"down");
     let up = link::ExecutorMessage {

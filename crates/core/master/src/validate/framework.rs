@@ -164,9 +164,15 @@ mod tests {
         framework_info(info, true, None)
     }
 
+    #[expect(deprecated, reason = "frameworks without MULTI_ROLE use the older field")]
+    fn set_role(info: &mut v1::FrameworkInfo) {
+        info.role = Some("a".into());
+    }
+
     #[test]
     fn rule_70_role_or_roles() {
-        let both = v1::FrameworkInfo { role: Some("a".into()), ..multi_role(&[]) };
+        let mut both = multi_role(&[]);
+        set_role(&mut both);
         let message = "'FrameworkInfo.role' must not be set when the framework is MULTI_ROLE capable";
         assert_eq!(check(&both), Err(message.into()));
         let roles = v1::FrameworkInfo { roles: vec!["a".into()], ..Default::default() };
