@@ -45,6 +45,10 @@ pub struct Config {
     pub agent_removal_rate_limit: Option<(u32, Duration)>,
     /// Outstanding offers older than this are rescinded.
     pub offer_timeout: Option<Duration>,
+    /// Bytes of one regular expression of an offer constraint.
+    pub offer_constraint_memory_max: usize,
+    /// Size of its compiled form.
+    pub offer_constraint_program_size_max: usize,
     /// Whether frameworks may run as root.
     pub root_submissions: bool,
     /// Whitelist of roles.
@@ -118,6 +122,8 @@ impl Default for Config {
             recovery_agent_removal_limit: 1.0,
             agent_removal_rate_limit: None,
             offer_timeout: None,
+            offer_constraint_memory_max: 4096,
+            offer_constraint_program_size_max: 100,
             root_submissions: true,
             roles: None,
             weights: BTreeMap::new(),

@@ -31,8 +31,9 @@ const PRODUCED_STALL_MAX: Duration = Duration::from_secs(30);
 pub struct Response {
     /// 200, 404 ...
     pub status: StatusCode,
-    /// Without the ones about length and encoding, which follow from the body.
-    pub headers: HeaderMap,
+    /// Without the ones about length and encoding, which follow from the body. Boxed, because answers
+    /// travel as the error of many results.
+    pub headers: Box<HeaderMap>,
     /// Its content.
     pub body: Body,
 }
@@ -68,7 +69,7 @@ impl fmt::Debug for Producer {
 impl Response {
     /// With these and no headers.
     pub fn new(status: StatusCode, body: Body) -> Self {
-        Self { status, headers: HeaderMap::new(), body }
+        Self { status, headers: Box::default(), body }
     }
 
     /// A text; Mesos' type for it.
@@ -187,7 +188,7 @@ impl Response {
     fn into_http(self) -> http::Response<Body> {
         let mut response = http::Response::new(self.body);
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
+        *response.headers_mut() = *self.headers;
         response
     }
 }

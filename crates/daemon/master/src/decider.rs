@@ -1,0 +1,96 @@
+//! The thread that decides: takes inputs, steps the core, hands effects on.
+
+use std::{
+    sync::{Arc, mpsc::SyncSender},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use mezzo_master::{Effect, Input, Master, state::Snapshot};
+use mezzo_time::Timestamp;
+use rand_core::Rng;
+use tokio::sync::oneshot;
+
+use crate::{
+    inbox::{Inbox, Work},
+    operator_stream::NewSubscriber,
+};
+
+/// Inputs whose effects travel together. Small, so that the first effects of a long queue leave while
+/// the rest is still being decided.
+const BATCH_MAX: usize = 64;
+
+/// What the performing thread gets, in order.
+#[derive(Debug)]
+pub(crate) enum Out {
+    /// As the core returned it.
+    Effect(Effect),
+    /// For a reader.
+    Snapshot(oneshot::Sender<Snapshot>, Snapshot),
+    /// For an operator who subscribes; every `Publish` behind it goes there too.
+    Watch(NewSubscriber, Snapshot),
+    /// Everything before it has been decided.
+    Stop,
+}
+
+/// Starts the thread; it ends after [`Work::Stop`].
+pub(crate) fn spawn(
+    mut master: Master,
+    mut rng: impl Rng + Send + 'static,
+    inbox: Arc<Inbox>,
+    out: SyncSender<Vec<Out>>,
+) -> std::io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("decide".into()).spawn(move || {
+        let mut work = Vec::new();
+        let mut effects: Vec<Out> = Vec::new();
+        loop {
+            let deadline = master.next_deadline();
+            inbox.take(deadline.map(instant), &mut work);
+            let mut stop = false;
+            for (count, work) in work.drain(..).enumerate() {
+                match work {
+                    Work::Step(input) => {
+                        effects.extend(master.step(now(), &mut rng, input).into_iter().map(Out::Effect));
+                    }
+                    Work::Read(reader) => effects.push(Out::Snapshot(reader, master.snapshot())),
+                    Work::Watch(subscriber) => effects.push(Out::Watch(subscriber, master.snapshot())),
+                    Work::Stop => {
+                        stop = true;
+                        break;
+                    }
+                }
+                if count % BATCH_MAX == BATCH_MAX - 1
+                    && !effects.is_empty()
+                    && out.send(std::mem::take(&mut effects)).is_err()
+                {
+                    return;
+                }
+            }
+            let now = now();
+            if master.next_deadline().is_some_and(|deadline| deadline <= now) {
+                effects.extend(master.step(now, &mut rng, Input::Timer).into_iter().map(Out::Effect));
+            }
+            if stop {
+                effects.push(Out::Stop);
+            }
+            if !effects.is_empty() && out.send(std::mem::take(&mut effects)).is_err() {
+                return;
+            }
+            if stop {
+                return;
+            }
+        }
+    })
+}
+
+/// The wall clock.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+fn instant(deadline: Timestamp) -> Instant {
+    // Far deadlines are looked at again: a wall clock may be set back or forward meanwhile.
+    let left = deadline.since(now()).min(Duration::from_secs(60));
+    Instant::now() + left
+}

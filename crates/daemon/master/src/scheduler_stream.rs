@@ -1,0 +1,125 @@
+//! The event streams of schedulers.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use mezzo_http::{Response, StreamSender};
+use mezzo_master::{Input, StreamId};
+use mezzo_mesos::v1::scheduler::{Event, event};
+
+use crate::{
+    format::Format,
+    inbox::{Inbox, Work},
+};
+
+/// Unread bytes of one stream. Enough for the offers of 100,000 agents; a scheduler further behind is
+/// cut off and has to subscribe again, which brings it up to date.
+const BACKLOG_MAX: usize = 128 << 20;
+/// Between heartbeats, as SUBSCRIBED says (rule 52).
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// All open streams.
+#[derive(Debug, Default)]
+pub(crate) struct SchedulerStreams {
+    streams: Arc<Mutex<BTreeMap<StreamId, Stream>>>,
+}
+
+#[derive(Clone, Debug)]
+struct Stream {
+    sender: Arc<StreamSender>,
+    format: Format,
+}
+
+impl SchedulerStreams {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Stream>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a stream; the core learns when it closes for whatever reason.
+    pub(crate) fn open(&self, id: StreamId, format: Format, inbox: &Arc<Inbox>) -> Response {
+        let (sender, response) = Response::stream(format.content_type(), BACKLOG_MAX);
+        let closed = sender.closed();
+        self.lock().insert(id, Stream { sender: Arc::new(sender), format });
+        let (inbox, streams) = (inbox.clone(), self.streams.clone());
+        tokio::spawn(async move {
+            closed.await;
+            streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            inbox.push_now(Work::Step(Input::StreamClosed(id)));
+        });
+        response
+    }
+
+    /// Sends an event; one to a closed stream is dropped.
+    pub(crate) fn send(&self, id: StreamId, event: &Event) {
+        let Some(stream) = self.lock().get(&id).cloned() else { return };
+        if stream.sender.try_send(stream.format.record(event)).is_err() {
+            self.lock().remove(&id);
+        }
+    }
+
+    /// Ends a stream after what was sent on it.
+    pub(crate) fn finish(&self, id: StreamId) {
+        if let Some(stream) = self.lock().remove(&id) {
+            stream.sender.finish();
+        }
+    }
+
+    /// Sends a heartbeat at once, and from then on until the stream ends. Needs a runtime.
+    pub(crate) fn start_heartbeat(&self, id: StreamId) {
+        let Some(Stream { sender, format }) = self.lock().get(&id).cloned() else { return };
+        let beat =
+            format.record(&Event { r#type: Some(event::Type::Heartbeat.into()), ..Default::default() });
+        tokio::spawn(heartbeat(Arc::downgrade(&sender), beat.clone()));
+        // A stream that is closed already is cleaned up by the core's answer to that.
+        let _ = sender.try_send(beat);
+    }
+}
+
+/// Repeats a record until the stream has ended.
+pub(crate) async fn heartbeat(stream: Weak<StreamSender>, beat: mezzo_http::Bytes) {
+    let Some(closed) = stream.upgrade().map(|sender| sender.closed()) else { return };
+    tokio::pin!(closed);
+    loop {
+        tokio::select! {
+            () = &mut closed => return,
+            () = tokio::time::sleep(HEARTBEAT_INTERVAL) => {}
+        }
+        match stream.upgrade() {
+            Some(sender) if sender.try_send(beat.clone()).is_ok() => {}
+            _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use mezzo_http::Body;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn rule_52_a_heartbeat_at_once_and_then_every_15_seconds() {
+        let (streams, inbox) = (SchedulerStreams::default(), Arc::new(Inbox::new()));
+        let response = streams.open(StreamId(1), Format::Json, &inbox);
+        let Body::Stream(body) = response.body else { panic!("a stream was wanted") };
+        let read = || match body.poll_record(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Some(Ok(record))) => Some(record),
+            _ => None,
+        };
+        streams.start_heartbeat(StreamId(1));
+        assert_eq!(read().as_deref(), Some(&b"20\n{\"type\":\"HEARTBEAT\"}"[..]));
+        assert_eq!(read(), None);
+        tokio::time::sleep(HEARTBEAT_INTERVAL + Duration::from_millis(1)).await;
+        assert!(read().is_some() && read().is_none());
+        streams.finish(StreamId(1));
+        tokio::time::sleep(HEARTBEAT_INTERVAL * 2).await;
+        let mut batch = Vec::new();
+        inbox.take(None, &mut batch);
+        assert!(matches!(batch[..], [Work::Step(Input::StreamClosed(StreamId(1)))]));
+    }
+}
