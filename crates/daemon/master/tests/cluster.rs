@@ -351,9 +351,11 @@ async fn rule_47_and_rule_56_streams_belong_to_one_subscription() {
     assert_eq!(scheduler.call(&master, r#""type":"REVIVE""#).await.0, StatusCode::ACCEPTED);
 
     let id = format!(r#"{{"value":"{}"}}"#, scheduler.id);
-    let again = SUBSCRIBE
-        .replacen(r#"{"type":"#, &format!(r#"{{"framework_id":{id},"type":"#), 1)
-        .replacen(r#""name":"#, &format!(r#""id":{id},"name":"#), 1);
+    let again = SUBSCRIBE.replacen(r#"{"type":"#, &format!(r#"{{"framework_id":{id},"type":"#), 1).replacen(
+        r#""name":"#,
+        &format!(r#""id":{id},"name":"#),
+        1,
+    );
     let mut second = Events::open(&master, "/api/v1/scheduler", &again).await;
     assert!(second.next().await.unwrap().starts_with(r#"{"type":"SUBSCRIBED""#));
     assert!(scheduler.events.wait("ERROR").await.contains("Framework failed over"), "rule 56");

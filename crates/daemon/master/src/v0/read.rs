@@ -196,18 +196,27 @@ fn roles(w: &mut Writer<'_>, snapshot: &Snapshot) {
         .collect();
     let ids: Vec<Vec<&str>> =
         snapshot.roles.iter().map(|role| role.frameworks.iter().map(FrameworkId::as_str).collect()).collect();
+    let limits: Vec<Quantities> = snapshot
+        .roles
+        .iter()
+        .map(|role| {
+            let limit = snapshot.quotas.get(&role.role).map(|quota| quota.limit.clone());
+            limit.unwrap_or_default().into_iter().collect()
+        })
+        .collect();
     let views: Vec<_> = snapshot
         .roles
         .iter()
         .zip(&used)
         .zip(&ids)
-        .map(|((role, used), frameworks)| {
+        .zip(&limits)
+        .map(|(((role, used), frameworks), limit)| {
             let quota = snapshot.quotas.get(&role.role);
             RoleView {
                 name: &role.role,
                 weight: role.weight,
                 guarantee: quota.map_or(&none, |quota| &quota.guarantee),
-                limit: quota.map_or(&none, |quota| &quota.limit),
+                limit,
                 consumed: &role.consumed,
                 resources: &role.allocated,
                 allocated: used,
