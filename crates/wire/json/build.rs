@@ -237,6 +237,16 @@ impl Generator {
             let call = self.read_call(field, key);
             return Ok(format!("{{ self.{member}.clear(); r.repeated(&mut self.{member}, |r| {call})?; }}"));
         }
+        if matches!(field.r#type(), Type::Message | Type::Group) && field.oneof_index.is_none() {
+            let number = field.number();
+            return Ok(match required {
+                Some(bit) => format!(
+                    "if r.required_message({number}, \"{key}\", &mut self.{member})? {{ seen |= {mask}; }} else {{ seen &= !{mask}; }}",
+                    mask = 1u64 << bit
+                ),
+                None => format!("r.message_into({number}, \"{key}\", &mut self.{member})?"),
+            });
+        }
         let call = self.read_call(field, key);
         if field.oneof_index.is_some() {
             let (oneof, variant) = oneof_path(name, message, field);

@@ -28,6 +28,8 @@ pub struct Reader<'a> {
     input: &'a [u8],
     at: usize,
     depth: u32,
+    /// The last thing read is an opening bracket: an element or the closing one follows, no comma.
+    opened: bool,
     path: Vec<Segment>,
     missing: Vec<Missing>,
 }
@@ -74,9 +76,10 @@ pub(crate) fn read_list<T: FromJson>(input: &[u8]) -> Result<Vec<T>, Error> {
             if r.peek() != Some(b'{') {
                 return Err(Error::NotAnObject);
             }
-            let mut message = T::default();
-            message.read(r)?;
-            list.push(message);
+            list.push(T::default());
+            if let Some(message) = list.last_mut() {
+                message.read(r)?;
+            }
         }
         Ok(list)
     })
@@ -106,7 +109,7 @@ pub(crate) fn check_syntax(input: &[u8]) -> Result<(), Error> {
 
 impl<'a> Reader<'a> {
     fn new(input: &'a [u8]) -> Self {
-        Reader { input, at: 0, depth: 0, path: Vec::new(), missing: Vec::new() }
+        Reader { input, at: 0, depth: 0, opened: false, path: Vec::new(), missing: Vec::new() }
     }
 
     fn end(&mut self) -> Result<(), Error> {
@@ -168,6 +171,7 @@ impl<'a> Reader<'a> {
         if self.depth > DEPTH_MAX {
             return Err(self.syntax());
         }
+        self.opened = true;
         Ok(())
     }
 
@@ -191,18 +195,20 @@ impl<'a> Reader<'a> {
     }
 
     /// Goes to the next key; false at the end of the object.
+    #[inline]
     fn next_key(&mut self) -> Result<bool, Error> {
+        let opened = std::mem::take(&mut self.opened);
         match self.peek() {
             Some(b'}') => {
                 self.at += 1;
                 self.depth -= 1;
                 return Ok(false);
             }
-            Some(b',') if !self.opened(b'{') => {
+            Some(b',') if !opened => {
                 self.at += 1;
                 self.skip_space();
             }
-            _ if self.opened(b'{') => {}
+            _ if opened => {}
             _ => return Err(self.syntax()),
         }
         if self.input.get(self.at) != Some(&b'"') {
@@ -211,31 +217,26 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// Whether the byte before the position, spaces aside, is `open`: nothing inside was read yet. A value
-    /// never ends with an opening bracket, so the byte cannot be part of one.
-    #[inline]
-    fn opened(&self, open: u8) -> bool {
-        self.input[..self.at].iter().rev().find(|b| !matches!(b, b' ' | b'\n' | b'\t' | b'\r')) == Some(&open)
-    }
-
     fn open_array(&mut self) -> Result<(), Error> {
         self.expect(b'[')?;
         self.enter()
     }
 
     /// Goes to the next element; false at the end of the array.
+    #[inline]
     fn next_element(&mut self) -> Result<bool, Error> {
+        let opened = std::mem::take(&mut self.opened);
         match self.peek() {
             Some(b']') => {
                 self.at += 1;
                 self.depth -= 1;
                 Ok(false)
             }
-            Some(b',') if !self.opened(b'[') => {
+            Some(b',') if !opened => {
                 self.at += 1;
                 Ok(true)
             }
-            _ if self.opened(b'[') => Ok(true),
+            _ if opened => Ok(true),
             _ => Err(self.syntax()),
         }
     }
@@ -274,17 +275,17 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Result<Cow<'a, [u8]>, Error> {
         self.expect(b'"')?;
         let start = self.at;
-        loop {
-            match self.input.get(self.at) {
-                Some(b'"') => {
-                    let text = &self.input[start..self.at];
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(text));
-                }
-                Some(b'\\') => return self.escaped_text(start).map(Cow::Owned),
-                Some(0..b' ') | None => return Err(self.syntax()),
-                Some(_) => self.at += 1,
+        let rest = &self.input[start..];
+        let length = rest.iter().position(|&byte| byte == b'"' || byte == b'\\' || byte < b' ');
+        self.at += length.unwrap_or(rest.len());
+        match self.input.get(self.at) {
+            Some(b'"') => {
+                let text = &self.input[start..self.at];
+                self.at += 1;
+                Ok(Cow::Borrowed(text))
             }
+            Some(b'\\') => self.escaped_text(start).map(Cow::Owned),
+            _ => Err(self.syntax()),
         }
     }
 
@@ -517,22 +518,56 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A message field.
+    /// A message as a value of its own: in a oneof or a map.
     pub fn message<T: FromJson>(&mut self, number: u32, name: &'static str) -> Result<Option<T>, Error> {
+        let mut slot = None;
+        self.message_into(number, name, &mut slot)?;
+        Ok(slot)
+    }
+
+    /// A message field, read in place: messages are large, and moving them costs more than reading them.
+    pub fn message_into<T: FromJson>(
+        &mut self,
+        number: u32,
+        name: &'static str,
+        slot: &mut Option<T>,
+    ) -> Result<(), Error> {
+        *slot = None;
+        if self.begins_message(number, name)? {
+            self.child(Segment { number, index: None, name }, slot.insert(T::default()))?;
+        }
+        Ok(())
+    }
+
+    /// A required message field, read in place; whether it is there.
+    pub fn required_message<T: FromJson>(
+        &mut self,
+        number: u32,
+        name: &'static str,
+        slot: &mut T,
+    ) -> Result<bool, Error> {
+        if !self.begins_message(number, name)? {
+            return Ok(false);
+        }
+        *slot = T::default();
+        self.child(Segment { number, index: None, name }, slot)?;
+        Ok(true)
+    }
+
+    fn begins_message(&mut self, number: u32, name: &'static str) -> Result<bool, Error> {
         self.forget_missing(number);
         match self.peek() {
-            Some(b'{') => self.child(Segment { number, index: None, name }).map(Some),
-            Some(b'n') => self.null(),
+            Some(b'{') => Ok(true),
+            Some(b'n') => self.null::<()>().map(|_| false),
             _ => Err(self.unexpected(name)),
         }
     }
 
-    fn child<T: FromJson>(&mut self, segment: Segment) -> Result<T, Error> {
+    fn child<T: FromJson>(&mut self, segment: Segment, message: &mut T) -> Result<(), Error> {
         self.path.push(segment);
-        let mut message = T::default();
         message.read(self)?;
         self.path.pop();
-        Ok(message)
+        Ok(())
     }
 
     /// A repeated message field: an array (of arrays), or a single element (rule 32).
@@ -554,9 +589,12 @@ impl<'a> Reader<'a> {
     ) -> Result<(), Error> {
         match self.peek() {
             Some(b'{') => {
-                let item = self.child(Segment { number, index: Some(list.len()), name })?;
-                list.push(item);
-                Ok(())
+                let segment = Segment { number, index: Some(list.len()), name };
+                list.push(T::default());
+                match list.last_mut() {
+                    Some(item) => self.child(segment, item),
+                    None => Ok(()),
+                }
             }
             Some(b'[') => {
                 self.open_array()?;

@@ -28,6 +28,9 @@ impl<T: ToJson> ToJson for [T] {
 /// When a streaming writer hands over what it has.
 pub const CHUNK_BYTES: usize = 64 * 1024;
 
+/// What a streaming writer's buffer begins with: room for an element that crosses [`CHUNK_BYTES`].
+const BUFFER_BYTES: usize = CHUNK_BYTES + CHUNK_BYTES / 2;
+
 /// Builds JSON in one buffer and sets the commas itself.
 ///
 /// With [`Writer::streaming`], [`Writer::pause`] hands full buffers to a sink, so that a document of
@@ -54,7 +57,7 @@ impl<'s> Writer<'s> {
 
     /// A writer that hands its output to `sink` in pieces of at least [`CHUNK_BYTES`], the last by `finish`.
     pub fn streaming(sink: &'s mut dyn FnMut(Vec<u8>)) -> Self {
-        Writer { out: Vec::with_capacity(CHUNK_BYTES * 2), floor: 0, carried: 0, sink: Some(sink) }
+        Writer { out: Vec::with_capacity(BUFFER_BYTES), floor: 0, carried: 0, sink: Some(sink) }
     }
 
     /// A place where a streaming writer may hand over its buffer; call it between elements of long lists.
@@ -69,7 +72,7 @@ impl<'s> Writer<'s> {
         let Some(sink) = &mut self.sink else { return };
         if let Some(&last) = self.out.last() {
             self.carried = last;
-            sink(std::mem::replace(&mut self.out, Vec::with_capacity(CHUNK_BYTES * 2)));
+            sink(std::mem::replace(&mut self.out, Vec::with_capacity(BUFFER_BYTES)));
         }
     }
 
@@ -263,7 +266,9 @@ impl TextWriter<'_> {
     }
 }
 
+#[inline]
 fn escape(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len() + 2);
     out.push(b'"');
     escape_inside(out, text);
     out.push(b'"');
@@ -272,6 +277,11 @@ fn escape(out: &mut Vec<u8>, text: &str) {
 fn escape_inside(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let bytes = text.as_bytes();
+    // Nearly all strings need no escape; a test without early exit is done many bytes at a time.
+    if !bytes.iter().fold(false, |any, &byte| any | (byte < b' ') | (byte == b'"') | (byte == b'\\')) {
+        out.extend_from_slice(bytes);
+        return;
+    }
     let mut done = 0;
     for (at, &byte) in bytes.iter().enumerate() {
         if byte >= b' ' && byte != b'"' && byte != b'\\' {
