@@ -62,7 +62,8 @@ pub(crate) fn ping(master: &mut Master, moment: &mut Moment<'_>, id: &AgentId) {
     let lost = watch.missed >= master.config.agent_ping_timeouts_max && !watch.leaving;
     watch.missed = watch.missed.saturating_add(1);
     let (link, connected) = (agent.link, agent.connected);
-    if let Some(link) = link {
+    // A ping that waits for a broken connection would tell the agent nothing when it arrives.
+    if let Some(link) = link.filter(|_| connected) {
         let ping = link::Ping { connected };
         master.effects.push(to_agent(link, link::to_agent::Message::Ping(ping)));
     }

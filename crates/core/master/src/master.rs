@@ -198,6 +198,11 @@ impl Master {
         self.counters().transition(framework, status);
     }
 
+    /// Why a framework is not offered more, agent by agent.
+    pub fn why(&self, framework: &FrameworkId) -> Vec<mezzo_allocator::Withheld> {
+        self.allocator.why(framework)
+    }
+
     pub(crate) fn answer(&mut self, request: RequestId, answer: Answer) {
         self.effects.push(Effect::Answer { request, answer });
     }

@@ -30,7 +30,11 @@ pub(super) fn on_register(
     register: link::Register,
 ) {
     let Some(description) = register.agent else { return master.effects.push(Effect::CloseLink(link)) };
-    if master.links.contains_key(&link) || refuse(master, link, &description) {
+    // The answer may have been slow; the agent asks again over the same link.
+    if let Some(id) = master.links.get(&link).cloned() {
+        return acknowledge(master, &id, link);
+    }
+    if refuse(master, link, &description) {
         return;
     }
     replace_neighbour(master, moment, &description, None);

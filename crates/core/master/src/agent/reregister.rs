@@ -308,15 +308,25 @@ fn learn_executor(
     agent.executors.insert((framework, executor), Arc::new(info));
 }
 
-/// The agent may have got further than the books; its updates will follow one by one.
+/// The agent may have got further than the books; its updates will follow one by one. What it has
+/// forwarded last is what the framework has to acknowledge.
 fn take_state(master: &mut Master, moment: &Moment<'_>, framework: &FrameworkId, id: &TaskId, seen: &Task) {
     let Some(known) = master.task(framework, id) else { return };
-    let state = seen.info.state();
-    if known.info.state() == state || status::is_terminal(known.info.state()) {
-        return;
-    }
-    if let Some(last) = seen.info.statuses.last().cloned() {
+    let (old, state) = (known.info.state(), seen.info.state());
+    if old != state
+        && !status::is_terminal(old)
+        && let Some(last) = seen.info.statuses.last().cloned()
+    {
         master.update_task(moment, framework, id, &last, Some(state));
+    }
+    let Some(agent) = master.task_agents.get(framework).and_then(|tasks| tasks.get(id)).cloned() else {
+        return;
+    };
+    let key = (framework.clone(), id.clone());
+    if let Some(task) = master.agent_mut(&agent).and_then(|agent| agent.tasks.get_mut(&key)) {
+        let task = Arc::make_mut(task);
+        task.info.status_update_state = seen.info.status_update_state;
+        task.info.status_update_uuid.clone_from(&seen.info.status_update_uuid);
     }
 }
 

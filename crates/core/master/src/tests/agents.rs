@@ -265,3 +265,15 @@ fn rule_275_agents_of_a_machine_that_is_down_are_shut_down() {
     assert!(matches!(told.as_slice(), [to_agent::Message::Shutdown(_)]), "{told:?}");
     assert!(world.master.state.agents.is_empty());
 }
+
+#[test]
+fn a_registration_that_is_asked_twice_is_answered_twice() {
+    let mut world = World::new();
+    let agent = world.agent("cpus:1;mem:64");
+    let again = Some(description("cpus:1;mem:64", "10.0.0.1"));
+    world.tell(agent.link, to_master::Message::Register(link::Register { agent: again }));
+    let told = world.told(agent.link);
+    let [to_agent::Message::Registered(registered)] = told.as_slice() else { panic!("{told:?}") };
+    assert_eq!(registered.agent_id.as_ref().map(|id| id.value.as_str()), Some(agent.id.as_str()));
+    assert_eq!(world.master.state.agents.len(), 1);
+}

@@ -3,6 +3,7 @@
 mod accept;
 mod agents;
 mod frameworks;
+mod inverse_offers;
 mod kill;
 mod launch_errors;
 mod launch_group;
