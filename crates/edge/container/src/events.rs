@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use crate::{
-    containers::{Entry, Shared, State},
+    containers::{Shared, State},
     event::{ContainerEvent, News, Notice},
     kernel,
     launcher::Launcher,
