@@ -206,6 +206,34 @@ impl World {
         self.answers.remove(&request).expect("every call is answered")
     }
 
+    /// A call of an operator.
+    pub(crate) fn operate(&mut self, call: v1::master::Call, principal: Option<&str>) -> Answer {
+        self.operate_with(crate::OperatorCall::V1(Box::new(call)), principal)
+    }
+
+    pub(crate) fn operate_with(&mut self, call: crate::OperatorCall, principal: Option<&str>) -> Answer {
+        let request = RequestId(self.number());
+        self.step(Input::Operator { request, call, principal: principal.map(Principal::from) });
+        self.answers.remove(&request).expect("every call is answered")
+    }
+
+    /// The scheduler acknowledges a status that [`World::update`] sent.
+    pub(crate) fn acknowledge(
+        &mut self,
+        agent: &FakeAgent,
+        of: &Scheduler,
+        task: &str,
+        state: v1::TaskState,
+    ) {
+        let acknowledge = scheduler::call::Acknowledge {
+            agent_id: v1::AgentId { value: agent.id.to_string() },
+            task_id: task_id(task),
+            uuid: uuid_of(state),
+        };
+        let call = call(scheduler::call::Type::Acknowledge, |call| call.acknowledge = Some(acknowledge));
+        assert_eq!(self.call(of, call), Answer::Accepted);
+    }
+
     pub(crate) fn events(&mut self, of: &Scheduler) -> Vec<scheduler::Event> {
         self.events.remove(&of.stream).unwrap_or_default()
     }
