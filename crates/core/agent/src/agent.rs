@@ -136,6 +136,7 @@ impl Agent {
             Input::Checked { check, outcome } => self.on_checked(m, check, outcome),
             Input::Operator { request, call } => self.on_operator(request, *call),
             Input::DiskUsage(share) => self.on_disk_usage(m, share),
+            Input::SandboxesFound(folders) => self.on_sandboxes_found(m, folders),
             Input::SandboxDeleted(path) => self.on_sandbox_deleted(&path),
             Input::Leave => self.on_leave(m),
             Input::Timer => {}

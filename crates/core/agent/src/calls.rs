@@ -8,7 +8,7 @@ use v1::executor::{Call, Event, call, event};
 use crate::{
     agent::{Agent, Moment, container_proto},
     command,
-    config::{EXECUTOR_HEARTBEAT, UPDATES_PENDING_MAX},
+    config::{EXECUTOR_HEARTBEAT, UNKNOWN_TASKS_MAX, UPDATES_PENDING_MAX},
     effect::{Answer, Effect},
     input::{RequestId, StreamId},
     query,
@@ -246,6 +246,7 @@ impl Agent {
             acknowledged: Some(event::Acknowledged { task_id: status.task_id.clone(), uuid: uuid.clone() }),
             ..Default::default()
         };
+        let invented = !executor.tasks.contains_key(&task);
         let pending = self.streams.get(&(framework.clone(), task));
         if pending.is_some_and(|s| s.knows(&uuid)) {
             return self.event(stream, acknowledged);
@@ -253,6 +254,10 @@ impl Agent {
         if pending.is_some_and(|s| s.pending.len() >= UPDATES_PENDING_MAX) {
             // Nobody acknowledges and the executor goes on and on: not taking it is all that is left,
             // and an executor library repeats what was not acknowledged.
+            self.state.counters.invalid_status_updates += 1;
+            return;
+        }
+        if invented && pending.is_none() && self.unknown_tasks(framework, id) >= UNKNOWN_TASKS_MAX {
             self.state.counters.invalid_status_updates += 1;
             return;
         }
@@ -272,6 +277,13 @@ impl Agent {
         if terminal {
             self.update_container_resources(framework, id);
         }
+    }
+
+    /// Streams of an executor for tasks it does not have.
+    fn unknown_tasks(&self, framework: &FrameworkId, id: &ExecutorId) -> usize {
+        let Some(executor) = self.executor(framework, id) else { return 0 };
+        let own = self.streams.iter().filter(|((f, _), s)| f == framework && s.executor == *id);
+        own.filter(|((_, task), _)| !executor.tasks.contains_key(task)).count()
     }
 
     pub(crate) fn on_framework_message(&mut self, message: FrameworkMessage) {

@@ -112,6 +112,8 @@ pub(crate) const EXECUTOR_HEARTBEAT: Duration = Duration::from_secs(30 * 60);
 pub(crate) const UPDATE_UUIDS_MAX: usize = 64;
 /// Unacknowledged updates of one task. A running executor that exceeds it is ended: nobody reads.
 pub(crate) const UPDATES_PENDING_MAX: usize = 10_000;
+/// Tasks an executor may report on that nobody launched; more than a mistake, it is a flood.
+pub(crate) const UNKNOWN_TASKS_MAX: usize = 1000;
 /// Statuses kept per task for the API; equal states replace each other, so few tasks have more.
 pub(crate) const STATUSES_MAX: usize = 100;
 

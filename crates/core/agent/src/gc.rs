@@ -1,6 +1,6 @@
 //! Garbage collection of sandboxes (rules 400 and 401).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use mezzo_protocol::records::{SandboxDeleted, agent_record::Record};
 use mezzo_time::Timestamp;
@@ -35,6 +35,29 @@ impl Agent {
         }
         self.timers.set(since + self.gc_age(), Timer::Collect(path));
         self.state.gc_pending = self.gc.len();
+    }
+
+    pub(crate) fn on_sandboxes_found(&mut self, m: &Moment<'_>, folders: Vec<(Arc<str>, Timestamp)>) {
+        let used: BTreeSet<Arc<str>> = self
+            .state
+            .frameworks
+            .values()
+            .flat_map(|f| f.executors.values())
+            .map(|e| e.directory.clone())
+            .chain(self.state.containers.values().map(|c| c.sandbox.clone()))
+            .collect();
+        for (path, changed) in folders {
+            let inside =
+                |used: &Arc<str>| used.strip_prefix(&*path).is_some_and(|rest| rest.starts_with('/'));
+            if used.contains(&path) || self.gc.contains_key(&path) || used.iter().any(inside) {
+                continue;
+            }
+            self.collect_since(changed, path);
+        }
+        if !self.disk_watched && !self.gc.is_empty() {
+            self.disk_watched = true;
+            self.timers.set(m.now + self.state.config.disk_watch_interval, Timer::MeasureDisk);
+        }
     }
 
     /// Takes a folder back, because something runs in it again.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mezzo_ids::ContainerId;
 use mezzo_mesos::v1;
 use mezzo_protocol::link::ToAgent;
+use mezzo_time::Timestamp;
 
 /// One SUBSCRIBE connection of an executor; minted by the driver, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -89,6 +90,10 @@ pub enum Input {
     },
     /// Share of the work directory's disk that is used, 0 to 1; asked for by [`crate::Effect::MeasureDisk`].
     DiskUsage(f64),
+    /// Folders of runs (`.../executors/<id>/runs/<container>`) and of earlier agent ids that lie on the
+    /// disk after a start, with the time they were last changed. Those that nothing here uses are
+    /// collected as if they had ended then (rule 400).
+    SandboxesFound(Vec<(Arc<str>, Timestamp)>),
     /// A sandbox was deleted, or had vanished.
     SandboxDeleted(Arc<str>),
     /// The agent shall leave for good: unregister, end executors, exit.

@@ -26,6 +26,8 @@ pub(crate) struct Link {
     session: bool,
     /// The connection of the session is there.
     up: bool,
+    /// The master has taken this agent in within this session.
+    accepted: bool,
     /// Executors of the earlier life still have time to come back.
     pub(crate) held: bool,
     /// The next attempt draws its wait from below this.
@@ -42,6 +44,7 @@ impl Default for Link {
         Self {
             session: false,
             up: false,
+            accepted: false,
             held: false,
             backoff: Duration::ZERO,
             register_at: None,
@@ -56,6 +59,7 @@ impl Agent {
     pub(crate) fn on_link_up(&mut self, m: &mut Moment<'_>) {
         self.link.session = true;
         self.link.up = true;
+        self.link.accepted = false;
         self.state.registered = false;
         self.link.backoff = self.state.config.registration_backoff_factor;
         if !self.link.held {
@@ -73,7 +77,7 @@ impl Agent {
     /// Everything sent before the break arrives; what was held back meanwhile goes out.
     pub(crate) fn on_link_resumed(&mut self, m: &mut Moment<'_>) {
         self.link.up = true;
-        if !self.link.session || self.state.master.is_none() {
+        if !self.link.session || !self.link.accepted {
             return self.on_link_up(m);
         }
         self.state.registered = true;
@@ -187,6 +191,7 @@ impl Agent {
             self.persist(Record::Identity(identity));
         }
         self.state.registered = true;
+        self.link.accepted = true;
         self.state.master = registered.master.map(Arc::new);
         if registered.ping_timeout_nanos > 0 {
             self.link.ping_timeout = Duration::from_nanos(registered.ping_timeout_nanos);
@@ -204,6 +209,7 @@ impl Agent {
             if !ping.connected {
                 // The master believes this agent was away, so it has to be told everything again.
                 self.state.registered = false;
+                self.link.accepted = false;
                 self.register(m);
             }
         }

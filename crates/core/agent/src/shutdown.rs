@@ -6,7 +6,7 @@ use mezzo_ids::{ContainerId, ExecutorId, FrameworkId, TaskId};
 use mezzo_mesos::v1;
 use mezzo_protocol::{
     link::{self, Unregister, to_master},
-    records::ExecutorKind,
+    records::{ExecutorKind, FrameworkEnded, agent_record::Record},
 };
 use v1::executor::{Event, event};
 
@@ -31,14 +31,19 @@ impl Agent {
     }
 
     fn end_framework(&mut self, m: &mut Moment<'_>, id: &FrameworkId) {
-        let Some(framework) = self.framework_mut(id) else { return };
+        // Nobody is left to acknowledge.
+        let before = self.streams.len();
+        self.streams.retain(|(framework, _), _| framework != id);
+        let Some(framework) = self.framework_mut(id) else {
+            if self.streams.len() < before {
+                // Updates of tasks that were refused outlive their framework here.
+                let framework_id = Some(v1::FrameworkId { value: id.to_string() });
+                self.persist(Record::FrameworkEnded(FrameworkEnded { framework_id }));
+            }
+            return;
+        };
         framework.terminating = true;
         let executors: Vec<ExecutorId> = framework.executors.keys().cloned().collect();
-        let streams: Vec<_> = self.streams.keys().filter(|(f, _)| f == id).cloned().collect();
-        for key in streams {
-            // Nobody is left to acknowledge.
-            self.streams.remove(&key);
-        }
         for executor in executors {
             self.shut_down(m, id, &executor);
             self.settle(m, id, &executor);

@@ -19,6 +19,12 @@ use crate::{
 /// A small generator of its own, so that tests depend on nothing.
 pub(crate) struct Dice(u64);
 
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+}
+
 impl TryRng for Dice {
     type Error = Infallible;
 

@@ -3,6 +3,7 @@
 #![expect(deprecated, reason = "the older calls are part of what is tested")]
 
 mod agents;
+mod chaos;
 mod checks;
 mod command;
 mod containers;

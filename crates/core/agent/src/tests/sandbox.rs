@@ -105,3 +105,21 @@ fn rule_401_a_new_task_takes_the_folders_back() {
     world.running("t");
     assert_eq!(world.agent.snapshot().gc_pending, 1);
 }
+
+#[test]
+fn rule_400_leftovers_of_earlier_lives_are_collected() {
+    let mut world = World::new();
+    world.running("t");
+    let used = world.launches[0].sandbox.clone();
+    world.step(Input::LinkDown);
+    let changed = world.now - std::time::Duration::from_secs(899);
+    let left = "/work/agents/S0/frameworks/G/executors/e/runs/c";
+    let folders = vec![
+        (used, changed),
+        (left.into(), changed),
+        ("/work/agents/OLD".into(), changed),
+        ("/work/agents/S0".into(), changed),
+    ];
+    assert!(world.step(Input::SandboxesFound(folders)).is_empty());
+    assert_eq!(visible(world.pass(1.0)), ["delete /work/agents/OLD".to_owned(), format!("delete {left}")]);
+}
