@@ -44,7 +44,7 @@ fn json(view: View<'_>, kind: Type, groups: &[Group], out: &mut Output) -> io::R
     let mut gone = Ok(());
     let mut sink = |piece: Vec<u8>| {
         if gone.is_ok() {
-            gone = out.write(&piece);
+            gone = out.write_vec(piece);
         }
     };
     let mut writer = Writer::streaming(&mut sink);

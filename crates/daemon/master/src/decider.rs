@@ -12,8 +12,9 @@ use rand_core::Rng;
 use tokio::sync::oneshot;
 
 use crate::{
-    inbox::{Inbox, Work},
+    inbox::Work,
     operator_stream::NewSubscriber,
+    shared::{ExitOnPanic, Shared},
 };
 
 /// Inputs whose effects travel together. Small, so that the first effects of a long queue leave while
@@ -37,10 +38,12 @@ pub(crate) enum Out {
 pub(crate) fn spawn(
     mut master: Master,
     mut rng: impl Rng + Send + 'static,
-    inbox: Arc<Inbox>,
+    shared: Arc<Shared>,
     out: SyncSender<Vec<Out>>,
 ) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("decide".into()).spawn(move || {
+        let _guard = ExitOnPanic(shared.clone());
+        let inbox = &shared.inbox;
         let mut work = Vec::new();
         let mut effects: Vec<Out> = Vec::new();
         loop {

@@ -119,6 +119,12 @@ impl Links {
         }
     }
 
+    /// Ends every session without a word: the process stops.
+    pub(crate) fn close_all(&self) {
+        let links = std::mem::take(&mut *self.lock()).links;
+        links.into_values().for_each(|link| link.disconnect());
+    }
+
     /// Ends a session and tells the core.
     fn lose(&self, id: LinkId) {
         if let Some(link) = self.remove(id) {

@@ -41,29 +41,36 @@ struct Subscriber {
     sender: Arc<StreamSender>,
     format: Format,
     /// What came while the snapshot is being written; `None` once that has been sent.
-    held_back: Mutex<Option<Vec<Bytes>>>,
+    held_back: Mutex<Option<HeldBack>>,
+}
+
+#[derive(Debug, Default)]
+struct HeldBack {
+    records: Vec<Bytes>,
+    bytes: usize,
 }
 
 impl Subscriber {
-    fn held_back(&self) -> MutexGuard<'_, Option<Vec<Bytes>>> {
+    fn held_back(&self) -> MutexGuard<'_, Option<HeldBack>> {
         self.held_back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn send(&self, record: &Bytes) -> Result<(), SendError> {
         let mut held_back = self.held_back();
-        let Some(records) = &mut *held_back else { return self.sender.try_send(record.clone()) };
-        if records.iter().map(Bytes::len).sum::<usize>() + record.len() > BACKLOG_MAX {
+        let Some(held) = &mut *held_back else { return self.sender.try_send(record.clone()) };
+        if held.bytes + record.len() > BACKLOG_MAX {
             self.sender.cut();
             return Err(SendError::Full);
         }
-        records.push(record.clone());
+        held.bytes += record.len();
+        held.records.push(record.clone());
         Ok(())
     }
 
     /// Sends the snapshot, a heartbeat (rule 499), and what came meanwhile.
     fn open(&self, snapshot: Bytes, beat: Bytes) {
         let mut held_back = self.held_back();
-        let records = held_back.take().unwrap_or_default();
+        let HeldBack { records, .. } = held_back.take().unwrap_or_default();
         for record in [snapshot, beat].into_iter().chain(records) {
             if self.sender.try_send(record).is_err() {
                 return;
@@ -96,7 +103,7 @@ impl Subscribers {
         let subscriber = Arc::new(Subscriber {
             sender: Arc::new(new.sender),
             format: new.format,
-            held_back: Mutex::new(Some(Vec::new())),
+            held_back: Mutex::new(Some(HeldBack::default())),
         });
         let mut subscribers = self.lock();
         subscribers.retain(|s| !s.sender.is_closed());

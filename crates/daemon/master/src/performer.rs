@@ -13,10 +13,15 @@ use std::{
 };
 
 use mezzo_master::Effect;
+use mezzo_mesos::v1::master::Event;
 use mezzo_store::Registry;
-use tracing::error;
+use tracing::{error, info};
 
-use crate::{decider::Out, registry, shared::Shared};
+use crate::{
+    decider::Out,
+    registry,
+    shared::{ExitOnPanic, Shared},
+};
 
 /// Effects that one commit may cover; more only delays the first of them.
 const COMMIT_EFFECTS_MAX: usize = 50_000;
@@ -29,6 +34,7 @@ pub(crate) fn spawn(
     runtime: tokio::runtime::Handle,
 ) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("perform".into()).spawn(move || {
+        let _exit = ExitOnPanic(shared.clone());
         // Lets effects spawn heartbeats.
         let _guard = runtime.enter();
         let mut waiting = Vec::new();
@@ -44,9 +50,10 @@ pub(crate) fn spawn(
                 }
             }
             if !perform(&mut *store, &shared, waiting.drain(..)) {
-                return;
+                break;
             }
         }
+        shared.refuse_waiting();
     })
 }
 
@@ -79,7 +86,10 @@ fn perform(store: &mut dyn Registry, shared: &Shared, effects: impl Iterator<Ite
             Out::Effect(Effect::ToAgent { link, message }) => shared.links.send(link, *message),
             Out::Effect(Effect::CloseLink(link)) => shared.links.close(link),
             Out::Effect(Effect::Answer { request, answer }) => shared.answer(request, answer),
-            Out::Effect(Effect::Publish(event)) => shared.subscribers.publish(&event),
+            Out::Effect(Effect::Publish(event)) => {
+                log(&event);
+                shared.subscribers.publish(&event);
+            }
             Out::Effect(Effect::Exit(why)) => {
                 error!(why, "the master cannot go on");
                 shared.exit(why);
@@ -94,4 +104,22 @@ fn perform(store: &mut dyn Registry, shared: &Shared, effects: impl Iterator<Ite
         }
     }
     true
+}
+
+/// Who comes and goes is what operators look for in a log; tasks are too many for it.
+fn log(event: &Event) {
+    if let Some(agent) = event.agent_added.as_ref().map(|added| &added.agent.agent_info) {
+        let id = agent.id.as_ref().map_or("", |id| &id.value);
+        info!(id, hostname = agent.hostname, "agent added");
+    } else if let Some(removed) = &event.agent_removed {
+        info!(id = removed.agent_id.value, "agent removed");
+    } else if let Some(framework) =
+        event.framework_added.as_ref().map(|added| &added.framework.framework_info)
+    {
+        let id = framework.id.as_ref().map_or("", |id| &id.value);
+        info!(id, name = framework.name, "framework added");
+    } else if let Some(framework) = event.framework_removed.as_ref().map(|removed| &removed.framework_info) {
+        let id = framework.id.as_ref().map_or("", |id| &id.value);
+        info!(id, name = framework.name, "framework removed");
+    }
 }

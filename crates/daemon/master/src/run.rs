@@ -59,7 +59,7 @@ pub async fn run(
     let (effects, performing) = mpsc::sync_channel(BATCHES_MAX);
     let performer = performer::spawn(store, shared.clone(), performing, tokio::runtime::Handle::current())
         .context("start thread")?;
-    let decider = decider::spawn(core, generator, shared.inbox.clone(), effects).context("start thread")?;
+    let decider = decider::spawn(core, generator, shared.clone(), effects).context("start thread")?;
 
     info!(%address, id = shared.info.id, "master is ready");
     ready(address);
@@ -70,9 +70,12 @@ pub async fn run(
             () = shutdown => {}
             why = exited => reason = Some(why),
         }
+        // Before connections end: schedulers and agents must not be taken for gone because the master
+        // leaves. They come back to the next one.
+        shared.inbox.push_now(Work::Stop);
     };
     serve(listener, Arc::new(Api::new(shared.clone())), Limits::default(), stop).await;
-    shared.inbox.push_now(Work::Stop);
+    shared.links.close_all();
     tokio::task::spawn_blocking(move || join(decider, performer)).await.context("stop threads")??;
     match reason {
         Some(why) => bail!(why),

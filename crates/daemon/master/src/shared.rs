@@ -112,6 +112,11 @@ impl Shared {
         }
     }
 
+    /// Answers everybody who still waits that the process ends.
+    pub(crate) fn refuse_waiting(&self) {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// Ends the process with this reason.
     pub(crate) fn exit(&self, why: String) {
         self.exit.send_replace(Some(why));
@@ -163,4 +168,16 @@ fn respond(answer: Answer) -> Response {
         Answer::Unavailable(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
     };
     if text.is_empty() { plain(status) } else { Response::text(status, text) }
+}
+
+/// Ends the process when the thread that holds it panics: half a master is worse than none.
+pub(crate) struct ExitOnPanic(pub(crate) Arc<Shared>);
+
+impl Drop for ExitOnPanic {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.exit("an invariant of the master broke; see the log".into());
+            self.0.refuse_waiting();
+        }
+    }
 }

@@ -210,7 +210,11 @@ struct Scheduler {
 
 impl Scheduler {
     async fn subscribe(master: &Master) -> Self {
-        let mut events = Events::open(master, "/api/v1/scheduler", SUBSCRIBE).await;
+        Self::subscribe_as(master, SUBSCRIBE).await
+    }
+
+    async fn subscribe_as(master: &Master, call: &str) -> Self {
+        let mut events = Events::open(master, "/api/v1/scheduler", call).await;
         let stream_id = events.answer.header("mesos-stream-id").expect("rule 46").to_owned();
         let subscribed = events.next().await.unwrap();
         assert!(subscribed.starts_with(r#"{"type":"SUBSCRIBED""#), "rule 52: {subscribed}");
@@ -380,6 +384,20 @@ async fn rule_494_an_admitted_agent_is_known_to_the_next_master() {
     let (_, body) = master.call("/api/v1", r#"{"type":"GET_AGENTS"}"#).await;
     assert!(body.contains(r#""recovered_agents":[{"#) && body.contains(&agent_id), "rule 494: {body}");
     master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_orderly_stop_takes_nobody_for_gone() {
+    let master = Master::start(in_memory()).await;
+    let mut agent = Agent::new();
+    let agent_id = agent.register(&master).await;
+    let mut scheduler = Scheduler::subscribe_as(&master, &SUBSCRIBE.replace("100.0", "0.0")).await;
+    scheduler.launch(&master, "one", &agent_id).await;
+    agent.run().await;
+    // Without a failover timeout the framework is removed when it disconnects (rule 62); the end of the
+    // master is no disconnection of the framework.
+    master.stop().await;
+    assert_eq!(agent.next().await, None, "the agent is told nothing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -218,6 +218,16 @@ impl Output {
         if self.buffer.len() >= CHUNK_SIZE { self.flush_chunk() } else { Ok(()) }
     }
 
+    /// Appends what is already in a buffer of its own; large ones are not copied.
+    pub fn write_vec(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        if !self.buffer.is_empty() || bytes.len() < CHUNK_SIZE {
+            return self.write(&bytes);
+        }
+        let part = self.compression.part(bytes.into())?;
+        self.sent = true;
+        self.send(Chunk::Part(part))
+    }
+
     fn flush_chunk(&mut self) -> io::Result<()> {
         let part = self.buffer.split().freeze();
         let part = self.compression.part(part)?;

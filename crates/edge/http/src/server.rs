@@ -48,7 +48,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 16_384,
+            connections: 19_000,
             header_timeout: Duration::from_secs(60),
             header_bytes: 64 << 10,
             headers: 128,

@@ -61,7 +61,7 @@ fn stream(out: &mut Output, write: impl FnOnce(&mut Writer<'_>)) -> io::Result<(
     let mut sent = Ok(());
     let mut sink = |piece: Vec<u8>| {
         if sent.is_ok() {
-            sent = out.write(&piece);
+            sent = out.write_vec(piece);
         }
     };
     let mut writer = Writer::streaming(&mut sink);
