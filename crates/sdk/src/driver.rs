@@ -224,5 +224,5 @@ pub(crate) fn text(answer: &Bytes) -> String {
 }
 
 fn filters(refuse_seconds: f64) -> v1::Filters {
-    v1::Filters { refuse_seconds: Some(refuse_seconds), ..Default::default() }
+    v1::Filters { refuse_seconds: Some(refuse_seconds) }
 }

@@ -1,0 +1,55 @@
+//! One command per file.
+
+mod completion;
+mod daemon;
+mod dev;
+mod frameworks;
+mod kill;
+mod logs;
+mod nodes;
+mod offers;
+mod run;
+mod status;
+mod tasks;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Cli, Command},
+    error::{CliError, Exit},
+};
+
+/// Reads the command line and does what it says.
+pub(crate) fn main() -> Result<ExitCode, CliError> {
+    let cli = Cli::parse();
+    let global = cli.global;
+    let done = match cli.command {
+        Command::Master(daemon) => return daemon::master(daemon.flags),
+        Command::Agent(daemon) => return daemon::agent(daemon.flags),
+        Command::Dev(dev) => return dev::run(&dev),
+        Command::Completion(completion) => {
+            completion::print(completion.shell);
+            return Ok(ExitCode::SUCCESS);
+        }
+        Command::Run(run) => return block_on(run::run(&global, run)),
+        Command::Tasks(tasks) => block_on(tasks::list(&global, &tasks)),
+        Command::Logs(logs) => block_on(logs::print(&global, &logs)),
+        Command::Kill(kill) => block_on(kill::kill(&global, &kill)),
+        Command::Nodes => block_on(nodes::list(&global)),
+        Command::Frameworks(frameworks) => block_on(frameworks::list(&global, &frameworks)),
+        Command::Offers => block_on(offers::list(&global)),
+        Command::Why(why) => block_on(why::explain(&global, &why)),
+        Command::Status => block_on(status::print(&global)),
+    };
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Runs a command that waits for others.
+fn block_on<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| CliError::new(Exit::Failed, "start").why(error.to_string()))?;
+    runtime.block_on(work)
+}

@@ -1,0 +1,162 @@
+//! From flags to the settings of an agent.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use mezzo_agent::{ReconfigurationPolicy, RecoverMode};
+use mezzo_agent_daemon::Config;
+use mezzo_mesos::v1;
+
+use super::Values;
+use crate::error::CliError;
+
+/// The settings that these flags stand for.
+pub(crate) fn agent_config(values: &Values) -> Result<Config, CliError> {
+    let masters = masters(values)?;
+    let mut config = Config::new(masters, values.required("work_dir")?.into());
+    let ip: IpAddr = values.convert("ip", parse_ip)?.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    config.listen = SocketAddr::new(ip, values.number("port")?.unwrap_or(5051));
+    config.advertise_ip = values.convert("advertise_ip", parse_ip)?;
+    config.advertise_port = values.number("advertise_port")?;
+    config.hostname = values.get("hostname").map(str::to_owned);
+    config.hostname_lookup = values.switch("hostname_lookup");
+    config.runtime_dir = values.explicit("runtime_dir").map(Into::into);
+    config.resources = values.get("resources").map(str::to_owned);
+    config.attributes = values.get("attributes").map(str::to_owned);
+    config.domain = values.domain()?;
+    if let Some(role) = values.get("default_role") {
+        config.default_role = role.into();
+    }
+    if let Some(isolation) = values.get("isolation") {
+        config.isolation = isolation.into();
+    }
+    if let Some(hierarchy) = values.get("cgroups_hierarchy") {
+        config.cgroups_hierarchy = hierarchy.into();
+    }
+    if let Some(root) = values.get("cgroups_root") {
+        config.cgroups_root = root.into();
+    }
+    config.cgroups_enable_cfs = values.switch("cgroups_enable_cfs");
+    config.cgroups_limit_swap = values.switch("cgroups_limit_swap");
+    config.switch_user = values.switch("switch_user");
+    config.frameworks_home = values.get("frameworks_home").filter(|home| !home.is_empty()).map(Into::into);
+    if let Some(cache) = values.explicit("fetcher_cache_dir") {
+        config.fetcher_cache_dir = cache.into();
+    }
+    if let Some(size) = values.bytes("fetcher_cache_size")? {
+        config.fetcher_cache_size = size;
+    }
+    config.executor_environment =
+        values.convert("executor_environment_variables", environment)?.unwrap_or_default();
+    config.default_container_info = values.convert("default_container_info", |text| {
+        mezzo_json::from_slice::<v1::ContainerInfo>(text.as_bytes()).map_err(|error| error.to_string())
+    })?;
+    for (name, slot) in [
+        ("fetcher_stall_timeout", &mut config.fetcher_stall_timeout),
+        ("executor_registration_timeout", &mut config.executor_registration_timeout),
+        ("executor_reregistration_timeout", &mut config.executor_reregistration_timeout),
+        ("executor_shutdown_grace_period", &mut config.executor_shutdown_grace_period),
+        ("registration_backoff_factor", &mut config.registration_backoff_factor),
+        ("recovery_timeout", &mut config.recovery_timeout),
+        ("gc_delay", &mut config.gc_delay),
+        ("disk_watch_interval", &mut config.disk_watch_interval),
+        ("http_heartbeat_interval", &mut config.http_heartbeat_interval),
+    ] {
+        if let Some(duration) = values.duration(name)? {
+            *slot = duration;
+        }
+    }
+    if let Some(recover) = values.convert("recover", |text| match text {
+        "reconnect" => Ok(RecoverMode::Reconnect),
+        "cleanup" => Ok(RecoverMode::Cleanup),
+        _ => Err("it is reconnect or cleanup".into()),
+    })? {
+        config.recover = recover;
+    }
+    if let Some(policy) = values.convert("reconfiguration_policy", |text| match text {
+        "equal" => Ok(ReconfigurationPolicy::Equal),
+        "additive" => Ok(ReconfigurationPolicy::Additive),
+        _ => Err("it is equal or additive".into()),
+    })? {
+        config.reconfiguration_policy = policy;
+    }
+    config.strict = values.switch("strict");
+    if let Some(count) = values.number("max_completed_executors_per_framework")? {
+        config.completed_executors_max = count;
+    }
+    if let Some(headroom) = values.convert("gc_disk_headroom", |text| match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("it is a number from 0 to 1".into()),
+    })? {
+        config.gc_disk_headroom = headroom;
+    }
+    config.flags = values.effective();
+    Ok(config)
+}
+
+fn masters(values: &Values) -> Result<Vec<String>, CliError> {
+    let text = values.required("master")?;
+    if text.starts_with("zk://") {
+        return Err(CliError::usage(format!("flag --master={text} is not supported"))
+            .why("this version of Mezzo finds its master by address, not through ZooKeeper")
+            .help("mezzo agent --master=HOST:PORT[,HOST:PORT ...] ..."));
+    }
+    Ok(text.split(',').map(|master| master.trim().to_owned()).filter(|master| !master.is_empty()).collect())
+}
+
+pub(super) fn parse_ip(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("'{text}' is not an IP address"))
+}
+
+/// A JSON object of texts.
+fn environment(text: &str) -> Result<Vec<(String, String)>, String> {
+    let object: std::collections::BTreeMap<String, String> =
+        serde_json::from_str(text).map_err(|error| error.to_string())?;
+    Ok(object.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::AGENT;
+    use super::*;
+
+    fn config(arguments: &[&str]) -> Result<Config, CliError> {
+        let all = ["--master=m:5050", "--work_dir=/w"].iter().chain(arguments).map(|a| (*a).to_owned());
+        agent_config(&AGENT.parse(all, [])?)
+    }
+
+    #[test]
+    fn flags_reach_the_settings() {
+        let config = config(&[
+            "--ip=127.0.0.1",
+            "--port=0",
+            "--resources=cpus:4;mem:1024",
+            "--executor_environment_variables={\"PATH\":\"/bin\"}",
+            "--gc_delay=1hrs",
+            "--recover=cleanup",
+            "--domain={\"fault_domain\":{\"region\":{\"name\":\"r\"},\"zone\":{\"name\":\"z\"}}}",
+        ])
+        .expect("config");
+        assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 0)));
+        assert_eq!(config.executor_environment, [("PATH".to_owned(), "/bin".to_owned())]);
+        assert_eq!(config.gc_delay.as_secs(), 3600);
+        assert_eq!(config.recover, RecoverMode::Cleanup);
+        assert!(config.domain.is_some());
+        assert_eq!(config.flags.get("master").map(String::as_str), Some("m:5050"));
+    }
+
+    #[test]
+    fn values_that_make_no_sense_name_their_flag() {
+        for bad in [
+            "--ip=nowhere",
+            "--port=70000",
+            "--gc_delay=5",
+            "--gc_disk_headroom=2",
+            "--recover=maybe",
+            "--domain={",
+        ] {
+            let error = config(&[bad]).expect_err(bad).to_string();
+            let flag = bad.split('=').next().expect("name");
+            assert!(error.contains(flag), "{error}");
+        }
+    }
+}

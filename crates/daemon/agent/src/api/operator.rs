@@ -1,0 +1,124 @@
+//! /api/v1: calls of operators and tools.
+
+use mezzo_agent::{Input, container_text, query};
+use mezzo_http::{Body, Request, Response, StatusCode};
+use mezzo_mesos::v1::{
+    Flag, Metric, VersionInfo,
+    agent::{
+        Call, Response as Answer,
+        call::Type,
+        response::{self, Type as T},
+    },
+};
+use mezzo_mesos_v0::names;
+
+use super::{
+    Api, containers, files, metrics,
+    negotiate::{Accepts, accepted, body, check_head, expecting},
+    respond, session,
+};
+
+const ACCEPTS: Accepts = Accepts { recordio: true };
+const CALL: &str = "agent::Call";
+
+pub(super) async fn handle(api: &Api, request: Request) -> Response {
+    match answer(api, request).await {
+        Ok(response) | Err(response) => response,
+    }
+}
+
+async fn answer(api: &Api, mut request: Request) -> Result<Response, Response> {
+    let head = check_head(&request, ACCEPTS)?;
+    if head.streamed {
+        return session::attach_input(api, request, head.sent).await;
+    }
+    let body = body(&mut request).await?;
+    let call: Call = head.sent.decode(&body)?;
+    let Some(kind) = call.r#type.and_then(|kind| Type::try_from(kind).ok()) else {
+        return Err(expecting(CALL, "type"));
+    };
+    validate(&call, kind)?;
+    let format = accepted(&request, ACCEPTS)?;
+    let typed = |kind: T| Answer { r#type: Some(kind as i32), ..Answer::default() };
+    Ok(match kind {
+        Type::Unknown => Response::text(StatusCode::NOT_IMPLEMENTED, "501 Not Implemented."),
+        Type::GetFlags => {
+            let flags =
+                api.flags.iter().map(|(name, value)| Flag { name: name.clone(), value: Some(value.clone()) });
+            let get_flags = Some(response::GetFlags { flags: flags.collect() });
+            format.response(&Answer { get_flags, ..typed(T::GetFlags) })
+        }
+        Type::GetVersion => {
+            let get_version = Some(response::GetVersion { version_info: version() });
+            format.response(&Answer { get_version, ..typed(T::GetVersion) })
+        }
+        Type::GetMetrics => {
+            let all = metrics::all(api, &api.snapshot().await?);
+            let metrics = all.into_iter().map(|(name, value)| Metric { name, value: Some(value) }).collect();
+            let get_metrics = Some(response::GetMetrics { metrics });
+            format.response(&Answer { get_metrics, ..typed(T::GetMetrics) })
+        }
+        Type::GetLoggingLevel => {
+            let get_logging_level = Some(response::GetLoggingLevel { level: 0 });
+            format.response(&Answer { get_logging_level, ..typed(T::GetLoggingLevel) })
+        }
+        // Levels above the start level are a matter of the log filter, which stays as it was set.
+        Type::SetLoggingLevel | Type::PruneImages => Response::new(StatusCode::OK, Body::Empty),
+        Type::ListFiles => files::list(api, call, format).await?,
+        Type::ReadFile => files::read_call(api, call, format).await?,
+        Type::GetContainers => {
+            let state = api.snapshot().await?;
+            let mut answer = query::answer(&state, &call).unwrap_or_default();
+            let (api_containers, kind) = (answer.get_containers.take().unwrap_or_default(), answer.r#type);
+            let get_containers = Some(containers::with_statistics(api, &state, api_containers));
+            format.response(&Answer { get_containers, r#type: kind, ..Answer::default() })
+        }
+        Type::GetHealth
+        | Type::GetState
+        | Type::GetTasks
+        | Type::GetExecutors
+        | Type::GetFrameworks
+        | Type::GetAgent
+        | Type::GetOperations
+        | Type::GetResourceProviders => match query::answer(&api.snapshot().await?, &call) {
+            Some(answer) => format.response(&answer),
+            None => Response::text(StatusCode::NOT_IMPLEMENTED, "501 Not Implemented."),
+        },
+        Type::AttachContainerOutput => {
+            let wanted = call.attach_container_output.map(|attach| attach.container_id).unwrap_or_default();
+            session::attach_output(api, &container_text(&wanted)).await?
+        }
+        Type::LaunchNestedContainerSession => session::launch(api, call, &request).await?,
+        // Everything about containers, and what the core knows to refuse.
+        _ => {
+            let call = Box::new(call);
+            respond(api.ask(|request| Input::Operator { request, call }).await?, format)
+        }
+    })
+}
+
+/// Parts that a call cannot do without; those of container calls are the core's to check.
+fn validate(call: &Call, kind: Type) -> Result<(), Response> {
+    let missing = match kind {
+        Type::GetMetrics => call.get_metrics.is_none().then_some("get_metrics"),
+        Type::SetLoggingLevel => call.set_logging_level.is_none().then_some("set_logging_level"),
+        Type::ListFiles => call.list_files.is_none().then_some("list_files"),
+        Type::ReadFile => call.read_file.is_none().then_some("read_file"),
+        Type::AttachContainerOutput => {
+            call.attach_container_output.is_none().then_some("attach_container_output")
+        }
+        Type::AttachContainerInput => {
+            call.attach_container_input.is_none().then_some("attach_container_input")
+        }
+        Type::LaunchNestedContainerSession => {
+            call.launch_nested_container_session.is_none().then_some("launch_nested_container_session")
+        }
+        _ => None,
+    };
+    missing.map_or(Ok(()), |field| Err(expecting(CALL, field)))
+}
+
+/// What this software says of itself.
+pub(super) fn version() -> VersionInfo {
+    VersionInfo { version: names::API_VERSION.into(), ..VersionInfo::default() }
+}

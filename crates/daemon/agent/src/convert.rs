@@ -1,0 +1,177 @@
+//! From the core's words to those of the container adapter, and back.
+
+use std::path::PathBuf;
+
+use mezzo_agent::{ContainerSpec, Input, Limitation, Limits};
+use mezzo_container::{
+    ContainerEvent, Credentials, LaunchRequest, Limitation as HitLimit, Output, Resources, Rlimit, Rotation,
+    rlimits_of,
+};
+use mezzo_mesos::v1::{self, task_status::Reason};
+
+/// Log files put aside per stream unless the container says otherwise; logrotate's own usual number.
+const FILES_KEPT: u32 = 9;
+/// Bytes of a log file before it is put aside unless the container says otherwise (rule 397).
+const LOG_BYTES_MAX: u64 = 10 << 20;
+/// A log file is never cut smaller than a page (rule 397).
+const LOG_BYTES_MIN: u64 = 4096;
+
+/// Requests and limits in exact units.
+pub(crate) fn container_resources(resources: &[v1::Resource], limits: &Limits) -> Resources {
+    let sum = |name: &str| -> u64 {
+        let milli = |value: f64| (value * 1000.0).round() as u64;
+        let named = resources.iter().filter(|resource| resource.name == name);
+        named.filter_map(|resource| Some(milli(resource.scalar.as_ref()?.value))).sum()
+    };
+    let exact =
+        |value: f64, scale: f64| if value.is_infinite() { u64::MAX } else { (value * scale).round() as u64 };
+    let mebibyte = (1u64 << 20) as f64;
+    Resources {
+        cpus_milli: sum("cpus"),
+        cpus_revocable: resources
+            .iter()
+            .any(|resource| resource.name == "cpus" && resource.revocable.is_some()),
+        cpus_limit_milli: limits.cpus.map(|cpus| exact(cpus, 1000.0)),
+        // Megabytes in thousandths: exact for every amount that the algebra knows.
+        mem_bytes: sum("mem").saturating_mul(1 << 20) / 1000,
+        mem_limit_bytes: limits.mem.map(|mem| exact(mem, mebibyte)),
+    }
+}
+
+/// What the launcher needs for a container with a process.
+pub(crate) fn launch_request(
+    spec: &ContainerSpec,
+    credentials: Option<Credentials>,
+) -> Result<LaunchRequest, String> {
+    let command = &spec.command;
+    let value = command.value.clone().unwrap_or_default();
+    let (program, arguments) = if command.shell.unwrap_or(true) {
+        ("/bin/sh".to_owned(), vec!["sh".to_owned(), "-c".to_owned(), value])
+    } else if command.arguments.is_empty() {
+        (value.clone(), vec![value])
+    } else {
+        (value, command.arguments.clone())
+    };
+    let container = spec.container_info.as_ref();
+    let rlimits: Vec<Rlimit> = match container.and_then(|info| info.rlimit_info.as_ref()) {
+        Some(info) => rlimits_of(info)?,
+        None => Vec::new(),
+    };
+    let shares = container.and_then(|info| info.linux_info.as_ref()?.share_cgroups).unwrap_or(true);
+    Ok(LaunchRequest {
+        id: spec.container.clone(),
+        program,
+        arguments,
+        environment: spec.environment.clone(),
+        sandbox: PathBuf::from(&*spec.sandbox),
+        credentials,
+        rlimits,
+        stdout: output(spec, "stdout"),
+        stderr: output(spec, "stderr"),
+        resources: container_resources(&spec.resources, &spec.limits),
+        share_cgroups: spec.parent.is_some() && shares,
+    })
+}
+
+/// A file in the sandbox, rotated when the container's environment asks for it (rules 396 to 398).
+fn output(spec: &ContainerSpec, name: &str) -> Output {
+    let variable = |wanted: &str| {
+        let found = spec.environment.iter().rfind(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.as_str())
+    };
+    let stream = name.to_ascii_uppercase();
+    let size = variable(&format!("CONTAINER_LOGGER_MAX_{stream}_SIZE"));
+    let options = variable(&format!("CONTAINER_LOGGER_LOGROTATE_{stream}_OPTIONS"));
+    if size.is_none() && options.is_none() {
+        return Output::File(name.into());
+    }
+    let size_max = size.and_then(|text| mezzo_time::parse_bytes(text).ok()).unwrap_or(LOG_BYTES_MAX);
+    let kept = options
+        .into_iter()
+        .flat_map(str::lines)
+        .find_map(|line| line.trim().strip_prefix("rotate ").and_then(|count| count.trim().parse().ok()));
+    let rotation = Rotation { size_max: size_max.max(LOG_BYTES_MIN), files_kept: kept.unwrap_or(FILES_KEPT) };
+    Output::Rotated(name.into(), rotation)
+}
+
+/// What the container adapter saw, for the core.
+pub(crate) fn container_input(event: ContainerEvent) -> Input {
+    match event {
+        ContainerEvent::Started { id, pid } => Input::Started { container: id, pid },
+        ContainerEvent::LaunchFailed { id, message } => Input::LaunchFailed {
+            container: id,
+            stage: mezzo_agent::LaunchStage::Container,
+            message: if message.starts_with("Failed to launch") {
+                message
+            } else {
+                format!("Failed to launch container: {message}")
+            },
+        },
+        ContainerEvent::Exited { id, status, limitation } => {
+            Input::Exited { container: id, status, limitation: limitation.map(self::limitation) }
+        }
+    }
+}
+
+fn limitation(limit: HitLimit) -> Limitation {
+    match limit {
+        HitLimit::Memory { message, peak_bytes } => Limitation {
+            message,
+            reason: Reason::ContainerLimitationMemory,
+            resources: vec![v1::Resource {
+                name: "mem".into(),
+                r#type: v1::value::Type::Scalar as i32,
+                scalar: Some(v1::value::Scalar { value: peak_bytes as f64 / (1u64 << 20) as f64 }),
+                ..Default::default()
+            }],
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(environment: &[(&str, &str)]) -> ContainerSpec {
+        ContainerSpec {
+            container: "c1".into(),
+            parent: None,
+            framework: None,
+            sandbox: "/s".into(),
+            command: v1::CommandInfo { value: Some("echo hi".into()), ..Default::default() },
+            environment: environment.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+            user: None,
+            resources: Vec::new(),
+            limits: Limits::default(),
+            container_info: None,
+            volumes: Vec::new(),
+            debug: false,
+            pod: false,
+        }
+    }
+
+    #[test]
+    fn shell_commands_run_under_sh() {
+        let request = launch_request(&spec(&[]), None).expect("request");
+        assert_eq!(
+            (request.program.as_str(), request.arguments.join(" ")),
+            ("/bin/sh", "sh -c echo hi".into())
+        );
+        let mut program = spec(&[]);
+        program.command.shell = Some(false);
+        assert_eq!(launch_request(&program, None).expect("request").arguments, ["echo hi"]);
+    }
+
+    #[test]
+    fn rule_396_output_goes_to_two_files_and_rule_398_containers_may_ask_for_rotation() {
+        assert_eq!(launch_request(&spec(&[]), None).expect("request").stdout, Output::File("stdout".into()));
+        let rotated = spec(&[
+            ("CONTAINER_LOGGER_MAX_STDOUT_SIZE", "1KB"),
+            ("CONTAINER_LOGGER_LOGROTATE_STDOUT_OPTIONS", "compress\nrotate 3"),
+        ]);
+        let request = launch_request(&rotated, None).expect("request");
+        let rotation = Rotation { size_max: LOG_BYTES_MIN, files_kept: 3 };
+        assert_eq!(request.stdout, Output::Rotated("stdout".into(), rotation));
+        assert_eq!(request.stderr, Output::File("stderr".into()));
+    }
+}

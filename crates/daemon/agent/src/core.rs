@@ -1,0 +1,153 @@
+//! The thread that owns the agent's core: choose inputs, step, hand the effects on in order.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    thread::{self, JoinHandle},
+    time::{Duration, SystemTime},
+};
+
+use mezzo_agent::{Agent, Effect, Input, Snapshot};
+use mezzo_time::Timestamp;
+use rand_chacha::ChaCha12Rng;
+use rand_core::SeedableRng;
+use tokio::sync::oneshot;
+
+use crate::perform::Batch;
+
+/// Inputs that may wait for the core. Who sends more waits, or is answered 503: an HTTP request has
+/// at most one input on its way, so this is more than connections can bring.
+const INPUTS_MAX: usize = 32_768;
+/// How long those wait who find no room; the core takes thousands of inputs in this time.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
+/// Inputs stepped before their effects are handed on together, so that one disk write serves many.
+const BATCH_MAX: usize = 512;
+
+/// What wakes the core's thread.
+#[derive(Debug)]
+enum Wake {
+    Input(Input),
+    Snapshot(oneshot::Sender<Snapshot>),
+    Stop,
+}
+
+/// Sends to the core. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Core {
+    sender: SyncSender<Wake>,
+}
+
+/// The core takes nothing more: it has stopped, or is far behind.
+#[derive(Debug)]
+pub(crate) struct Busy;
+
+impl Core {
+    /// Sends an input, waiting for room. For threads that may block.
+    pub(crate) fn send(&self, input: Input) {
+        // After the core has stopped nothing matters to anybody any more.
+        let _ = self.sender.send(Wake::Input(input));
+    }
+
+    /// Sends an input unless the core is far behind.
+    pub(crate) fn try_send(&self, input: Input) -> Result<(), Busy> {
+        self.try_wake(Wake::Input(input))
+    }
+
+    /// Sends an input, waiting for room without blocking the thread.
+    pub(crate) async fn deliver(&self, input: Input) {
+        let mut wake = Wake::Input(input);
+        while let Err(TrySendError::Full(back)) = self.sender.try_send(wake) {
+            wake = back;
+            tokio::time::sleep(FULL_PAUSE).await;
+        }
+    }
+
+    /// The state as of now.
+    pub(crate) async fn snapshot(&self) -> Result<Snapshot, Busy> {
+        let (sender, receiver) = oneshot::channel();
+        self.try_wake(Wake::Snapshot(sender))?;
+        receiver.await.map_err(|_| Busy)
+    }
+
+    /// Stops the thread after what has been sent before.
+    pub(crate) fn stop(&self) {
+        let _ = self.sender.send(Wake::Stop);
+    }
+
+    fn try_wake(&self, wake: Wake) -> Result<(), Busy> {
+        self.sender.try_send(wake).map_err(|error| match error {
+            TrySendError::Full(_) | TrySendError::Disconnected(_) => Busy,
+        })
+    }
+}
+
+/// The receiving end, until the thread starts.
+pub(crate) struct Inbox(Receiver<Wake>);
+
+/// A queue to a core that does not run yet.
+pub(crate) fn queue() -> (Core, Inbox) {
+    let (sender, receiver) = sync_channel(INPUTS_MAX);
+    (Core { sender }, Inbox(receiver))
+}
+
+/// Starts the thread. `first` are the effects of recovery, to be performed before all others.
+pub(crate) fn spawn(
+    mut agent: Agent,
+    inbox: Inbox,
+    first: Vec<Effect>,
+    mut rng: ChaCha12Rng,
+    effects: std::sync::mpsc::Sender<Batch>,
+) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("core".into()).spawn(move || {
+        let mut batch = first;
+        loop {
+            if !batch.is_empty() && effects.send(Batch::Effects(std::mem::take(&mut batch))).is_err() {
+                return;
+            }
+            let wait = agent.next_deadline().map(|at| at.since(now()));
+            let mut next = match wait {
+                Some(wait) => match inbox.0.recv_timeout(wait) {
+                    Ok(wake) => Some(wake),
+                    Err(RecvTimeoutError::Timeout) => None,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                },
+                None => match inbox.0.recv() {
+                    Ok(wake) => Some(wake),
+                    Err(_) => return,
+                },
+            };
+            if next.is_none() {
+                batch.extend(agent.step(now(), &mut rng, Input::Timer));
+            }
+            let mut taken = 0;
+            while let Some(wake) = next.take() {
+                match wake {
+                    Wake::Input(input) => batch.extend(agent.step(now(), &mut rng, input)),
+                    Wake::Snapshot(reader) => drop(reader.send(agent.snapshot())),
+                    Wake::Stop => {
+                        let _ = effects.send(Batch::Effects(batch));
+                        let _ = effects.send(Batch::Stop);
+                        return;
+                    }
+                }
+                taken += 1;
+                if taken < BATCH_MAX {
+                    next = inbox.0.try_recv().ok();
+                }
+            }
+        }
+    })
+}
+
+/// The time that inputs are stamped with.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    Timestamp::ZERO + since
+}
+
+/// A random source of its own for every run.
+pub(crate) fn random() -> std::io::Result<ChaCha12Rng> {
+    let mut seed = [0; 32];
+    let mut file = std::fs::File::open("/dev/urandom")?;
+    std::io::Read::read_exact(&mut file, &mut seed)?;
+    Ok(ChaCha12Rng::from_seed(seed))
+}

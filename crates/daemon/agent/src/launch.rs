@@ -1,0 +1,211 @@
+//! Brings containers to life: sandbox, owner, volumes, fetched files, and then the process.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use mezzo_agent::{ContainerSpec, Input, LaunchStage, Limits};
+use mezzo_container::{Containers, Credentials, resolve_user};
+use mezzo_ids::ContainerId;
+use mezzo_mesos::v1;
+use thiserror::Error;
+use tracing::{debug, warn};
+
+use crate::{convert, core::Core, fetch::Fetching, sandbox};
+
+/// Containers whose files are fetched at the same time; each has a thread while it lasts.
+const FETCHES_MAX: usize = 64;
+
+/// Starts containers and steers them. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Launches {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    containers: Containers,
+    core: Core,
+    work_dir: PathBuf,
+    fetching: Fetching,
+    /// Containers on their way to the launcher; set to true when they shall not start any more.
+    preparing: Mutex<BTreeMap<ContainerId, Arc<AtomicBool>>>,
+}
+
+/// Why a sandbox is not ready for its container.
+#[derive(Debug, Error)]
+enum SandboxError {
+    #[error(
+        "Failed to create executor directory '{path}': Failed to chown directory to '{user}': No such user '{user}'"
+    )]
+    User { path: String, user: String },
+    #[error("Failed to create executor directory '{path}': {source}")]
+    Folder { path: String, source: std::io::Error },
+    #[error("Failed to link persistent volume at '{path}': {source}")]
+    Volume { path: String, source: std::io::Error },
+}
+
+impl Launches {
+    pub(crate) fn new(containers: Containers, core: Core, work_dir: PathBuf, fetching: Fetching) -> Self {
+        let shared = Shared { containers, core, work_dir, fetching, preparing: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// For reads of statistics.
+    pub(crate) fn containers(&self) -> &Containers {
+        &self.shared.containers
+    }
+
+    /// Starts a container; the outcome reaches the core as an input.
+    pub(crate) fn launch(&self, spec: ContainerSpec) {
+        let owner = match self.prepare_sandbox(&spec) {
+            Ok(owner) => owner,
+            Err(error) => {
+                return self.failed(spec.container, LaunchStage::Sandbox, error.to_string());
+            }
+        };
+        if spec.command.uris.is_empty() {
+            return self.start(&spec, owner);
+        }
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let waiting = {
+            let mut preparing = self.preparing();
+            preparing.insert(spec.container.clone(), cancelled.clone());
+            preparing.len()
+        };
+        if waiting > FETCHES_MAX {
+            self.preparing().remove(&spec.container);
+            let message =
+                format!("Failed to launch container: more than {FETCHES_MAX} containers are fetching");
+            return self.failed(spec.container, LaunchStage::Container, message);
+        }
+        let (this, container) = (self.clone(), spec.container.clone());
+        let spawned = thread::Builder::new()
+            .name("fetch".into())
+            .spawn(move || this.fetch_and_start(&spec, owner, &cancelled));
+        if let Err(error) = spawned {
+            self.preparing().remove(&container);
+            let message = format!("Failed to launch container: start fetcher thread: {error}");
+            self.failed(container, LaunchStage::Container, message);
+        }
+    }
+
+    fn fetch_and_start(&self, spec: &ContainerSpec, owner: Option<Credentials>, cancelled: &AtomicBool) {
+        let fetched = self.shared.fetching.fetch(spec, owner.as_ref());
+        // Held until the launcher has the request: who destroys the container from here on finds it
+        // either in this map or among the containers.
+        let mut preparing = self.preparing();
+        preparing.remove(&spec.container);
+        let container = spec.container.clone();
+        if cancelled.load(Ordering::Acquire) {
+            drop(preparing);
+            let message = "Failed to launch container: Container destroyed while fetching".to_owned();
+            return self.failed(container, LaunchStage::Container, message);
+        }
+        if let Err(error) = fetched {
+            drop(preparing);
+            warn!(%container, error = &error as &dyn std::error::Error, "fetch");
+            let message = format!(
+                "Failed to launch container: Failed to fetch all URIs for container '{container}': exited with status 1"
+            );
+            return self.failed(container, LaunchStage::Container, message);
+        }
+        self.start(spec, owner);
+    }
+
+    fn start(&self, spec: &ContainerSpec, owner: Option<Credentials>) {
+        if spec.pod {
+            let resources = convert::container_resources(&spec.resources, &spec.limits);
+            if let Err(error) = self.shared.containers.isolate(&spec.container, &resources) {
+                let message = format!("Failed to launch container: {error}");
+                return self.failed(spec.container.clone(), LaunchStage::Container, message);
+            }
+            // The agent itself is the process that watches over the children.
+            let pid = std::process::id();
+            return self.shared.core.send(Input::Started { container: spec.container.clone(), pid });
+        }
+        match convert::launch_request(spec, owner) {
+            Ok(request) => self.shared.containers.launch(&request),
+            Err(why) => {
+                let message = format!("Failed to launch container: {why}");
+                self.failed(spec.container.clone(), LaunchStage::Container, message);
+            }
+        }
+    }
+
+    fn prepare_sandbox(&self, spec: &ContainerSpec) -> Result<Option<Credentials>, SandboxError> {
+        let path = Path::new(&*spec.sandbox);
+        let owner = match &spec.user {
+            None => None,
+            Some(user) => Some(resolve_user(user).map_err(|error| {
+                debug!(user, error = &error as &dyn std::error::Error, "look up user");
+                SandboxError::User { path: spec.sandbox.to_string(), user: user.clone() }
+            })?),
+        };
+        let ids = owner.as_ref().map(|owner| (owner.uid, owner.gid));
+        sandbox::make(&self.shared.work_dir, path, ids)
+            .map_err(|source| SandboxError::Folder { path: spec.sandbox.to_string(), source })?;
+        for (host, inside, _read_only) in &spec.volumes {
+            // Without a mount namespace a volume is a link in the sandbox, as in Mesos' posix isolator.
+            if inside.starts_with('/') {
+                continue;
+            }
+            let link = path.join(inside);
+            let failed = |source| SandboxError::Volume { path: link.display().to_string(), source };
+            let text = link.to_str().ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
+            sandbox::link(&self.shared.work_dir, text, host).map_err(failed)?;
+            if let Some(ids) = ids {
+                sandbox::give(Path::new(host), ids).map_err(failed)?;
+            }
+        }
+        Ok(owner)
+    }
+
+    /// Changes the limits of a container.
+    pub(crate) fn update(&self, container: &ContainerId, resources: &[v1::Resource], limits: &Limits) {
+        let resources = convert::container_resources(resources, limits);
+        if let Err(error) = self.shared.containers.update(container, &resources) {
+            warn!(%container, error = &error as &dyn std::error::Error, "update limits");
+        }
+    }
+
+    /// Signals a container's process group.
+    pub(crate) fn signal(&self, container: &ContainerId, signal: i32) {
+        if let Err(error) = self.shared.containers.signal(container, signal) {
+            // It may just have ended; its end is on the way to the core.
+            debug!(%container, signal, error = &error as &dyn std::error::Error, "signal");
+        }
+    }
+
+    /// Ends a container, also one that is still being prepared.
+    pub(crate) fn destroy(&self, container: &ContainerId) {
+        if let Some(cancelled) = self.preparing().get(container) {
+            cancelled.store(true, Ordering::Release);
+            return;
+        }
+        if self.shared.containers.destroy(container).is_err() {
+            // Nothing runs: a pod, or one whose end could not be seen. The core waits for an end.
+            let ended = Input::Exited { container: container.clone(), status: None, limitation: None };
+            self.shared.core.send(ended);
+        }
+    }
+
+    /// Forgets the runtime files of an ended container.
+    pub(crate) fn remove(&self, container: &ContainerId) {
+        self.shared.containers.remove(container);
+    }
+
+    fn failed(&self, container: ContainerId, stage: LaunchStage, message: String) {
+        self.shared.core.send(Input::LaunchFailed { container, stage, message });
+    }
+
+    fn preparing(&self) -> std::sync::MutexGuard<'_, BTreeMap<ContainerId, Arc<AtomicBool>>> {
+        // Every change is one operation on the map.
+        self.shared.preparing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

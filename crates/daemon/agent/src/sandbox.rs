@@ -1,0 +1,108 @@
+//! Makes folders and links where tasks may have put links of their own.
+//!
+//! A sandbox belongs to its task's user. Whoever makes something below it as root must not follow a
+//! symbolic link found there, so every step below the work directory is taken by descriptor.
+
+use std::{io, os::fd::OwnedFd, path::Path};
+
+use rustix::{
+    fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, mkdirat, openat, symlinkat, unlinkat},
+    io::Errno,
+};
+
+/// Mode of a sandbox (rule 394).
+const SANDBOX_MODE: Mode = Mode::from_raw_mode(0o750);
+/// Mode of the folders above it.
+const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// Makes a sandbox with all folders above it, and gives it to its owner (rule 394).
+pub(crate) fn make(work_dir: &Path, path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+    let (parent, name) = open_parent(work_dir, path)?;
+    match mkdirat(&parent, &name, SANDBOX_MODE) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let sandbox = open_folder(&parent, &name)?;
+    // The file mode creation mask of the process may have taken bits away.
+    rustix::fs::fchmod(&sandbox, SANDBOX_MODE)?;
+    if let Some((user, group)) = owner {
+        rustix::fs::fchown(&sandbox, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
+    }
+    Ok(())
+}
+
+/// Makes a symbolic link below the work directory, replacing what is there unless it is a folder.
+pub(crate) fn link(work_dir: &Path, path: &str, target: &str) -> io::Result<()> {
+    let (parent, name) = open_parent(work_dir, Path::new(path))?;
+    match unlinkat(&parent, &name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(symlinkat(target, &parent, &name)?)
+}
+
+/// Gives a folder that lies anywhere to its owner, without following a link at its end.
+pub(crate) fn give(path: &Path, (user, group): (u32, u32)) -> io::Result<()> {
+    Ok(chownat(CWD, path, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// Opens the folder above a path, making what is missing; a symbolic link on the way is an error.
+fn open_parent(work_dir: &Path, path: &Path) -> io::Result<(OwnedFd, String)> {
+    let outside = || io::Error::new(io::ErrorKind::InvalidInput, "path is not below the work directory");
+    let relative = path.strip_prefix(work_dir).map_err(|_| outside())?;
+    let mut names = relative.components().map(|component| match component {
+        std::path::Component::Normal(name) => name.to_str().ok_or_else(outside),
+        _ => Err(outside()),
+    });
+    let mut name = names.next().ok_or_else(outside)??.to_owned();
+    let mut folder =
+        openat(CWD, work_dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    for next in names {
+        match mkdirat(&folder, &name, FOLDER_MODE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        folder = open_folder(&folder, &name)?;
+        name = next?.to_owned();
+    }
+    Ok((folder, name))
+}
+
+fn open_folder(parent: &OwnedFd, name: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(parent, name, flags, Mode::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn rule_394_a_sandbox_has_mode_0750_and_a_link_to_the_latest() {
+        let work = tempfile::tempdir().expect("folder");
+        let path = work.path().join("a/frameworks/f/executors/e/runs/c1");
+        make(work.path(), &path, None).expect("made");
+        assert_eq!(std::fs::metadata(&path).expect("there").permissions().mode() & 0o7777, 0o750);
+        let latest = work.path().join("a/frameworks/f/executors/e/runs/latest");
+        for target in ["/first", path.to_str().expect("text")] {
+            link(work.path(), latest.to_str().expect("text"), target).expect("linked");
+        }
+        assert_eq!(std::fs::read_link(&latest).expect("link"), path);
+    }
+
+    #[test]
+    fn a_link_planted_by_a_task_is_not_followed() {
+        let work = tempfile::tempdir().expect("folder");
+        let elsewhere = tempfile::tempdir().expect("folder");
+        let sandbox = work.path().join("s");
+        make(work.path(), &sandbox, None).expect("made");
+        symlink(elsewhere.path(), sandbox.join("containers")).expect("planted");
+        assert!(make(work.path(), &sandbox.join("containers/child"), None).is_err());
+        assert!(link(work.path(), sandbox.join("containers/x").to_str().expect("text"), "/y").is_err());
+        assert_eq!(std::fs::read_dir(elsewhere.path()).expect("read").count(), 0);
+        assert!(make(work.path(), Path::new("/somewhere/else"), None).is_err());
+        assert!(make(work.path(), &sandbox.join("../../x"), None).is_err());
+    }
+}
