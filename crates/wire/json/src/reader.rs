@@ -740,7 +740,7 @@ fn whole(value: f64) -> Option<i128> {
 }
 
 /// Standard base64 with or without padding; white space between the digits is skipped.
-fn decode_base64(text: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn decode_base64(text: &[u8]) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
     let (mut group, mut bits) = (0u32, 0u32);
     for &byte in text {

@@ -51,7 +51,7 @@ pub(crate) fn strings<'i>(w: &mut Writer<'_>, items: impl IntoIterator<Item = &'
     w.end_array();
 }
 
-/// A message list under a key, left out when empty.
+/// A command; of its URIs only value and executable are shown.
 pub(crate) fn write_command(w: &mut Writer<'_>, command: Option<&v1::CommandInfo>) {
     w.begin_object();
     if let Some(shell) = command.and_then(|c| c.shell) {

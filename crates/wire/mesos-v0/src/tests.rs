@@ -80,7 +80,7 @@ fn seconds(time: &Option<v1::TimeInfo>) -> f64 {
 }
 
 #[test]
-fn tasks_come_as_recorded() {
+fn rule_19_tasks_come_as_recorded() {
     let Some(cluster) = Cluster::read() else { return };
     let master = recorded("v0-master-busy/master.state").unwrap();
     let list = |tasks: &[v1::Task]| {
@@ -250,6 +250,7 @@ fn same_keys(ours: &str, theirs: &str) {
 
 #[test]
 fn an_agent_in_drain_comes_as_recorded() {
+    // drain_info and deactivated (rule 269), and the endpoint form of reservations (rule 440).
     let Some(theirs) = recorded("mutations/65-slaves") else { return };
     let body = recorded("mutations/65-GET_AGENTS-draining").unwrap();
     let response: v1::master::Response = from_slice(body.as_bytes()).unwrap();
@@ -409,14 +410,20 @@ fn small_answers_come_as_recorded() {
         let response: v1::master::Response = from_slice(body.as_bytes()).unwrap();
         let status = response.get_maintenance_status.unwrap().status;
         assert_eq!(written(|w| maintenance_status(w, &status)), recorded("mutations/53-status").unwrap());
+        // Old and new form side by side (rule 145).
         let body = recorded("mutations/06-GET_QUOTA").unwrap();
         let response: v1::master::Response = from_slice(body.as_bytes()).unwrap();
         let status = response.get_quota.unwrap().status;
         assert_eq!(written(|w| quota(w, &status)), recorded("mutations/06-quota").unwrap());
+        // Only weights that were set (rule 150).
         assert_eq!(
             written(|w| weights(w, [("ops", 0.5), ("eng", 2.5)])),
             recorded("mutations/02-weights").unwrap()
         );
+    }
+    // The offset is the size when none was asked for (rule 21).
+    if let Some(theirs) = recorded("v0-agent-busy/files-read-stdout-offset-minus-1") {
+        assert_eq!(written(|w| files_read(w, 18, b"")), theirs);
     }
     if let Some(theirs) = recorded("v0-agent-busy/files-read-stdout") {
         assert_eq!(written(|w| files_read(w, 0, b"hello from stdout\n")), theirs);
@@ -495,7 +502,7 @@ fn resources_add_up_by_name() {
 }
 
 #[test]
-fn forms_are_decoded() {
+fn rule_17_forms_are_decoded() {
     let form = parse_query(
         "slaveId=a%2Fb+c&resources=%5B%7B%22name%22%3A%22cpus%22%2C%22type%22%3A%22SCALAR%22%7D%5D&x",
     )
@@ -552,4 +559,41 @@ fn a_large_state_streams_in_pieces() {
         pieces > 5 && longest < 2 * mezzo_json::CHUNK_BYTES,
         "{pieces} pieces, {bytes} bytes, {longest} at most"
     );
+}
+
+#[test]
+fn rule_16_jsonp_wraps_an_answer() {
+    let json = written(|w| files_read(w, 0, b"hello from stdout\n"));
+    let wrapped = format!("{}{json}{}", jsonp_start("cb"), jsonp_end());
+    assert_eq!(wrapped, r#"cb({"data":"hello from stdout\n","offset":0})"#);
+    if let Some(theirs) = recorded("v0-agent-busy/files-read-jsonp") {
+        assert_eq!(wrapped, theirs);
+    }
+}
+
+#[test]
+fn rule_20_a_hidden_executor_is_an_empty_object() {
+    let none = Resources::empty();
+    let framework = FrameworkView {
+        info: &v1::FrameworkInfo::default(),
+        pid: None,
+        used: &none,
+        offered: &none,
+        total: &none,
+        active: false,
+        connected: false,
+        recovered: true,
+        registered: 0.0,
+        reregistered: Some(2.5),
+        unregistered: None,
+        tasks: &[],
+        unreachable_tasks: &[],
+        completed_tasks: &[],
+        offers: &[],
+        executors: &[ExecutorView { info: None, agent: "a" }],
+        constraints: None,
+    };
+    let json = written(|w| write_framework(w, &framework));
+    assert_eq!(under(&json, "executors"), "[{}]");
+    assert_eq!((under(&json, "role"), under(&json, "reregistered_time")), (r#""*""#, "2.5"));
 }
