@@ -81,6 +81,7 @@ impl Allocator {
             return Allocations { offers: Vec::new(), inverse_offers };
         }
         self.last_pass = now;
+        self.runs += 1;
         let dirty = std::mem::take(&mut self.dirty);
         let mut agents: Vec<AgentId> = dirty.intersection(&self.free).cloned().collect();
         let mut pass = Pass {

@@ -65,6 +65,7 @@ pub struct Allocator {
     pub(crate) changed: bool,
     pub(crate) last_full_pass: Timestamp,
     pub(crate) last_pass: Timestamp,
+    pub(crate) runs: u64,
     /// Offers pause until this many agents are known, or until then.
     pub(crate) pause: Option<(usize, Timestamp)>,
 }
@@ -91,6 +92,7 @@ impl Allocator {
             changed: false,
             last_full_pass: Timestamp::ZERO,
             last_pass: Timestamp::ZERO,
+            runs: 0,
             pause: None,
         }
     }

@@ -190,6 +190,16 @@ impl Allocator {
             .collect()
     }
 
+    /// Passes that looked at agents since the start.
+    pub fn runs(&self) -> u64 {
+        self.runs
+    }
+
+    /// Offer filters that have not ended, by role.
+    pub fn active_filters(&self) -> BTreeMap<Role, usize> {
+        self.filters.count_by_role()
+    }
+
     /// The dominant share of a role with its descendants, before weights.
     pub fn dominant_share(&self, role: &str) -> f64 {
         let measure = Measure {

@@ -197,6 +197,14 @@ impl FilterBook {
         ended > 0
     }
 
+    pub(crate) fn count_by_role(&self) -> BTreeMap<Role, usize> {
+        let mut counts = BTreeMap::new();
+        for ((_, role), refusals) in self.refusals.values().flatten() {
+            *counts.entry(role.clone()).or_default() += refusals.len();
+        }
+        counts
+    }
+
     pub(crate) fn next_ending(&self) -> Option<Timestamp> {
         self.endings.first_key_value().map(|(at, _)| *at)
     }

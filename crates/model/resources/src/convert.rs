@@ -25,6 +25,13 @@ pub enum Form {
     Endpoint,
 }
 
+/// Resources in one list. Adding compares with every other, so this bounds what one request can cost;
+/// agents and tasks have tens.
+const MESSAGES_MAX: usize = 2048;
+/// Ranges and items in one list, for the same reason: as many as there are when every second of all
+/// ports is free.
+const PIECES_MAX: usize = 32_768;
+
 /// A message that is no resource. The text is Mesos'.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -44,8 +51,17 @@ impl InvalidResource {
 impl Resources {
     /// Checks and adds up a list of messages, in any form. Errors name the resource.
     pub fn from_proto(messages: &[v1::Resource]) -> Result<Self, InvalidResource> {
+        if messages.len() > MESSAGES_MAX {
+            return InvalidResource::new(format!("More than {MESSAGES_MAX} resources in one list"));
+        }
         let mut all = Self::empty();
+        let mut pieces = 0;
         for message in messages {
+            pieces += message.ranges.as_ref().map_or(0, |ranges| ranges.range.len());
+            pieces += message.set.as_ref().map_or(0, |set| set.item.len());
+            if pieces > PIECES_MAX {
+                return InvalidResource::new(format!("More than {PIECES_MAX} ranges and items in one list"));
+            }
             let resource = Resource::from_proto(message)
                 .map_err(|InvalidResource(why)| InvalidResource::of(message, &why))?;
             all.add_one(&resource);

@@ -370,6 +370,16 @@ fn texts_of_resources() {
 }
 
 #[test]
+fn lists_that_cost_too_much_are_refused() {
+    let many: Vec<_> = (0..5000).map(|i| scalar(&format!("r{i}"), 1.0)).collect();
+    assert!(Resources::from_proto(&many).is_err());
+    assert_eq!(Resources::from_proto(&many[..2048]).map(|all| all.len()), Ok(2048));
+    let pieces: Vec<_> = (0..40_000).map(|i| (2 * i, 2 * i)).collect();
+    assert!(Resources::from_proto(&[ranges("ports", &pieces)]).is_err());
+    assert!(Resources::from_proto(&[ranges("ports", &pieces[..16_000])]).is_ok());
+}
+
+#[test]
 fn find_prefers_own_reservations_then_unreserved() {
     let all = parse("cpus:2;cpus(web):1;cpus(ops):5;mem:64");
     let found = all.find(&parse("cpus(web):2;mem:32")).expect("enough");

@@ -151,8 +151,11 @@ fn rule_93_going_away_clears_filters() {
     c.pass();
     c.decline("f1", "a1", 3600.0);
     assert_eq!(c.why("f1"), [Reason::Filtered]);
+    assert_eq!(c.allocator.active_filters(), [(Role::from("web"), 1)].into());
+    assert_eq!(c.allocator.runs(), 1);
     c.allocator.deactivate_framework(&"f1".into());
     assert_eq!(c.why("f1"), [Reason::Inactive]);
+    assert!(c.allocator.active_filters().is_empty());
     c.allocator.activate_framework(&"f1".into());
     assert_eq!(c.takers(), ["f1 web a1"]);
 }
