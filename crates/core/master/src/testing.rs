@@ -19,6 +19,12 @@ use crate::{Answer, Config, Effect, Input, LinkId, Master, RequestId, StreamId};
 /// A small random source that is the same in every run.
 pub(crate) struct Random(u64);
 
+impl Random {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+}
+
 impl rand_core::TryRng for Random {
     type Error = Infallible;
 

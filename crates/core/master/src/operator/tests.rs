@@ -306,7 +306,7 @@ fn rule_275_and_277_maintenance_of_an_agent() {
     let status = world.status(&scheduler);
     assert_eq!(status.state(), TaskState::TaskLost);
     assert_eq!(status.reason(), v1::task_status::Reason::AgentRemoved);
-    let told = world.to_agent(agent.link);
+    let told = world.told(agent.link);
     assert!(told.iter().any(|message| matches!(message, to_agent::Message::Shutdown(_))));
     assert!(world.master.snapshot().agents.is_empty());
 }
@@ -321,7 +321,7 @@ fn rule_260_to_264_a_drain_ends_when_nothing_is_left() {
     assert_eq!(drain(&mut world, &agent.id, false), Answer::Ok);
     assert_eq!(drain_state(&world, &agent), Some(DrainState::Draining));
     assert!(world.events(&scheduler).iter().any(|event| event.rescind.is_some()));
-    let told = world.to_agent(agent.link);
+    let told = world.told(agent.link);
     assert!(told.iter().any(|message| matches!(message, to_agent::Message::Drain(_))));
     // rule 268
     assert!(recovered(&world).drains[&agent.id].info.is_some());
@@ -364,7 +364,7 @@ fn rule_266_and_267_deactivated_agents_keep_their_tasks() {
     assert!(matches!(reactivate(&mut world, &agent.id), Answer::BadRequest(_)));
     assert_eq!(deactivate(&mut world, &agent.id), Answer::Ok);
     assert!(world.offers(&scheduler).is_empty());
-    assert!(world.to_agent(agent.link).is_empty());
+    assert!(world.told(agent.link).is_empty());
     let snapshot = world.master.snapshot();
     assert_eq!(snapshot.agents[&agent.id].tasks.len(), 1);
     // rule 269
@@ -384,7 +384,7 @@ fn rule_258_and_259_gone_agents() {
     assert_eq!(mark_gone(&mut world, &agent.id), Answer::Ok);
     assert_eq!(mark_gone(&mut world, &agent.id), Answer::Ok, "already gone");
     assert_eq!(world.status(&scheduler).state(), TaskState::TaskGoneByOperator);
-    let told = world.to_agent(agent.link);
+    let told = world.told(agent.link);
     assert!(told.iter().any(|message| matches!(message, to_agent::Message::Shutdown(_))));
     assert!(matches!(world.records.last(), Some(Record::GoneAgent(_))));
     assert!(matches!(drain(&mut world, &agent.id, false), Answer::BadRequest(_)));
@@ -404,7 +404,7 @@ fn rule_64_teardown_by_an_operator() {
     assert!(snapshot.frameworks.is_empty());
     let ended = snapshot.completed_frameworks.back().expect("it is kept");
     assert_eq!(ended.completed_tasks[0].info.state(), TaskState::TaskKilled);
-    let told = world.to_agent(agent.link);
+    let told = world.told(agent.link);
     assert!(told.iter().any(|message| matches!(message, to_agent::Message::ShutdownFramework(_))));
     assert_eq!(teardown(&mut world, &scheduler.id), bad("No framework found with specified ID"));
 }
@@ -497,7 +497,7 @@ fn rule_202_operators_reserve_what_offers_hold() {
         )
     );
     // The agent is told, and the operation is forgotten when it has said that it is done.
-    let apply = world.to_agent(agent.link).into_iter().find_map(|message| match message {
+    let apply = world.told(agent.link).into_iter().find_map(|message| match message {
         to_agent::Message::ApplyOperation(apply) => Some(apply),
         _ => None,
     });
@@ -516,7 +516,7 @@ fn rule_202_operators_reserve_what_offers_hold() {
     };
     world.tell(agent.link, to_master::Message::OperationStatusUpdate(update));
     assert!(world.master.snapshot().agents[&agent.id].operations.is_empty());
-    let told = world.to_agent(agent.link);
+    let told = world.told(agent.link);
     assert!(told.iter().any(|message| matches!(message, to_agent::Message::AcknowledgeOperation(_))));
 }
 

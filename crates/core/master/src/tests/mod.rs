@@ -3,6 +3,7 @@
 mod accept;
 mod agents;
 mod frameworks;
+mod invariants;
 mod inverse_offers;
 mod kill;
 mod launch_errors;
