@@ -252,6 +252,18 @@ impl World {
         updates.into_iter().filter_map(|event| event.update).map(|update| update.status).collect()
     }
 
+    /// Takes the statuses of operations out of the events of a scheduler.
+    pub(crate) fn operation_statuses(&mut self, of: &Scheduler) -> Vec<v1::OperationStatus> {
+        let (updates, rest): (Vec<_>, Vec<_>) =
+            self.events(of).into_iter().partition(|event| event.update_operation_status.is_some());
+        self.events.insert(of.stream, rest);
+        updates
+            .into_iter()
+            .filter_map(|event| event.update_operation_status)
+            .map(|update| update.status)
+            .collect()
+    }
+
     /// The only status among the events of a scheduler.
     pub(crate) fn status(&mut self, of: &Scheduler) -> v1::TaskStatus {
         let mut statuses = self.statuses(of);
