@@ -382,20 +382,26 @@ impl Generator {
                     let table = format!("{}_ENTRY_{}", table_name(name), field.number());
                     writeln!(
                         self.code,
-                        "static {table}: Layout = Layout {{ required: &[], children: &[(2, \"value\", &{})] }};",
-                        table_name(value.type_name())
+                        "static {table}: Layout = Layout {{ required: &[], children: &[Child {{ number: 2, name: \"value\", repeated: false, layout: &{} }}], size: size_of::<(String, {})>() }};",
+                        table_name(value.type_name()),
+                        rust_path(value.type_name())
                     )?;
                     table
                 }
                 None if matches!(field.r#type(), Type::Message) => table_name(field.type_name()),
                 None => continue,
             };
-            children.push(format!("({}, \"{}\", &{child})", field.number(), field.name()));
+            children.push(format!(
+                "Child {{ number: {}, name: \"{}\", repeated: {}, layout: &{child} }}",
+                field.number(),
+                field.name(),
+                field.label() == Label::Repeated
+            ));
         }
         let table = table_name(name);
         writeln!(
             self.code,
-            "static {table}: Layout = Layout {{ required: &[{}], children: &[{}] }};",
+            "static {table}: Layout = Layout {{ required: &[{}], children: &[{}], size: size_of::<{path}>() }};",
             required.join(", "),
             children.join(", ")
         )?;

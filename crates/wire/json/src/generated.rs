@@ -1,7 +1,7 @@
 //! The generated readers, writers and layouts; see `build.rs`.
 
 use crate::error::Error;
-use crate::protobuf::{Described, EMPTY, Layout};
+use crate::protobuf::{Child, Described, EMPTY, Layout};
 use crate::reader::{FromJson, Reader, UNKNOWN};
 use crate::writer::{ToJson, Writer};
 

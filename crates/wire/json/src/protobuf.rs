@@ -11,11 +11,28 @@ pub const DEPTH_MAX: u32 = 100;
 /// Fields are listed with their number and name; order is that of declaration.
 pub struct Layout {
     pub(crate) required: &'static [(u32, &'static str)],
-    pub(crate) children: &'static [(u32, &'static str, &'static Layout)],
+    pub(crate) children: &'static [Child],
+    /// Bytes of the decoded message in memory, without what it points to.
+    pub(crate) size: usize,
 }
 
+/// A field that holds messages.
+pub(crate) struct Child {
+    pub(crate) number: u32,
+    pub(crate) name: &'static str,
+    pub(crate) repeated: bool,
+    pub(crate) layout: &'static Layout,
+}
+
+/// What list elements may take in memory: this much, and [`MEMORY_RATIO_MAX`] times the body. Two bytes
+/// may stand for a message of 7 KiB, so a body within its limit could otherwise fill the machine.
+const MEMORY_SLACK: usize = 8 * 1024 * 1024;
+
+/// An operation that launches one small task is about 110 bytes and 12 KiB in memory.
+const MEMORY_RATIO_MAX: usize = 128;
+
 /// The layout of a message without required fields or children.
-pub(crate) static EMPTY: Layout = Layout { required: &[], children: &[] };
+pub(crate) static EMPTY: Layout = Layout { required: &[], children: &[], size: 16 };
 
 /// A message with a known layout: every one of `mezzo-mesos`.
 pub trait Described {
@@ -35,6 +52,9 @@ pub enum Error {
     /// Messages nested deeper than [`DEPTH_MAX`].
     #[error("messages are nested deeper than {DEPTH_MAX} levels")]
     Deep,
+    /// So many small elements that the message would take far more memory than its bytes.
+    #[error("too many list elements for a body of this size")]
+    TooLarge,
 }
 
 /// Decodes a message and refuses it when a required field is absent anywhere in it (rule 33).
@@ -42,17 +62,17 @@ pub enum Error {
 /// A message field that comes in several pieces is refused unless each piece has the required fields;
 /// no encoder writes such.
 pub fn decode<T: Message + Default + Described>(bytes: &[u8]) -> Result<T, Error> {
-    let message = T::decode(bytes).map_err(|error| Error::Malformed(error.to_string()))?;
-    check(bytes, T::layout(), 0)?;
-    Ok(message)
+    check_required::<T>(bytes)?;
+    T::decode(bytes).map_err(|error| Error::Malformed(error.to_string()))
 }
 
 /// Checks encoded bytes without decoding them.
 pub fn check_required<T: Described>(bytes: &[u8]) -> Result<(), Error> {
-    check(bytes, T::layout(), 0)
+    let mut memory_left = MEMORY_SLACK.saturating_add(bytes.len().saturating_mul(MEMORY_RATIO_MAX));
+    check(bytes, T::layout(), 0, &mut memory_left)
 }
 
-fn check(mut bytes: &[u8], layout: &Layout, depth: u32) -> Result<(), Error> {
+fn check(mut bytes: &[u8], layout: &Layout, depth: u32, memory_left: &mut usize) -> Result<(), Error> {
     if depth > DEPTH_MAX {
         return Err(Error::Deep);
     }
@@ -72,9 +92,12 @@ fn check(mut bytes: &[u8], layout: &Layout, depth: u32) -> Result<(), Error> {
                 let length = varint(&mut bytes)?;
                 let length = usize::try_from(length).map_err(|_| malformed("length"))?;
                 let body = bytes.get(..length).ok_or_else(|| malformed("length"))?;
-                if let Some(&(_, name, child)) = layout.children.iter().find(|&&(n, ..)| n == number) {
-                    check(body, child, depth + 1).map_err(|error| match error {
-                        Error::Missing(path) => Error::Missing(format!("{name}.{path}")),
+                if let Some(child) = layout.children.iter().find(|child| child.number == number) {
+                    if child.repeated {
+                        *memory_left = memory_left.checked_sub(child.layout.size).ok_or(Error::TooLarge)?;
+                    }
+                    check(body, child.layout, depth + 1, memory_left).map_err(|error| match error {
+                        Error::Missing(path) => Error::Missing(format!("{}.{path}", child.name)),
                         other => other,
                     })?;
                 }

@@ -20,6 +20,13 @@ impl<T: FromJson> FromJson for Box<T> {
 /// Deepest nesting of arrays and objects (rule 36); also what keeps recursion within the stack.
 pub const DEPTH_MAX: u32 = 200;
 
+/// What list elements may take in memory: this much, and [`MEMORY_RATIO_MAX`] times the body. `{}` may
+/// stand for a message of 7 KiB, so a body within its limit could otherwise fill the machine.
+const MEMORY_SLACK: usize = 8 * 1024 * 1024;
+
+/// An operation that launches one small task is about 330 bytes of JSON and 12 KiB in memory.
+const MEMORY_RATIO_MAX: usize = 64;
+
 /// The index of a key that the message does not have.
 pub(crate) const UNKNOWN: u16 = u16::MAX;
 
@@ -30,6 +37,8 @@ pub struct Reader<'a> {
     depth: u32,
     /// The last thing read is an opening bracket: an element or the closing one follows, no comma.
     opened: bool,
+    /// Bytes that list elements may still take.
+    memory_left: usize,
     path: Vec<Segment>,
     missing: Vec<Missing>,
 }
@@ -76,6 +85,7 @@ pub(crate) fn read_list<T: FromJson>(input: &[u8]) -> Result<Vec<T>, Error> {
             if r.peek() != Some(b'{') {
                 return Err(Error::NotAnObject);
             }
+            r.charge::<T>()?;
             list.push(T::default());
             if let Some(message) = list.last_mut() {
                 message.read(r)?;
@@ -109,7 +119,15 @@ pub(crate) fn check_syntax(input: &[u8]) -> Result<(), Error> {
 
 impl<'a> Reader<'a> {
     fn new(input: &'a [u8]) -> Self {
-        Reader { input, at: 0, depth: 0, opened: false, path: Vec::new(), missing: Vec::new() }
+        Reader {
+            input,
+            at: 0,
+            depth: 0,
+            opened: false,
+            memory_left: MEMORY_SLACK.saturating_add(input.len().saturating_mul(MEMORY_RATIO_MAX)),
+            path: Vec::new(),
+            missing: Vec::new(),
+        }
     }
 
     fn end(&mut self) -> Result<(), Error> {
@@ -380,6 +398,18 @@ impl<'a> Reader<'a> {
         Error::Kind { kind, field }
     }
 
+    /// Accounts for one more element of a list.
+    #[inline]
+    fn charge<T>(&mut self) -> Result<(), Error> {
+        match self.memory_left.checked_sub(size_of::<T>()) {
+            Some(left) => {
+                self.memory_left = left;
+                Ok(())
+            }
+            None => Err(Error::TooLarge),
+        }
+    }
+
     fn null<T>(&mut self) -> Result<Option<T>, Error> {
         self.literal(b"null")?;
         Ok(None)
@@ -589,6 +619,7 @@ impl<'a> Reader<'a> {
     ) -> Result<(), Error> {
         match self.peek() {
             Some(b'{') => {
+                self.charge::<T>()?;
                 let segment = Segment { number, index: Some(list.len()), name };
                 list.push(T::default());
                 match list.last_mut() {
@@ -615,6 +646,7 @@ impl<'a> Reader<'a> {
         read: impl Fn(&mut Self) -> Result<Option<T>, Error> + Copy,
     ) -> Result<(), Error> {
         if self.peek() != Some(b'[') {
+            self.charge::<T>()?;
             list.extend(read(self)?);
             return Ok(());
         }
@@ -640,6 +672,7 @@ impl<'a> Reader<'a> {
                 while self.next_key()? {
                     let key = self.utf8()?;
                     self.expect(b':')?;
+                    self.charge::<(String, T)>()?;
                     self.path.push(Segment { number, index: Some(map.len()), name });
                     let value = read(self)?.unwrap_or_default();
                     self.path.pop();

@@ -380,6 +380,27 @@ fn lists_of_messages_are_read() {
 }
 
 #[test]
+fn small_bodies_do_not_become_large_messages() {
+    use prost::Message as _;
+    let operations = vec!["{}"; 200_000].join(",");
+    let body = format!(r#"{{"type":"ACCEPT","accept":{{"operations":[{operations}]}}}}"#);
+    assert_eq!(from_slice::<Call>(body.as_bytes()), Err(Error::TooLarge));
+    // accept { operations {} operations {} .. }
+    let accept = [0x12, 0].repeat(200_000);
+    let mut call = Call { r#type: Some(3), ..Default::default() }.encode_to_vec();
+    call.push(0x22);
+    prost::encoding::encode_varint(accept.len() as u64, &mut call);
+    call.extend_from_slice(&accept);
+    assert_eq!(protobuf::decode::<Call>(&call), Err(protobuf::Error::TooLarge));
+    // A large but honest list is no problem.
+    let resource = r#"{"name":"cpus","type":"SCALAR","scalar":{"value":1}}"#;
+    let list = format!("[{}]", vec![resource; 20_000].join(","));
+    let list: Vec<v1::Resource> = list_from_slice(list.as_bytes()).unwrap();
+    let offer = v1::Offer { resources: list, ..Default::default() };
+    assert_eq!(protobuf::decode::<v1::Offer>(&offer.encode_to_vec()), Ok(offer));
+}
+
+#[test]
 fn a_streaming_writer_sets_commas_across_pieces() {
     let mut whole = Vec::new();
     let mut pieces = 0;
