@@ -137,7 +137,7 @@ impl Chaos {
                     self.reports.push(Input::Started { container: id, pid: 1 });
                 }
                 Machine::Running => {
-                    let status = if self.dice.next_u32() % 2 == 0 { 0 } else { 256 };
+                    let status = if self.dice.next_u32().is_multiple_of(2) { 0 } else { 256 };
                     *state = Machine::Ended(status);
                     self.reports.push(Input::Exited {
                         container: id,
