@@ -84,22 +84,20 @@ impl Agent {
         }
         match owner {
             Owner::Executor(framework, executor) => {
-                let Some(known) = self.executor(&framework, &executor).filter(|e| e.container == *id) else {
+                let known = self.executor(&framework, &executor);
+                if !known.is_some_and(|e| e.container == *id) {
                     return;
-                };
+                }
                 let verdict = match stage {
                     LaunchStage::Sandbox => Verdict {
                         state: v1::TaskState::TaskDropped,
                         reason: v1::task_status::Reason::ExecutorTerminated,
-                        message: format!(
-                            "Failed to create executor directory '{}': {message}",
-                            known.directory
-                        ),
+                        message,
                     },
                     LaunchStage::Container => Verdict {
                         state: v1::TaskState::TaskFailed,
                         reason: v1::task_status::Reason::ContainerLaunchFailed,
-                        message: format!("Failed to launch container: {message}"),
+                        message,
                     },
                 };
                 if stage == LaunchStage::Container {
@@ -146,10 +144,19 @@ impl Agent {
             Owner::Task(framework, executor, task) => {
                 self.effects.push(Effect::Remove { container: id.clone(), sandbox: None });
                 self.on_child_exited(m, &framework, &executor, &task, end);
+                self.forget_orphan(id);
             }
             // Kept for those who wait, until it is removed or its root ends (rule 357).
-            Owner::Nested => {}
-            Owner::Standalone => self.on_standalone_ended(m, id),
+            Owner::Nested => {
+                self.end_children(id);
+                if self.forget_orphan(id) {
+                    self.effects.push(Effect::Remove { container: id.clone(), sandbox: None });
+                }
+            }
+            Owner::Standalone => {
+                self.end_children(id);
+                self.on_standalone_ended(m, id);
+            }
         }
     }
 
@@ -203,8 +210,8 @@ impl Agent {
                 container_id: Some(container_proto(&container)),
             }));
         }
-        self.effects.push(Effect::Remove { container: container.clone(), sandbox: None });
         self.end_children(&container);
+        self.effects.push(Effect::Remove { container: container.clone(), sandbox: None });
         self.forget_container(&container);
         if kind != ExecutorKind::Command && !terminating {
             // The pod of a task group is not a process; Mesos' executor leaves with 0 (rule 313).
@@ -219,22 +226,40 @@ impl Agent {
         self.complete_executor_if_done(m, framework, id);
     }
 
-    /// Children of an ended container end with it; the driver reports each of them.
-    fn end_children(&mut self, root: &ContainerId) {
+    /// Containers below this one, deepest last.
+    fn children(&self, root: &ContainerId) -> Vec<ContainerId> {
         let prefix = format!("{root}.");
-        let children: Vec<ContainerId> = self
-            .state
+        self.state
             .containers
             .range(ContainerId::from(prefix.as_str())..)
             .take_while(|(id, _)| id.starts_with(&prefix))
             .map(|(id, _)| id.clone())
-            .collect();
-        for id in children {
-            let ended = self.state.containers.get(&id).is_some_and(|c| matches!(c.stage, Stage::Ended(_)));
-            if ended {
+            .collect()
+    }
+
+    /// Children of an ended container end with it (rule 358).
+    fn end_children(&mut self, root: &ContainerId) {
+        for id in self.children(root).into_iter().rev() {
+            if self.is_alive(&id) {
+                self.effects.push(Effect::Destroy(id));
+            } else {
                 self.forget_container(&id);
             }
         }
+    }
+
+    fn is_alive(&self, id: &ContainerId) -> bool {
+        self.state.containers.get(id).is_some_and(|c| !matches!(c.stage, Stage::Ended(_)))
+    }
+
+    /// A child that outlived its root is remembered for nobody.
+    fn forget_orphan(&mut self, id: &ContainerId) -> bool {
+        let root = id.split('.').next().unwrap_or_default();
+        let orphan = !self.state.containers.contains_key(root);
+        if orphan {
+            self.forget_container(id);
+        }
+        orphan
     }
 
     /// An executor without tasks and container becomes history, and so may its framework.
@@ -319,6 +344,16 @@ impl Agent {
             executor.verdict = verdict;
         }
         let container = executor.container.clone();
+        self.destroy_with_children(container);
+    }
+
+    /// Ends a container, its children first (rule 358).
+    pub(crate) fn destroy_with_children(&mut self, container: ContainerId) {
+        for child in self.children(&container).into_iter().rev() {
+            if self.is_alive(&child) {
+                self.effects.push(Effect::Destroy(child));
+            }
+        }
         self.effects.push(Effect::Destroy(container));
     }
 

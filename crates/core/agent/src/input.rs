@@ -61,7 +61,7 @@ pub enum Input {
         container: ContainerId,
         /// How far it came.
         stage: LaunchStage,
-        /// Why, for the status message.
+        /// Why: the whole message of the status.
         message: String,
     },
     /// A container ended, on its own or by request.

@@ -251,7 +251,7 @@ impl Agent {
         let mut status = self.played_status(m, owner, task, state);
         if !killed {
             status.reason = Some(v1::task_status::Reason::ContainerLaunchFailed as i32);
-            status.message = Some(format!("Failed to launch container: {message}"));
+            status.message = Some(message.to_owned());
         }
         self.update(m, framework, executor, status);
         self.after_child(m, framework, executor, leader.as_ref(), id);

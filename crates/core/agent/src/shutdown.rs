@@ -127,7 +127,7 @@ impl Agent {
             .executor(framework, id)
             .is_some_and(|e| e.container == *container && e.phase == Phase::Terminating);
         if late {
-            self.effects.push(Effect::Destroy(container.clone()));
+            self.destroy_with_children(container.clone());
         }
     }
 

@@ -160,15 +160,13 @@ fn a_failed_launch_is_reported_by_the_agent() {
     let status = failed(LaunchStage::Container);
     assert_eq!(status.state(), v1::TaskState::TaskFailed);
     assert_eq!(status.reason(), Reason::ContainerLaunchFailed);
-    assert_eq!(status.message.as_deref(), Some("Failed to launch container: no luck"));
+    assert_eq!(status.message.as_deref(), Some("no luck"));
     assert_eq!(status.source(), v1::task_status::Source::Agent);
     assert_eq!(status.container_status, None);
     let status = failed(LaunchStage::Sandbox);
     assert_eq!(status.state(), v1::TaskState::TaskLost);
     assert_eq!(status.reason(), Reason::ExecutorTerminated);
-    let message = status.message.unwrap_or_default();
-    let start = "Failed to create executor directory '/work/agents/S0/frameworks/F/executors/t/runs/";
-    assert!(message.starts_with(start) && message.ends_with("': no luck"), "{message}");
+    assert_eq!(status.message.as_deref(), Some("no luck"));
 }
 
 #[test]

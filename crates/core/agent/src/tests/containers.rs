@@ -177,3 +177,16 @@ fn rule_360_children_and_standalone_containers_survive() {
     world.exited(&child, 0);
     assert_eq!(exit_status(world.last_answer()), Some(0));
 }
+
+#[test]
+fn rule_358_children_end_with_their_root() {
+    let mut world = World::new();
+    let root = world.running("t");
+    world.operator(launch(id(&format!("{root}.child"))));
+    let child = world.last_container();
+    world.started(&child, 9);
+    let lines = visible(world.exited(&root, 0));
+    assert_eq!(lines, ["update t TASK_FINISHED", "destroy", "remove"]);
+    assert_eq!(world.exited(&child, 9), ["remove"]);
+    assert!(world.agent.snapshot().containers.is_empty());
+}
