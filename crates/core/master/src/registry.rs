@@ -174,7 +174,7 @@ fn keep_drain(state: &mut Snapshot, id: &AgentId, info: Option<v1::DrainInfo>, d
 pub fn admitted(agent: &crate::state::Agent) -> Record {
     Record::AdmittedAgent(AdmittedAgent {
         info: Some(v1::AgentInfo::clone(&agent.info)),
-        drain: agent.drain.clone(),
+        drain: agent.drain,
         deactivated: agent.deactivated,
     })
 }
@@ -183,7 +183,7 @@ pub fn admitted(agent: &crate::state::Agent) -> Record {
 pub fn recovered(info: &v1::AgentInfo, kept: Option<&Drain>) -> Record {
     Record::AdmittedAgent(AdmittedAgent {
         info: Some(info.clone()),
-        drain: kept.and_then(|kept| kept.info.clone()),
+        drain: kept.and_then(|kept| kept.info),
         deactivated: kept.is_some_and(|kept| kept.deactivated),
     })
 }
@@ -193,7 +193,7 @@ pub fn unreachable(id: &AgentId, time: Timestamp, kept: Option<&Drain>) -> Recor
     Record::UnreachableAgent(UnreachableAgent {
         id: Some(v1::AgentId { value: id.to_string() }),
         time: Some(v1::TimeInfo { nanoseconds: time.as_nanos() }),
-        drain: kept.and_then(|kept| kept.info.clone()),
+        drain: kept.and_then(|kept| kept.info),
         deactivated: kept.is_some_and(|kept| kept.deactivated),
     })
 }
@@ -313,7 +313,7 @@ mod tests {
     fn rule_268_a_drain_survives_unreachability_and_failover() {
         let drain =
             v1::DrainInfo { state: v1::DrainState::Draining.into(), config: v1::DrainConfig::default() };
-        let state = read([admit("S1", Some(drain.clone()))]).unwrap();
+        let state = read([admit("S1", Some(drain))]).unwrap();
         let one = AgentId::from("S1");
         let kept = state.drains.get(&one);
         assert_eq!(kept.unwrap().info.as_ref(), Some(&drain));

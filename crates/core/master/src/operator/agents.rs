@@ -117,7 +117,7 @@ fn kept(master: &Master, id: &AgentId) -> Drain {
 }
 
 fn of_agent(agent: &Agent) -> Drain {
-    Drain { info: agent.drain.clone(), deactivated: agent.deactivated, started: agent.drain_started }
+    Drain { info: agent.drain, deactivated: agent.deactivated, started: agent.drain_started }
 }
 
 /// Changes what is decided about an agent, and writes it down (rule 268).

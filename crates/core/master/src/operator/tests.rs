@@ -160,7 +160,7 @@ fn rule_133_to_138_quotas_are_checked_with_mesos_texts() {
     let mut world = World::new();
     world.agent("cpus:4;mem:4096;disk:10240");
     let eng = config("eng", &[("cpus", 1.0), ("mem", 256.0)], &[("cpus", 2.0), ("mem", 1024.0)]);
-    assert_eq!(update_quota(&mut world, false, vec![eng.clone()]), Answer::Ok);
+    assert_eq!(update_quota(&mut world, false, vec![eng]), Answer::Ok);
     let big = config("big", &[("cpus", 1000.0)], &[("cpus", 1000.0)]);
     let too_much = "Invalid QuotaConfig: total quota guarantees 'cpus:1001; mem:256' exceed cluster capacity \
                     'cpus:4; disk:10240; mem:4096' (use 'force' flag to bypass this check)";

@@ -80,7 +80,7 @@ impl Story {
                     entry.tasks.values().map(|task| task.info.clone()).collect()
                 });
                 let frameworks = state.frameworks.values().map(|f| (*f.info).clone()).collect();
-                let tasks = known.into_iter().filter(|_| self.rng.next_u64() % 4 != 0).collect();
+                let tasks = known.into_iter().filter(|_| !self.rng.next_u64().is_multiple_of(4)).collect();
                 let link = self.world.reregister(link::Reregister {
                     agent: Some(described),
                     frameworks,

@@ -260,3 +260,27 @@ fn rule_169_launches_have_no_operation_id() {
     world.call(&scheduler, accept(&[&offer], vec![operation]));
     assert_eq!(world.status(&scheduler).state(), TaskState::TaskError);
 }
+
+#[test]
+fn rule_164_a_small_executor_of_a_launch_is_let_through() {
+    let Case { mut world, scheduler, offer } = case();
+    let small = v1::ExecutorInfo { resources: resources("cpus:0.001;mem:1"), ..executor("e") };
+    let launched =
+        v1::TaskInfo { command: None, executor: Some(small), ..task("t", &offer, "cpus:1;mem:32") };
+    world.launch(&scheduler, &offer, vec![launched]);
+    assert!(world.statuses(&scheduler).is_empty());
+    assert_eq!(world.master.task_agents[&scheduler.id].len(), 1);
+}
+
+#[test]
+fn rule_170_launches_on_an_agent_that_is_away() {
+    let Case { mut world, scheduler, offer } = case();
+    // Its offers are rescinded at once, so a launch can only meet it in between.
+    if let Some(agent) = world.master.agent_mut(&"m-S0".into()) {
+        agent.connected = false;
+    }
+    world.launch(&scheduler, &offer, vec![task("t", &offer, "cpus:1;mem:32")]);
+    let status = world.status(&scheduler);
+    assert_eq!(status.state(), TaskState::TaskLost);
+    assert_eq!(status.reason(), task_status::Reason::AgentDisconnected);
+}

@@ -9,6 +9,7 @@ mod kill;
 mod launch_errors;
 mod launch_group;
 mod offers;
+mod operator_events;
 mod reconcile;
 mod reregister;
 mod subscribe;

@@ -174,3 +174,41 @@ fn rule_111_request_is_taken_and_ignored() {
     assert_eq!(world.call(&scheduler, request), Answer::Accepted);
     assert!(world.events(&scheduler).is_empty());
 }
+
+#[test]
+fn rule_96_offers_that_become_invalid_are_rescinded() {
+    use mezzo_protocol::link::{self, to_master::Message};
+    let revocable = |amount: &str| {
+        let mut resources = resources(amount);
+        for resource in &mut resources {
+            resource.revocable = Some(v1::resource::RevocableInfo {});
+        }
+        resources
+    };
+    let oversubscribe = |amount: &str| {
+        Message::UpdateAgent(link::UpdateAgent {
+            resources: resources("cpus:4;mem:4096"),
+            resource_version_uuid: vec![7; 16],
+            oversubscribed: revocable(amount),
+            ..Default::default()
+        })
+    };
+    let mut world = World::new();
+    let info = with_capabilities(framework_info(), &[Type::RevocableResources]);
+    let scheduler = world.subscribe(info).expect("valid");
+    let agent = world.agent("cpus:4;mem:4096");
+    world.tell(agent.link, oversubscribe("cpus:2"));
+    assert!(!world.offers(&scheduler).is_empty());
+    world.pass(1.0);
+    world.events(&scheduler);
+    let rescinded = |world: &mut World| {
+        let rescinds = |event: &v1::scheduler::Event| event.rescind.is_some();
+        world.events(&scheduler).iter().any(rescinds)
+    };
+    world.tell(agent.link, oversubscribe("cpus:1"));
+    assert!(rescinded(&mut world), "oversubscription changed");
+    world.pass(1.0);
+    world.events(&scheduler);
+    world.tell(agent.link, Message::Unregister(link::Unregister {}));
+    assert!(rescinded(&mut world), "the agent left");
+}
