@@ -385,30 +385,41 @@ fn tasks(snapshot: &Snapshot, values: &mut BTreeMap<String, f64>) {
     values.insert("master/tasks_unreachable".into(), unreachable as f64);
 }
 
-fn resources(snapshot: &Snapshot, values: &mut BTreeMap<String, f64>) {
-    for name in ["cpus", "gpus", "mem", "disk"] {
-        let mut total = [0.0; 2];
-        let mut used = [0.0; 2];
-        let mut offered = 0.0;
-        for agent in snapshot.agents.values() {
-            total[0] += agent.total.non_revocable().scalar(name).as_f64();
-            total[1] += agent.total.revocable().scalar(name).as_f64();
-            for resources in agent.used.values() {
-                used[0] += resources.non_revocable().scalar(name).as_f64();
-                used[1] += resources.revocable().scalar(name).as_f64();
-            }
-            offered += agent.offered.scalar(name).as_f64();
+/// Names that have gauges of their own.
+const NAMES: [&str; 4] = ["cpus", "gpus", "mem", "disk"];
+
+/// Adds up the amounts of [`NAMES`]: what stays, then what is revocable.
+fn add_up(sums: &mut [[f64; 2]; 4], resources: &mezzo_resources::Resources) {
+    for resource in resources {
+        let index = NAMES.iter().position(|name| *name == resource.name().as_str());
+        if let (Some(index), Some(amount)) = (index, resource.as_scalar()) {
+            sums[index][usize::from(resource.is_revocable())] += amount.as_f64();
         }
+    }
+}
+
+fn resources(snapshot: &Snapshot, values: &mut BTreeMap<String, f64>) {
+    let (mut total, mut used, mut offered) = ([[0.0; 2]; 4], [[0.0; 2]; 4], [[0.0; 2]; 4]);
+    for agent in snapshot.agents.values() {
+        add_up(&mut total, &agent.total);
+        add_up(&mut offered, &agent.offered);
+        for resources in agent.used.values() {
+            add_up(&mut used, resources);
+        }
+    }
+    for (index, name) in NAMES.into_iter().enumerate() {
         for (kind, middle) in ["", "revocable_"].into_iter().enumerate() {
-            let percent = if total[kind] == 0.0 { 0.0 } else { used[kind] / total[kind] };
-            values.insert(format!("master/{name}_{middle}total"), total[kind]);
-            values.insert(format!("master/{name}_{middle}used"), used[kind]);
+            let (total, used) = (total[index][kind], used[index][kind]);
+            let percent = if total == 0.0 { 0.0 } else { used / total };
+            values.insert(format!("master/{name}_{middle}total"), total);
+            values.insert(format!("master/{name}_{middle}used"), used);
             values.insert(format!("master/{name}_{middle}percent"), percent);
         }
         if name != "gpus" {
             let prefix = format!("allocator/mesos/resources/{name}");
-            values.insert(format!("{prefix}/total"), total[0] + total[1]);
-            values.insert(format!("{prefix}/offered_or_allocated"), used[0] + used[1] + offered);
+            let sum = |amounts: &[[f64; 2]; 4]| amounts[index].iter().sum::<f64>();
+            values.insert(format!("{prefix}/total"), sum(&total));
+            values.insert(format!("{prefix}/offered_or_allocated"), sum(&used) + sum(&offered));
         }
     }
 }
@@ -471,6 +482,13 @@ fn operations(snapshot: &Snapshot, values: &mut BTreeMap<String, f64>) {
 
 fn frameworks(snapshot: &Snapshot, values: &mut BTreeMap<String, f64>) {
     use v1::scheduler::{call, event};
+    // One pass over the tasks, because frameworks times agents would be too many.
+    let mut active = BTreeMap::<&FrameworkId, BTreeMap<i32, usize>>::new();
+    for agent in snapshot.agents.values() {
+        for ((framework, _), task) in &agent.tasks {
+            *active.entry(framework).or_default().entry(task.info.state).or_default() += 1;
+        }
+    }
     for (id, counters) in &snapshot.counters.frameworks {
         let Some(framework) = snapshot.frameworks.get(id) else { continue };
         let prefix = format!("master/frameworks/{}/{id}", percent_encoded(&framework.info.name));
@@ -518,14 +536,7 @@ fn frameworks(snapshot: &Snapshot, values: &mut BTreeMap<String, f64>) {
             let count = counters.terminal.get(&state.into()).copied().unwrap_or_default();
             gauge(format!("tasks/terminal/{}", state.as_str_name().to_lowercase()), count as f64);
         }
-        let mut active = BTreeMap::<i32, usize>::new();
-        for agent in snapshot.agents.values().filter(|agent| agent.used.contains_key(id)) {
-            for ((owner, _), task) in &agent.tasks {
-                if owner == id {
-                    *active.entry(task.info.state).or_default() += 1;
-                }
-            }
-        }
+        let mut active = active.remove(id).unwrap_or_default();
         active.insert(T::TaskUnreachable.into(), framework.unreachable_tasks.len());
         for state in [
             T::TaskStaging,

@@ -71,21 +71,10 @@ impl<'a> View<'a> {
                 held.offers.push((offer, agent));
             }
         }
-        for (id, framework) in &self.snapshot.frameworks {
-            if framework.stream.is_none() {
-                continue;
-            }
-            let asked: Vec<&v1::InverseOffer> = self
-                .snapshot
-                .agents
-                .values()
-                .filter(|agent| !agent.inverse_offers.is_empty())
-                .flat_map(|agent| agent.inverse_offers.values())
-                .filter(|offer| offer.framework_id.value == id.as_str())
-                .map(AsRef::as_ref)
-                .collect();
-            if !asked.is_empty() {
-                holdings.entry(id).or_default().inverse_offers = asked;
+        for offer in self.snapshot.agents.values().flat_map(|agent| agent.inverse_offers.values()) {
+            let asked = self.snapshot.frameworks.get_key_value(offer.framework_id.value.as_str());
+            if let Some((framework, _)) = asked {
+                holdings.entry(framework).or_default().inverse_offers.push(offer);
             }
         }
         holdings

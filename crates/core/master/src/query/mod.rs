@@ -38,3 +38,6 @@ pub struct View<'a> {
 fn response(r#type: Type) -> Response {
     Response { r#type: Some(r#type.into()), ..Default::default() }
 }
+
+#[cfg(test)]
+mod tests;
