@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Enough for the calls below; most of it is never touched.
-const STACK_BYTES: usize = 64 * 1024;
+pub(crate) const STACK_BYTES: usize = 64 * 1024;
 
 /// What the child was doing when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,11 @@ struct Plan<'a> {
 
 /// Starts the program of `launch`; returns its process id once it executes.
 #[expect(unsafe_code, reason = "clone with a shared address space")]
-pub(crate) fn start(launch: &Launch<'_>, pipes: [Option<RawFd>; 2]) -> Result<i32, Failure> {
+pub(crate) fn start(
+    launch: &Launch<'_>,
+    pipes: [Option<RawFd>; 2],
+    stack: &mut Vec<u8>,
+) -> Result<i32, Failure> {
     let pointers = |texts: &[&CStr]| {
         texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
     };
@@ -89,7 +93,8 @@ pub(crate) fn start(launch: &Launch<'_>, pipes: [Option<RawFd>; 2]) -> Result<i3
         environment: pointers(&launch.environment),
         failure: None,
     };
-    let mut stack = Vec::<u8>::with_capacity(STACK_BYTES);
+    // Normally there already: the launcher makes it once for all supervisors.
+    stack.reserve(STACK_BYTES);
     // SAFETY: `top` stays inside the allocation and is rounded down to what the ABI asks for. The
     // child runs `child_main` on that stack with `plan` as its argument; CLONE_VFORK suspends this
     // process until the child has executed a program or ended, so both outlive its use of them, and

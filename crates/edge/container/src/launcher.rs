@@ -18,6 +18,7 @@ use rustix::net::{
 };
 
 use crate::{
+    child,
     containers::LauncherProgram,
     event::News,
     kernel, layout,
@@ -68,7 +69,8 @@ fn serve() -> io::Result<()> {
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let events = SocketAddrUnix::new(runtime_dir.join(layout::EVENTS_SOCKET))?;
-    let mut inherited = Inherited { socket, events, lock: Some(lock) };
+    let stack = Vec::with_capacity(child::STACK_BYTES);
+    let inherited = Inherited { socket, events, lock: Some(lock), stack };
     let mut buffer = vec![0; PACKET_BYTES_MAX];
     loop {
         let large;
@@ -95,8 +97,6 @@ fn serve() -> io::Result<()> {
                 }
             }
         }
-        // The supervisor has its own copies; this keeps the borrow checker's view in line with that.
-        inherited.lock = inherited.lock.take();
     }
 }
 

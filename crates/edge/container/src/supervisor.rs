@@ -29,6 +29,9 @@ pub(crate) struct Inherited {
     pub(crate) events: rustix::net::SocketAddrUnix,
     /// Closed when the container is on disk; see [`layout::LAUNCHER_LOCK`].
     pub(crate) lock: Option<OwnedFd>,
+    /// For the child of [`child::start`]. Made before the fork, so that no supervisor has to ask the
+    /// kernel for memory.
+    pub(crate) stack: Vec<u8>,
 }
 
 impl Inherited {
@@ -68,7 +71,8 @@ fn run(launch: &Launch<'_>, inherited: &mut Inherited, own_pid: u32) -> Result<(
     })?;
     let mut outputs = Outputs::open(launch)
         .map_err(|errno| format!("Failed to create pipes: {}", kernel::errno_text(errno.raw_os_error())))?;
-    let pid = child::start(launch, outputs.pipes()).map_err(|failure| failure.describe(launch))?;
+    let pid = child::start(launch, outputs.pipes(), &mut inherited.stack)
+        .map_err(|failure| failure.describe(launch))?;
     outputs.close_writing_ends();
     // Should this write fail, recovery knows the container by its lock and only misses the number.
     let _ = rustix::io::write(&pid_file, pid.to_string().as_bytes());
