@@ -25,11 +25,18 @@ pub(crate) struct Watch {
     missed: u32,
     /// It is to be marked unreachable as soon as the rate limit allows.
     leaving: bool,
+    /// Timers of an earlier life of the agent are not its own.
+    next_ping: Timestamp,
     /// When a disconnected agent has to be back.
     pub(crate) back_by: Option<Timestamp>,
 }
 
 impl Watch {
+    /// Of an agent that has just registered.
+    pub(crate) fn new(next_ping: Timestamp) -> Self {
+        Self { next_ping, ..Self::default() }
+    }
+
     /// An answer, or a registration: the count starts over and a removal that waits is off (rule 240).
     pub(crate) fn answered(&mut self) {
         self.missed = 0;
@@ -59,6 +66,11 @@ pub(crate) fn ping(master: &mut Master, moment: &mut Moment<'_>, id: &AgentId) {
     let (Some(agent), Some(watch)) = (master.state.agents.get(id), master.watches.get_mut(id)) else {
         return;
     };
+    if watch.next_ping > moment.now {
+        return;
+    }
+    let next_ping = moment.now + master.config.agent_ping_timeout;
+    watch.next_ping = next_ping;
     let lost = watch.missed >= master.config.agent_ping_timeouts_max && !watch.leaving;
     watch.missed = watch.missed.saturating_add(1);
     let (link, connected) = (agent.link, agent.connected);
@@ -67,7 +79,7 @@ pub(crate) fn ping(master: &mut Master, moment: &mut Moment<'_>, id: &AgentId) {
         let ping = link::Ping { connected };
         master.effects.push(to_agent(link, link::to_agent::Message::Ping(ping)));
     }
-    master.wake_at(moment.now + master.config.agent_ping_timeout, Timer::Ping(id.clone()));
+    master.wake_at(next_ping, Timer::Ping(id.clone()));
     if lost {
         leave(master, moment, id, "health check timed out");
     }

@@ -169,12 +169,13 @@ pub(super) fn add_agent(
     }
     master.addresses.insert((agent.ip.clone(), agent.port), id.clone());
     master.links.insert(link, id.clone());
-    master.watches.insert(id.clone(), Watch::default());
     master.state.recovered_agents.remove(id);
     master.state.unreachable_agents.remove(id);
     master.state.drains.remove(id);
     master.state.agents.insert(id.clone(), Arc::new(agent));
-    master.wake_at(moment.now + master.config.agent_ping_timeout, Timer::Ping(id.clone()));
+    let next_ping = moment.now + master.config.agent_ping_timeout;
+    master.watches.insert(id.clone(), Watch::new(next_ping));
+    master.wake_at(next_ping, Timer::Ping(id.clone()));
 }
 
 /// Tells the agent its id and how long the master may be silent (rule 257).

@@ -80,6 +80,23 @@ fn rule_239_unanswered_pings_make_an_agent_unreachable() {
 }
 
 #[test]
+fn rule_239_an_agent_that_came_back_is_pinged_once() {
+    let mut world = World::new();
+    let agent = world.agent_described(description("cpus:1;mem:64", "10.0.0.1"));
+    world.pass(5.0);
+    let moment = &mut crate::master::Moment { now: world.now, rng: &mut random() };
+    world.master.take_agent_out(moment, &agent.id, crate::agents::Departure::Unreachable("test"));
+    let mut back = description("cpus:1;mem:64", "10.0.0.1");
+    if let Some(info) = &mut back.info {
+        info.id = Some(v1::AgentId { value: agent.id.to_string() });
+    }
+    let link = world.reregister(link::Reregister { agent: Some(back), ..Default::default() });
+    world.pass(60.0);
+    let pings = world.told(link).into_iter().filter(|m| matches!(m, to_agent::Message::Ping(_))).count();
+    assert_eq!(pings, 4);
+}
+
+#[test]
 fn rule_245_frameworks_that_are_not_aware_hear_lost() {
     let mut world = World::new();
     let (scheduler, _) = world.running(checkpointing());
