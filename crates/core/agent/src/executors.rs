@@ -85,7 +85,7 @@ impl Agent {
         match owner {
             Owner::Executor(framework, executor) => {
                 let known = self.executor(&framework, &executor);
-                if !known.is_some_and(|e| e.container == *id) {
+                if known.is_none_or(|e| e.container != *id) {
                     return;
                 }
                 let verdict = match stage {
