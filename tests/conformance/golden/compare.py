@@ -67,7 +67,16 @@ def compare(recorded, ours, ids, path="", free=frozenset(), unordered=frozenset(
             yield from leaf_or_deeper(recorded.get(key), ours.get(key), ids, f"{path}/{key}", key, free, unordered)
         return
     if type(recorded) is list and type(ours) is list:
-        recorded, ours = in_order(recorded), in_order(ours)
+        theirs, mine = by_name(recorded), by_name(ours)
+        if theirs is not None and mine is not None:
+            for name in theirs.keys() | mine.keys():
+                if name not in mine:
+                    yield (f"{path}/[{name}]", short(theirs[name]), "(missing)")
+                elif name not in theirs:
+                    yield (f"{path}/[{name}]", "(missing)", short(mine[name]))
+                else:
+                    yield from compare(theirs[name], mine[name], ids, f"{path}/*", free, unordered)
+            return
         if len(recorded) != len(ours):
             yield (f"{path}/(length)", len(recorded), len(ours))
         for n, (theirs, mine) in enumerate(zip(recorded, ours)):
@@ -76,21 +85,22 @@ def compare(recorded, ours, ids, path="", free=frozenset(), unordered=frozenset(
     yield from leaf(recorded, ours, ids, path, free)
 
 
-def in_order(items):
-    """Lists whose order means nothing (named entries) are compared sorted by name."""
-    def name(item):
-        if isinstance(item, Object):
-            for key in ("name", "id", "role", "path", "task_id", "task_info", "executor_id", "framework_id"):
-                found = item.get(key)
-                if isinstance(found, str):
-                    return plain(found)
-                if isinstance(found, Object):
-                    return plain(json.dumps(found))
-        return ""
-
-    if len(items) > 1 and all(isinstance(item, Object) for item in items):
-        return sorted(items, key=name)
-    return items
+def by_name(items):
+    """Entries of a list by what names them, when something does and no two are alike: their order is free."""
+    named = {}
+    for item in items:
+        if not isinstance(item, Object):
+            return None
+        name = "".join(
+            plain(json.dumps(item.get(key)))
+            for key in ("name", "id", "role", "path", "task_id", "task_info", "executor_id", "executor_info",
+                        "framework_id", "framework_info", "agent_info", "container_id")
+            if item.get(key) is not None
+        )
+        if not name or "uuid" in item.keys() or "reservations" in item.keys() or name in named:
+            return None
+        named[name[:160]] = item
+    return named
 
 
 def leaf_or_deeper(recorded, ours, ids, path, key, free, unordered):

@@ -429,7 +429,7 @@ def check_event_stream():
     time.sleep(0.5)
     with Session() as session:
         offer = session.offer()
-        session.driver.launchTasks(offer["id"], [session.task(offer, "watched", "true")])
+        session.driver.launchTasks(offer["id"], [session.task(offer, "watched", "sleep 0.5")])
         session.update("watched", "TASK_FINISHED")
         identity = session.id
     names, states, end = [], [], time.time() + PATIENCE
