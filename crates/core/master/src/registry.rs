@@ -12,6 +12,7 @@ use mezzo_mesos::v1::{self, machine_info::Mode};
 use mezzo_protocol::records::{
     AdmittedAgent, GoneAgent, RegistryRecord, UnreachableAgent, registry_record::Record,
 };
+use mezzo_resources::{Form, Resources};
 use mezzo_time::Timestamp;
 
 use crate::{
@@ -170,10 +171,20 @@ fn keep_drain(state: &mut Snapshot, id: &AgentId, info: Option<v1::DrainInfo>, d
     }
 }
 
+/// An agent as the registry keeps it: its resources in the old form where they have one, so that any
+/// reader understands them (rule 495).
+fn kept_info(info: &v1::AgentInfo) -> v1::AgentInfo {
+    let mut info = info.clone();
+    if let Ok(resources) = Resources::from_proto(&info.resources) {
+        info.resources = resources.to_proto(Form::PreRefinement);
+    }
+    info
+}
+
 /// The record that admits a registered agent, with its drain.
 pub fn admitted(agent: &crate::state::Agent) -> Record {
     Record::AdmittedAgent(AdmittedAgent {
-        info: Some(v1::AgentInfo::clone(&agent.info)),
+        info: Some(kept_info(&agent.info)),
         drain: agent.drain,
         deactivated: agent.deactivated,
     })
@@ -182,7 +193,7 @@ pub fn admitted(agent: &crate::state::Agent) -> Record {
 /// The record that an agent of the registry, which is not back yet, stays admitted, with its drain.
 pub fn recovered(info: &v1::AgentInfo, kept: Option<&Drain>) -> Record {
     Record::AdmittedAgent(AdmittedAgent {
-        info: Some(info.clone()),
+        info: Some(kept_info(info)),
         drain: kept.and_then(|kept| kept.info),
         deactivated: kept.is_some_and(|kept| kept.deactivated),
     })
@@ -366,6 +377,31 @@ mod tests {
         assert_eq!(key(&quota("eng", None)).as_deref(), Some("quota/eng"));
         assert!(forgets(&quota("eng", None)) && !forgets(&quota("eng", Some(1.0))));
         assert_eq!(key(&RegistryRecord { record: None }), None);
+    }
+
+    #[test]
+    fn rule_495_resources_are_kept_in_the_old_form() {
+        let scalar = |reservations| v1::Resource {
+            name: "cpus".into(),
+            scalar: Some(v1::value::Scalar { value: 1.0 }),
+            reservations,
+            ..Default::default()
+        };
+        let reservation = |role: &str| v1::resource::ReservationInfo {
+            r#type: Some(v1::resource::reservation_info::Type::Dynamic.into()),
+            role: Some(role.into()),
+            ..Default::default()
+        };
+        let refined = vec![reservation("a"), reservation("a/b")];
+        let resources = vec![scalar(Vec::new()), scalar(vec![reservation("a")]), scalar(refined.clone())];
+        let Record::AdmittedAgent(kept) = recovered(&v1::AgentInfo { resources, ..info("S1") }, None) else {
+            panic!("it stays admitted");
+        };
+        let resources = kept.info.unwrap().resources;
+        #[expect(deprecated, reason = "this is about the old form")]
+        let old: Vec<_> = resources.iter().map(|r| (r.role.as_deref(), r.reservation.is_some())).collect();
+        assert_eq!(old[..2], [(Some("*"), false), (Some("a"), true)]);
+        assert_eq!(resources[2].reservations, refined, "what has no old form stays");
     }
 
     #[test]

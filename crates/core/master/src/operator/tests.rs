@@ -171,6 +171,7 @@ fn rule_133_to_138_quotas_are_checked_with_mesos_texts() {
         bad("Invalid QuotaConfig: 'QuotaConfig.guarantees' { cpus: 3 } is not contained within the \
              'QuotaConfig.limits' { cpus: 2 }")
     );
+    // rule 136
     assert_eq!(
         update_quota(&mut world, false, vec![config("eng/web", &[("cpus", 2.0)], &[])]),
         bad("Updating quota on nested role 'eng/web' is not supported yet")
@@ -384,6 +385,8 @@ fn rule_258_and_259_gone_agents() {
     assert_eq!(mark_gone(&mut world, &agent.id), Answer::Ok);
     assert_eq!(mark_gone(&mut world, &agent.id), Answer::Ok, "already gone");
     assert_eq!(world.status(&scheduler).state(), TaskState::TaskGoneByOperator);
+    // rule 246
+    assert!(!world.published_types().contains(&v1::master::event::Type::AgentRemoved));
     let told = world.told(agent.link);
     assert!(told.iter().any(|message| matches!(message, to_agent::Message::Shutdown(_))));
     assert!(matches!(world.records.last(), Some(Record::GoneAgent(_))));
