@@ -9,6 +9,7 @@ use mezzo_mesos::v1::{self, allocator::inverse_offer_status::Status, scheduler};
 use crate::{
     events::scheduler_event,
     master::{Master, Moment},
+    offers::agent_url,
     status,
 };
 
@@ -21,10 +22,10 @@ impl Master {
                 continue;
             }
             let id = self.mint_offer();
-            let Some(agent) = self.agent_mut(&agent_id) else { continue };
+            let Some(agent) = self.state.agents.get_mut(&agent_id).map(Arc::make_mut) else { continue };
             let message = v1::InverseOffer {
                 id: v1::OfferId { value: id.to_string() },
-                url: None,
+                url: Some(agent_url(agent, &self.config.agent_url_path)),
                 framework_id: v1::FrameworkId { value: framework.to_string() },
                 agent_id: Some(status::agent_id(&agent_id)),
                 unavailability,

@@ -167,22 +167,27 @@ pub(crate) fn offer_message(
         framework_id: v1::FrameworkId { value: offer.framework.to_string() },
         agent_id: status::agent_id(&offer.agent),
         hostname: info.hostname.clone(),
-        url: Some(v1::Url {
-            scheme: "http".into(),
-            address: v1::Address {
-                hostname: Some(info.hostname.clone()),
-                ip: Some(agent.ip.clone()),
-                port: i32::from(agent.port),
-            },
-            path: Some(url_path.into()),
-            ..Default::default()
-        }),
+        url: Some(agent_url(agent, url_path)),
         domain: info.domain.clone(),
         resources: resources_for(&framework.capabilities, &offer.resources),
         attributes: info.attributes.clone(),
         executor_ids,
         unavailability: agent.unavailability,
         allocation_info,
+    }
+}
+
+/// Where the API of an agent is, as offers and inverse offers say it.
+pub(crate) fn agent_url(agent: &Agent, url_path: &str) -> v1::Url {
+    v1::Url {
+        scheme: "http".into(),
+        address: v1::Address {
+            hostname: Some(agent.info.hostname.clone()),
+            ip: Some(agent.ip.clone()),
+            port: i32::from(agent.port),
+        },
+        path: Some(url_path.into()),
+        ..Default::default()
     }
 }
 

@@ -301,7 +301,10 @@ fn rule_275_and_277_maintenance_of_an_agent() {
     let offers = events.iter().filter_map(|event| event.offers.as_ref()).flat_map(|offers| &offers.offers);
     // rule 278
     assert!(offers.clone().all(|offer| offer.unavailability.is_some()) && offers.count() == 1);
-    assert!(events.iter().any(|event| event.inverse_offers.is_some()));
+    let asked = events.iter().find_map(|event| event.inverse_offers.as_ref()).expect("it is asked to leave");
+    // rule 279
+    let asked = &asked.inverse_offers[0];
+    assert!(asked.resources.is_empty() && asked.url.is_some() && asked.agent_id.is_some());
     assert!(matches!(drain(&mut world, &agent.id, false), Answer::BadRequest(_)), "rule 265");
     assert_eq!(start(&mut world, &[host.as_str()]), Answer::Ok);
     let status = world.status(&scheduler);
