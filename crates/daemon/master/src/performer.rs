@@ -10,6 +10,7 @@ use std::{
         mpsc::{Receiver, TryRecvError},
     },
     thread,
+    time::Instant,
 };
 
 use mezzo_master::Effect;
@@ -70,13 +71,14 @@ fn perform(store: &mut dyn Registry, shared: &Shared, effects: impl Iterator<Ite
                 });
                 let changes: Vec<_> =
                     std::iter::once(&*record).chain(rest).filter_map(registry::change).collect();
+                let begun = Instant::now();
                 if let Err(error) = store.apply(&changes) {
                     let source = std::error::Error::source(&error).map(ToString::to_string);
                     error!(%error, source, "the registry cannot be written, so the master stops");
                     shared.exit(format!("Failed to write the registry: {error}"));
                     return false;
                 }
-                shared.count_commit();
+                shared.count_commit(begun.elapsed());
                 committed = true;
             }
             Out::Effect(Effect::Persist(_)) => {}

@@ -6,6 +6,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use mezzo_http::{Response, StatusCode};
@@ -42,6 +43,8 @@ pub(crate) struct Shared {
     next_id: AtomicU64,
     random: Mutex<ChaCha12Rng>,
     commits: AtomicU64,
+    /// Of the latest commit.
+    commit_micros: AtomicU64,
     exit: watch::Sender<Option<String>>,
 }
 
@@ -68,6 +71,7 @@ impl Shared {
             next_id: AtomicU64::new(1),
             random: Mutex::new(random),
             commits: AtomicU64::new(0),
+            commit_micros: AtomicU64::new(0),
             exit: watch::Sender::new(None),
         }
     }
@@ -137,12 +141,16 @@ impl Shared {
         }
     }
 
-    pub(crate) fn count_commit(&self) {
+    /// A commit of the registry took this long.
+    pub(crate) fn count_commit(&self, took: Duration) {
+        self.commit_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn commits(&self) -> u64 {
-        self.commits.load(Ordering::Relaxed)
+    /// Commits of the registry, and how long the latest took.
+    pub(crate) fn commits(&self) -> (u64, Duration) {
+        let took = Duration::from_micros(self.commit_micros.load(Ordering::Relaxed));
+        (self.commits.load(Ordering::Relaxed), took)
     }
 }
 

@@ -88,6 +88,7 @@ pub(crate) async fn values(shared: &Arc<Shared>) -> Result<BTreeMap<String, f64>
 /// What only the process knows.
 fn process_values(shared: &Shared) -> Vec<(String, f64)> {
     let system = system_stats();
+    let (commits, took) = shared.commits();
     let values = [
         ("master/uptime_secs", now().since(shared.started).as_secs_f64()),
         ("master/elected", 1.0),
@@ -96,6 +97,8 @@ fn process_values(shared: &Shared) -> Vec<(String, f64)> {
         ("master/event_queue_dispatches", shared.inbox.len() as f64),
         ("master/event_queue_http_requests", 0.0),
         ("registrar/queued_operations", 0.0),
+        ("registrar/state_store_ms", took.as_secs_f64() * 1e3),
+        ("registrar/state_store_ms/count", commits as f64),
         ("registrar/log/recovered", 1.0),
         ("registrar/log/ensemble_size", 1.0),
         ("system/load_1min", system.load[0]),
@@ -116,7 +119,7 @@ pub(crate) async fn open_metrics(shared: &Arc<Shared>, _request: &Request) -> Re
         let own = [
             ("mezzo/links_connected".to_owned(), connected as f64),
             ("mezzo/links_waiting".to_owned(), waiting as f64),
-            ("mezzo/registry_commits".to_owned(), shared.commits() as f64),
+            ("mezzo/registry_commits".to_owned(), shared.commits().0 as f64),
         ];
         let mut text = String::new();
         for (name, value) in metrics::values(&snapshot).into_iter().chain(process_values(&shared)) {
