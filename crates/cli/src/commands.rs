@@ -24,6 +24,13 @@ use crate::{
 
 /// Reads the command line and does what it says.
 pub(crate) fn main() -> Result<ExitCode, CliError> {
+    // Daemons read their flags in Mesos' way, and some have the names of our own.
+    let mut words = std::env::args().skip(1);
+    match words.next().as_deref() {
+        Some("master") => return daemon::master(words.collect()),
+        Some("agent") => return daemon::agent(words.collect()),
+        _ => {}
+    }
     let cli = Cli::parse();
     let global = cli.global;
     let done = match cli.command {

@@ -20,8 +20,6 @@ pub(crate) enum Exit {
     Unreachable = 6,
     /// Accepted, and waiting for resources that nobody has.
     NotPlaced = 7,
-    /// Waited as long as allowed.
-    TimedOut = 8,
 }
 
 /// An error in four parts.

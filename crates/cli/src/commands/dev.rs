@@ -57,7 +57,10 @@ async fn cluster(arguments: &Dev, folder: &Folder, began: Instant) -> Result<(),
         let stop = async {
             let _ = master_stopped.await;
         };
-        mezzo_master_daemon::run(config, stop, |address| drop(master_ready.send(address))).await
+        mezzo_master_daemon::run(config, stop, |address| {
+            // Whoever waited has given up; the cluster ends anyway.
+            let _ = master_ready.send(address);
+        }).await
     });
     let address = tokio::select! {
         address = &mut master_address => address.ok(),
@@ -86,7 +89,9 @@ async fn cluster(arguments: &Dev, folder: &Folder, began: Instant) -> Result<(),
                 let _ = stopping.wait_for(|stop| *stop).await;
                 stop
             };
-            mezzo_agent_daemon::run(config, shutdown, |address| drop(ready.send(address))).await
+            mezzo_agent_daemon::run(config, shutdown, |address| {
+                let _ = ready.send(address);
+            }).await
         });
         if is_ready.await.is_err() {
             let why = match agents.join_next().await {

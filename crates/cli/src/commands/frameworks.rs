@@ -1,6 +1,6 @@
 //! `mezzo frameworks`
 
-use mezzo_mesos::v1::master::response::get_frameworks::Framework;
+use mezzo_mesos::v1::{FrameworkInfo, master::response::get_frameworks::Framework};
 use serde::Serialize;
 
 use crate::{
@@ -59,12 +59,17 @@ fn row(snapshot: &State, framework: &Framework, ended: bool) -> FrameworkRow {
         id: info.id.as_ref().map(|id| id.value.clone()).unwrap_or_default(),
         name: info.name.clone(),
         user: info.user.clone(),
-        roles: if info.roles.is_empty() { info.role.iter().cloned().collect() } else { info.roles.clone() },
+        roles: roles(info),
         state: state(framework, ended),
         tasks: snapshot.tasks.tasks.iter().filter(mine).count(),
         cpus: scalar(&framework.allocated_resources, "cpus"),
         mem: scalar(&framework.allocated_resources, "mem"),
     }
+}
+
+#[expect(deprecated, reason = "frameworks without the MULTI_ROLE capability use the older field")]
+fn roles(info: &FrameworkInfo) -> Vec<String> {
+    if info.roles.is_empty() { info.role.iter().cloned().collect() } else { info.roles.clone() }
 }
 
 pub(super) fn state(framework: &Framework, ended: bool) -> &'static str {
