@@ -37,8 +37,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// A framework of this name and user in role `*`, on these masters. It asks for partition
-    /// awareness and several roles, as frameworks written today should.
+    /// A framework of this name and user in role `*`, on these masters. Its tasks outlive restarts of
+    /// their agent, and it asks for partition awareness and several roles, as frameworks should.
     pub fn new(masters: impl IntoIterator<Item = impl Into<String>>, name: &str, user: &str) -> Self {
         use v1::framework_info::{Capability, capability::Type};
         let capability = |kind: Type| Capability { r#type: Some(kind as i32) };
@@ -48,6 +48,7 @@ impl Config {
                 name: name.into(),
                 user: user.into(),
                 roles: vec!["*".into()],
+                checkpoint: Some(true),
                 capabilities: vec![
                     capability(Type::MultiRole),
                     capability(Type::PartitionAware),

@@ -60,7 +60,8 @@ async fn cluster(arguments: &Dev, folder: &Folder, began: Instant) -> Result<(),
         mezzo_master_daemon::run(config, stop, |address| {
             // Whoever waited has given up; the cluster ends anyway.
             let _ = master_ready.send(address);
-        }).await
+        })
+        .await
     });
     let address = tokio::select! {
         address = &mut master_address => address.ok(),
@@ -91,7 +92,8 @@ async fn cluster(arguments: &Dev, folder: &Folder, began: Instant) -> Result<(),
             };
             mezzo_agent_daemon::run(config, shutdown, |address| {
                 let _ = ready.send(address);
-            }).await
+            })
+            .await
         });
         if is_ready.await.is_err() {
             let why = match agents.join_next().await {
