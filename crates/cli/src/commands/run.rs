@@ -380,7 +380,6 @@ fn task(arguments: &Run) -> Result<v1::TaskInfo, CliError> {
                 .iter()
                 .map(|uri| v1::command_info::Uri { value: uri.clone(), ..Default::default() })
                 .collect(),
-            ..Default::default()
         }),
         ..Default::default()
     })

@@ -8,6 +8,7 @@ use std::{
 
 use mezzo_agent::{Agent, Effect, Input, Snapshot};
 use mezzo_time::Timestamp;
+use prost::Message;
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use tokio::sync::oneshot;
@@ -27,6 +28,7 @@ const BATCH_MAX: usize = 512;
 enum Wake {
     Input(Input),
     Snapshot(oneshot::Sender<Snapshot>),
+    Compact,
     Stop,
 }
 
@@ -66,6 +68,12 @@ impl Core {
         let (sender, receiver) = oneshot::channel();
         self.try_wake(Wake::Snapshot(sender))?;
         receiver.await.map_err(|_| Busy)
+    }
+
+    /// Asks for the whole state as records, behind all effects so far. Waits for room: the core never
+    /// waits for the thread that asks.
+    pub(crate) fn compact(&self) {
+        let _ = self.sender.send(Wake::Compact);
     }
 
     /// Stops the thread after what has been sent before.
@@ -123,6 +131,15 @@ pub(crate) fn spawn(
                 match wake {
                     Wake::Input(input) => batch.extend(agent.step(now(), &mut rng, input)),
                     Wake::Snapshot(reader) => drop(reader.send(agent.snapshot())),
+                    Wake::Compact => {
+                        let records = agent.records().iter().map(Message::encode_to_vec).collect();
+                        let effects_so_far = Batch::Effects(std::mem::take(&mut batch));
+                        let sent =
+                            effects.send(effects_so_far).and_then(|()| effects.send(Batch::Compact(records)));
+                        if sent.is_err() {
+                            return;
+                        }
+                    }
                     Wake::Stop => {
                         let _ = effects.send(Batch::Effects(batch));
                         let _ = effects.send(Batch::Stop);

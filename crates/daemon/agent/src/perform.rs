@@ -20,11 +20,17 @@ use tracing::{error, info, warn};
 
 use crate::{checks::Checks, core::Core, desk::Desk, janitor, launch::Launches, link::LinkSender, volumes};
 
+/// The log is rewritten when it has grown above this and above four times what was left of it then: a
+/// restart reads it in a blink, and rewriting costs a fraction of what was written.
+pub(crate) const LOG_BYTES_MIN: u64 = 16 << 20;
+
 /// What the performing thread takes.
 #[derive(Debug)]
 pub(crate) enum Batch {
     /// Effects of the core, in order.
     Effects(Vec<Effect>),
+    /// The state as of here, to replace what the log holds so far.
+    Compact(Vec<Vec<u8>>),
     /// The core has stopped; end after what came before.
     Stop,
 }
@@ -41,6 +47,8 @@ pub struct Ended {
 /// Everything effects act on.
 pub(crate) struct Performer {
     pub(crate) log: AppendLog,
+    /// Size of the log at which it is rewritten.
+    pub(crate) compact_above: u64,
     pub(crate) core: Core,
     pub(crate) desk: Arc<Desk>,
     pub(crate) link: LinkSender,
@@ -57,27 +65,44 @@ impl Performer {
     pub(crate) fn run(mut self, batches: &Receiver<Batch>) {
         while let Ok(first) = batches.recv() {
             let mut effects = Vec::new();
-            let mut stop = false;
+            let mut last = None;
             for batch in std::iter::once(first).chain(std::iter::from_fn(|| batches.try_recv().ok())) {
                 match batch {
                     Batch::Effects(more) if effects.is_empty() => effects = more,
                     Batch::Effects(more) => effects.extend(more),
-                    Batch::Stop => stop = true,
+                    // What follows belongs behind it.
+                    other => {
+                        last = Some(other);
+                        break;
+                    }
                 }
             }
-            if let Err(error) = self.persist(&effects) {
+            let mut written = self.persist(&effects);
+            if written.is_ok() {
+                for effect in effects {
+                    self.perform(effect);
+                }
+                if let Some(Batch::Compact(records)) = &last {
+                    written = self.compact(records);
+                }
+            }
+            if let Err(error) = written {
                 // Nothing behind these records may be seen by anybody: end, and start from the log.
                 error!(error = &error as &dyn std::error::Error, "write the agent's log");
                 self.end(1, format!("cannot write the agent's log: {error}"));
                 return;
             }
-            for effect in effects {
-                self.perform(effect);
-            }
-            if stop {
+            if matches!(last, Some(Batch::Stop)) {
                 return;
             }
         }
+    }
+
+    fn compact(&mut self, records: &[Vec<u8>]) -> Result<(), LogError> {
+        self.log.compact(records)?;
+        info!(bytes = self.log.size(), "the agent's log was rewritten");
+        self.compact_above = (self.log.size() * 4).max(LOG_BYTES_MIN);
+        Ok(())
     }
 
     fn persist(&mut self, effects: &[Effect]) -> Result<(), LogError> {
@@ -88,7 +113,16 @@ impl Performer {
                 _ => None,
             })
             .collect();
-        if records.is_empty() { Ok(()) } else { self.log.append(&records) }
+        if records.is_empty() {
+            return Ok(());
+        }
+        self.log.append(&records)?;
+        if self.log.size() > self.compact_above {
+            // Not again before it was done.
+            self.compact_above = u64::MAX;
+            self.core.compact();
+        }
+        Ok(())
     }
 
     fn perform(&mut self, effect: Effect) {

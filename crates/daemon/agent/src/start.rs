@@ -31,7 +31,7 @@ use crate::{
     janitor,
     launch::Launches,
     link,
-    perform::{Batch, Ended, Performer},
+    perform::{Batch, Ended, LOG_BYTES_MIN, Performer},
     recover,
 };
 
@@ -156,13 +156,15 @@ pub async fn run(
 
     let desk = Arc::new(Desk::default());
     let files = VirtualFiles::default();
-    let fetching = Fetching::new(&config);
+    let fetching = Fetching::new(&config)
+        .map_err(|source| StartError::Folder { path: config.fetcher_cache_dir.clone(), source })?;
     let launches = Launches::new(containers, core.clone(), work_dir.clone(), fetching);
     let (link, link_task) = link::link(config.masters.clone(), core.clone());
     let (jobs, job_queue) = mpsc::channel();
     let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
     let performer = Performer {
         log,
+        compact_above: LOG_BYTES_MIN,
         core: core.clone(),
         desk: desk.clone(),
         link,
