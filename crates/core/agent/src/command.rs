@@ -74,7 +74,8 @@ fn cut(text: &str) -> Option<&str> {
 pub(crate) fn host_network(config: &Config) -> Vec<v1::NetworkInfo> {
     vec![v1::NetworkInfo {
         ip_addresses: vec![v1::network_info::IpAddress {
-            protocol: Some(v1::network_info::Protocol::IPv4 as i32),
+            // IPv4 is what an absent protocol means.
+            protocol: None,
             ip_address: Some(config.ip.clone()),
         }],
         ..Default::default()

@@ -105,6 +105,7 @@ impl Agent {
                 }
                 if let Some(known) = self.executor_mut(&framework, &executor) {
                     known.verdict.get_or_insert(verdict);
+                    known.unmade = stage == LaunchStage::Sandbox;
                 }
                 self.on_executor_ended(m, &framework, &executor, &Termination::default());
             }
@@ -277,7 +278,7 @@ impl Agent {
         }
         let Some(executor) = owner.executors.remove(id) else { return };
         let directory = executor.directory.clone();
-        if kept > 0 {
+        if kept > 0 && !executor.unmade {
             if owner.completed_executors.len() >= kept {
                 owner.completed_executors.pop_front();
             }

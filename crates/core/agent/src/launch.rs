@@ -216,6 +216,7 @@ impl Agent {
             queue: VecDeque::new(),
             completed_tasks: VecDeque::new(),
             verdict: None,
+            unmade: false,
         };
         self.keep(sandbox::executor_folder(&executor.directory));
         executor

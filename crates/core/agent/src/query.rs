@@ -182,13 +182,13 @@ pub fn answer(state: &Snapshot, call: &v1::agent::Call) -> Option<Response> {
             ..typed(T::GetResourceProviders)
         },
         Type::GetContainers => {
-            let asked = call.get_containers.as_ref()?;
+            let asked = call.get_containers.unwrap_or_default();
             let nested = asked.show_nested.unwrap_or(false);
             let standalone = asked.show_standalone.unwrap_or(false);
-            Response {
-                get_containers: Some(containers(state, nested, standalone)),
-                ..typed(T::GetContainers)
-            }
+            let shown = containers(state, nested, standalone);
+            // Without a container the answer is its type alone, as recorded.
+            let get_containers = (!shown.containers.is_empty()).then_some(shown);
+            Response { get_containers, ..typed(T::GetContainers) }
         }
         _ => return None,
     })

@@ -147,6 +147,7 @@ impl Agent {
             queue: Default::default(),
             completed_tasks: Default::default(),
             verdict: None,
+            unmade: false,
         };
         self.keep(sandbox::executor_folder(&executor.directory));
         self.insert_executor(executor, None, Vec::new());

@@ -139,6 +139,8 @@ pub struct Executor {
     pub completed_tasks: VecDeque<Arc<Task>>,
     /// Why the agent itself ended it, for tasks that die with it.
     pub verdict: Option<Verdict>,
+    /// Its sandbox could not be made: for Mesos there never was such an executor, so it leaves no history.
+    pub unmade: bool,
 }
 
 /// The state and reason tasks get when their executor is ended by the agent.

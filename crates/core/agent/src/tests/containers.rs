@@ -190,3 +190,16 @@ fn rule_358_children_end_with_their_root() {
     assert_eq!(world.exited(&child, 9), ["remove"]);
     assert!(world.agent.snapshot().containers.is_empty());
 }
+
+#[test]
+fn get_containers_needs_no_payload_and_is_empty_without_containers() {
+    // As recorded: without containers the answer is its type alone.
+    let mut world = World::new();
+    let call = Call { r#type: Some(call::Type::GetContainers as i32), ..Default::default() };
+    let answer = query::answer(&world.agent.snapshot(), &call).expect("answer");
+    assert_eq!(answer.r#type, Some(v1::agent::response::Type::GetContainers as i32));
+    assert!(answer.get_containers.is_none());
+    world.running("t");
+    let answer = query::answer(&world.agent.snapshot(), &call).expect("answer");
+    assert_eq!(answer.get_containers.map(|shown| shown.containers.len()), Some(1));
+}

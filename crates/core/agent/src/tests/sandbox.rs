@@ -3,7 +3,7 @@
 use mezzo_mesos::v1;
 
 use super::harness::{World, visible};
-use crate::{Effect, Input, spec::volume_path};
+use crate::{Effect, Input, LaunchStage, query, spec::volume_path};
 
 #[test]
 fn rule_394_and_399_place_and_names() {
@@ -122,4 +122,19 @@ fn rule_400_leftovers_of_earlier_lives_are_collected() {
     ];
     assert!(world.step(Input::SandboxesFound(folders)).is_empty());
     assert_eq!(visible(world.pass(1.0)), ["delete /work/agents/OLD".to_owned(), format!("delete {left}")]);
+}
+
+#[test]
+fn an_executor_whose_sandbox_could_not_be_made_leaves_no_history() {
+    // As recorded: a command task for a user that does not exist is reported, and that is all.
+    let mut world = World::new();
+    world.running("other");
+    world.launch_command("t");
+    let container = world.last_container();
+    let message = "Failed to create executor directory".to_owned();
+    world.step(Input::LaunchFailed { container, stage: LaunchStage::Sandbox, message });
+    world.acknowledge_all();
+    let state = world.agent.snapshot();
+    assert!(query::tasks(&state).completed_tasks.is_empty());
+    assert!(query::executors(&state).completed_executors.is_empty());
 }

@@ -23,5 +23,34 @@ pub(super) fn of_executors(api: &Api, state: &Snapshot) -> GetContainers {
 
 fn statistics(api: &Api, state: &Snapshot, id: &ContainerId) -> Option<ResourceStatistics> {
     let resources = container_resources(&state.containers.get(id)?.resources, &Limits::default());
-    api.launches.containers().statistics(id, &resources).ok()
+    if let Ok(measured) = api.launches.containers().statistics(id, &resources) {
+        return Some(measured);
+    }
+    // A pod has no process of its own: it uses what its children use.
+    let prefix = format!("{id}.");
+    let children = state
+        .containers
+        .range(ContainerId::from(prefix.as_str())..)
+        .take_while(|(child, _)| child.starts_with(&prefix))
+        .filter_map(|(child, _)| statistics(api, state, child));
+    let limits = |milli: u64| milli as f64 / 1000.0;
+    children.reduce(|sum, child| with_child(&sum, &child)).map(|sum| ResourceStatistics {
+        cpus_soft_limit: Some(limits(resources.cpus_milli)),
+        mem_soft_limit_bytes: Some(resources.mem_bytes),
+        mem_limit_bytes: Some(resources.mem_bytes),
+        ..sum
+    })
+}
+
+/// The use of both together; what only one of them knows counts for both.
+fn with_child(sum: &ResourceStatistics, child: &ResourceStatistics) -> ResourceStatistics {
+    let seconds = |a: Option<f64>, b: Option<f64>| a.map(|a| a + b.unwrap_or_default()).or(b);
+    let bytes = |a: Option<u64>, b: Option<u64>| a.map(|a| a.saturating_add(b.unwrap_or_default())).or(b);
+    ResourceStatistics {
+        timestamp: child.timestamp,
+        cpus_user_time_secs: seconds(sum.cpus_user_time_secs, child.cpus_user_time_secs),
+        cpus_system_time_secs: seconds(sum.cpus_system_time_secs, child.cpus_system_time_secs),
+        mem_rss_bytes: bytes(sum.mem_rss_bytes, child.mem_rss_bytes),
+        ..ResourceStatistics::default()
+    }
 }

@@ -10,12 +10,11 @@ use mezzo_mesos::v1::{
         response::{self, Type as T},
     },
 };
-use mezzo_mesos_v0::names;
 
 use super::{
     Api, containers, files, metrics,
     negotiate::{Accepts, accepted, body, check_head, expecting},
-    respond, session,
+    respond, session, v0,
 };
 
 const ACCEPTS: Accepts = Accepts { recordio: true };
@@ -69,9 +68,9 @@ async fn answer(api: &Api, mut request: Request) -> Result<Response, Response> {
         Type::GetContainers => {
             let state = api.snapshot().await?;
             let mut answer = query::answer(&state, &call).unwrap_or_default();
-            let (api_containers, kind) = (answer.get_containers.take().unwrap_or_default(), answer.r#type);
-            let get_containers = Some(containers::with_statistics(api, &state, api_containers));
-            format.response(&Answer { get_containers, r#type: kind, ..Answer::default() })
+            let shown = answer.get_containers.take();
+            answer.get_containers = shown.map(|shown| containers::with_statistics(api, &state, shown));
+            format.response(&answer)
         }
         Type::GetHealth
         | Type::GetState
@@ -119,6 +118,13 @@ fn validate(call: &Call, kind: Type) -> Result<(), Response> {
 }
 
 /// What this software says of itself.
-pub(super) fn version() -> VersionInfo {
-    VersionInfo { version: names::API_VERSION.into(), ..VersionInfo::default() }
+fn version() -> VersionInfo {
+    let build = v0::build();
+    VersionInfo {
+        version: build.version.into(),
+        build_date: Some(build.date.into()),
+        build_time: Some(build.time),
+        build_user: Some(build.user.into()),
+        ..VersionInfo::default()
+    }
 }

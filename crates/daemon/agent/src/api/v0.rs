@@ -20,8 +20,12 @@ pub(super) fn json(request: &Request, write: impl FnOnce(&mut Writer<'_>)) -> Re
     Response::json(writer.finish()).jsonp(request.parameter("jsonp"))
 }
 
-fn build() -> Build<'static> {
-    Build { version: names::API_VERSION, ..Build::default() }
+/// Builds are reproducible, so they do not know when they were made.
+const BUILD_DATE: &str = "1970-01-01 00:00:00 UTC";
+
+/// What was built, when, by whom; the same as the master says.
+pub(super) fn build() -> Build<'static> {
+    Build { version: names::API_VERSION, date: BUILD_DATE, time: 0.0, user: "mezzo", ..Build::default() }
 }
 
 pub(super) fn version(request: &Request) -> Response {
