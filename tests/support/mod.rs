@@ -11,20 +11,20 @@ use std::{
 };
 
 /// A state that has not come by then never will.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder of the test's own, removed when it is dropped unless the test panics.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("mezzo-{name}-{}", std::process::id()));
         drop(fs::remove_dir_all(&path));
         fs::create_dir_all(&path).expect("make the test's folder");
         Self(path)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -40,17 +40,17 @@ impl Drop for Folder {
 }
 
 /// One daemon that can be killed and started again on the same port and folder.
-pub struct Daemon {
+pub(crate) struct Daemon {
     name: &'static str,
     arguments: Vec<String>,
     log: PathBuf,
-    pub port: u16,
+    pub(crate) port: u16,
     child: Option<Child>,
 }
 
 impl Daemon {
     /// A master on a port of its own.
-    pub fn master(folder: &Path, more: &[&str]) -> Self {
+    pub(crate) fn master(folder: &Path, more: &[&str]) -> Self {
         let work = folder.join("master");
         let mut daemon = Self::new("master", folder, &format!("--work_dir={}", work.display()), more);
         daemon.start();
@@ -58,7 +58,7 @@ impl Daemon {
     }
 
     /// An agent of the master on `port`.
-    pub fn agent(folder: &Path, master: u16, more: &[&str]) -> Self {
+    pub(crate) fn agent(folder: &Path, master: u16, more: &[&str]) -> Self {
         let mut daemon =
             Self::new("agent", folder, &format!("--work_dir={}", folder.join("agent").display()), more);
         daemon.arguments.push(format!("--master=127.0.0.1:{master}"));
@@ -77,7 +77,7 @@ impl Daemon {
     }
 
     /// Starts it (again) and waits until it answers /health.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         let log = File::options().create(true).append(true).open(&self.log).expect("open the log");
         let child = Command::new(env!("CARGO_BIN_EXE_mezzo"))
             .args(&self.arguments)
@@ -98,20 +98,20 @@ impl Daemon {
     }
 
     /// kill -9
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             drop(child.kill());
             drop(child.wait());
         }
     }
 
-    pub fn log_tail(&self) -> String {
+    pub(crate) fn log_tail(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         text.lines().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
     /// Lines of the log that report a defect.
-    pub fn log_panics(&self) -> Vec<String> {
+    pub(crate) fn log_panics(&self) -> Vec<String> {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         text.lines().filter(|line| line.contains("panicked")).map(String::from).collect()
     }
@@ -123,12 +123,12 @@ impl Drop for Daemon {
     }
 }
 
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("find a port").port()
 }
 
 /// Status and body of one request on a fresh connection.
-pub fn request(
+pub(crate) fn request(
     port: u16,
     method: &str,
     path: &str,
@@ -145,14 +145,14 @@ pub fn request(
 }
 
 /// An answer whose body is still to be read.
-pub struct Opened {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub chunked: bool,
-    pub body: BufReader<TcpStream>,
+pub(crate) struct Opened {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) chunked: bool,
+    pub(crate) body: BufReader<TcpStream>,
 }
 
-pub fn open(
+pub(crate) fn open(
     port: u16,
     method: &str,
     path: &str,
@@ -187,7 +187,8 @@ pub fn open(
 fn dechunk(mut data: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     while let Some(end) = data.windows(2).position(|pair| pair == b"\r\n") {
-        let size = std::str::from_utf8(&data[..end]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
+        let size =
+            std::str::from_utf8(&data[..end]).ok().and_then(|text| usize::from_str_radix(text, 16).ok());
         let Some(size) = size.filter(|size| *size > 0 && end + 2 + size <= data.len()) else { break };
         out.extend_from_slice(&data[end + 2..end + 2 + size]);
         data = data.get(end + 4 + size..).unwrap_or_default();
@@ -197,10 +198,11 @@ fn dechunk(mut data: &[u8]) -> Vec<u8> {
 
 impl Opened {
     /// The next record of an event stream whose records are one chunk each or many.
-    pub fn record(&mut self, pending: &mut Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
+    pub(crate) fn record(&mut self, pending: &mut Vec<u8>) -> std::io::Result<Option<Vec<u8>>> {
         loop {
             if let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-                let size = std::str::from_utf8(&pending[..end]).ok().and_then(|text| text.parse::<usize>().ok());
+                let size =
+                    std::str::from_utf8(&pending[..end]).ok().and_then(|text| text.parse::<usize>().ok());
                 let size = size.ok_or_else(|| std::io::Error::other("a record without length"))?;
                 if pending.len() > end + size {
                     let record = pending[end + 1..end + 1 + size].to_vec();
@@ -224,8 +226,10 @@ impl Opened {
 }
 
 /// Whether this run may use namespaces, cgroups and other users; says so when not.
-pub fn is_root(test: &str) -> bool {
-    let root = fs::metadata("/proc/self").map(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0).unwrap_or(false);
+pub(crate) fn is_root(test: &str) -> bool {
+    let root = fs::metadata("/proc/self")
+        .map(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0)
+        .unwrap_or(false);
     if !root {
         println!("{test}: skipped, needs root");
     }
