@@ -284,12 +284,20 @@ impl Agent {
             }
             owner.completed_executors.push_back(executor);
         }
-        let empty = owner.executors.is_empty() && !replaying;
         let folder: Arc<str> = sandbox::executor_folder(&directory).into();
         self.collect_later(m, directory);
         self.collect_later(m, folder);
-        if empty {
-            self.complete_framework(m, framework);
+        if !replaying {
+            self.complete_framework_if_done(m, framework);
+        }
+    }
+
+    /// A framework without executors whose scheduler has heard everything becomes history.
+    pub(crate) fn complete_framework_if_done(&mut self, m: &mut Moment<'_>, id: &FrameworkId) {
+        let mut streams = self.streams.range((id.clone(), TaskId::from(""))..);
+        let waited_for = streams.next().is_some_and(|((framework, _), _)| framework == id);
+        if !waited_for && self.framework(id).is_some_and(|f| f.executors.is_empty()) {
+            self.complete_framework(m, id);
         }
     }
 

@@ -132,6 +132,7 @@ impl Agent {
                 .values()
                 .flat_map(|f| f.executors.values())
                 .flat_map(|e| e.tasks.values().map(|t| query::task(&self.state, e, t)))
+                .chain(self.ended_elsewhere())
                 .collect();
             let message = Reregister { agent, frameworks, executors, tasks };
             self.tell(to_master::Message::Reregister(message));

@@ -116,7 +116,7 @@ impl Agent {
         let empty = self.state.frameworks.values().filter(|f| f.executors.is_empty());
         let ids: Vec<FrameworkId> = empty.map(|f| f.id.clone()).collect();
         for id in ids {
-            self.complete_framework(m, &id);
+            self.complete_framework_if_done(m, &id);
         }
     }
 

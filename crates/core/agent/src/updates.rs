@@ -227,7 +227,35 @@ impl Agent {
         if terminal {
             self.streams.remove(&key);
             self.complete_task(m, &key.0, &executor, &key.1);
+            if !self.replaying {
+                // It may have waited for this alone, for an update of a task that was never here.
+                self.complete_framework_if_done(m, &key.0);
+            }
         }
+    }
+
+    /// Tasks that were never here, or not for long enough to be remembered, but whose end the scheduler
+    /// has not acknowledged: without them a fresh master would call them unknown while their end is on
+    /// its way.
+    pub(crate) fn ended_elsewhere(&self) -> impl Iterator<Item = v1::Task> {
+        let orphans = self.streams.iter().filter(|((framework, task), stream)| {
+            let owner = self.executor(framework, &stream.executor);
+            !owner.is_some_and(|executor| executor.tasks.contains_key(task))
+        });
+        orphans.filter_map(|((framework, task), stream)| {
+            let (first, last) = (stream.pending.front()?, stream.pending.back()?);
+            Some(v1::Task {
+                name: task.to_string(),
+                task_id: v1::TaskId { value: task.to_string() },
+                framework_id: v1::FrameworkId { value: framework.to_string() },
+                agent_id: v1::AgentId { value: self.id().to_string() },
+                state: last.state,
+                statuses: vec![(**last).clone()],
+                status_update_state: Some(first.state),
+                status_update_uuid: first.uuid.clone(),
+                ..Default::default()
+            })
+        })
     }
 
     /// Moves a terminal task whose updates are through to the history of its executor.

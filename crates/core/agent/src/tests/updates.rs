@@ -119,20 +119,53 @@ fn rule_218_equal_states_replace_each_other() {
     assert_eq!(known.statuses[1].healthy, Some(true));
 }
 
-#[test]
-fn rule_237_tasks_the_master_has_and_the_agent_lacks() {
-    let mut world = World::new();
-    world.running("t");
-    let lacking = |id: &str, partition_aware: bool| link::reconcile_tasks::Task {
+fn lacking(id: &str, partition_aware: bool) -> link::reconcile_tasks::Task {
+    link::reconcile_tasks::Task {
         framework_id: Some(v1::FrameworkId { value: "F".into() }),
         task_id: Some(v1::TaskId { value: id.into() }),
         executor_id: None,
         partition_aware,
-    };
+    }
+}
+
+#[test]
+fn rule_237_tasks_the_master_has_and_the_agent_lacks() {
+    let mut world = World::new();
+    world.running("t");
     let tasks = vec![lacking("t", true), lacking("a", true), lacking("b", false)];
     let lines = world.master(to_agent::Message::ReconcileTasks(link::ReconcileTasks { tasks }));
     assert_eq!(
         visible(lines),
         ["update a TASK_DROPPED REASON_RECONCILIATION", "update b TASK_LOST REASON_RECONCILIATION"]
     );
+}
+
+#[test]
+fn rule_237_the_end_of_a_task_that_was_never_here_outlives_restarts() {
+    let mut world = World::new();
+    world.traits.partition_aware = true;
+    let container = world.running("t");
+    let tasks = vec![lacking("a", true)];
+    world.master(to_agent::Message::ReconcileTasks(link::ReconcileTasks { tasks }));
+    let dropped = world.updates.pop().expect("one update");
+    world.exited(&container, 0);
+    world.acknowledge_all();
+    for _ in 0..2 {
+        world.restart(vec![]);
+        // A fresh master hears of the task and its framework before it is asked about them.
+        world.register();
+        let told = world.told.iter().rev().find_map(|message| match message {
+            to_master::Message::Reregister(told) => Some(told),
+            _ => None,
+        });
+        let told = told.expect("it has registered again");
+        assert_eq!(told.frameworks.len(), 1);
+        assert_eq!(told.tasks.len(), 1);
+        assert_eq!(told.tasks[0].task_id.value, "a");
+        assert_eq!(told.tasks[0].state(), v1::TaskState::TaskDropped);
+        assert_eq!(world.newest().uuid, dropped.status.as_ref().and_then(|s| s.uuid.clone()));
+    }
+    world.acknowledge_all();
+    assert!(world.agent.snapshot().frameworks.is_empty());
+    assert!(world.agent.streams.is_empty());
 }
