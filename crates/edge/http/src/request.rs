@@ -1,6 +1,11 @@
 //! What a client asks.
 
-use std::{io::Read, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::Read,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -11,8 +16,29 @@ use thiserror::Error;
 
 use crate::{
     response::{Body, Response},
-    server::Limits,
+    server::Shared,
 };
+
+/// A body's part of what all bodies may hold while they are read. Without it many clients that each send
+/// a body just within its limit, slowly, would fill the machine.
+struct Room<'a> {
+    shared: &'a Shared,
+    bytes: usize,
+}
+
+impl Room<'_> {
+    fn take(&mut self, bytes: usize) -> Result<(), BodyError> {
+        self.bytes += bytes;
+        let held = self.shared.bodies.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if held > self.shared.limits.bodies_bytes { Err(BodyError::Busy) } else { Ok(()) }
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.shared.bodies.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
 
 /// The two directions of an upgraded connection.
 pub type Upgraded = TokioIo<hyper::upgrade::Upgraded>;
@@ -34,11 +60,11 @@ pub struct Request {
     pub peer: SocketAddr,
     body: Option<Incoming>,
     upgrade: Option<hyper::upgrade::OnUpgrade>,
-    limits: Arc<Limits>,
+    shared: Arc<Shared>,
 }
 
 impl Request {
-    pub(crate) fn new(request: http::Request<Incoming>, peer: SocketAddr, limits: Arc<Limits>) -> Self {
+    pub(crate) fn new(request: http::Request<Incoming>, peer: SocketAddr, shared: Arc<Shared>) -> Self {
         let (mut parts, body) = request.into_parts();
         let raw_query = parts.uri.query().unwrap_or_default().to_owned();
         Self {
@@ -50,7 +76,7 @@ impl Request {
             headers: parts.headers,
             peer,
             body: Some(body),
-            limits,
+            shared,
         }
     }
 
@@ -66,8 +92,13 @@ impl Request {
 
     /// The whole body, decompressed when it is gzip (rule 13). The limit counts decompressed bytes.
     pub async fn bytes(&mut self, limit: usize) -> Result<Bytes, BodyError> {
-        let gzip = self.header(header::CONTENT_ENCODING).is_some_and(|e| e.eq_ignore_ascii_case("gzip"));
+        let gzip = match self.header(header::CONTENT_ENCODING).unwrap_or("identity") {
+            name if name.eq_ignore_ascii_case("gzip") => true,
+            name if name.eq_ignore_ascii_case("identity") || name.is_empty() => false,
+            _ => return Err(BodyError::Encoding),
+        };
         let Some(mut body) = self.body.take() else { return Ok(Bytes::new()) };
+        let mut room = Room { shared: &self.shared, bytes: 0 };
         let read = async {
             let mut first: Option<Bytes> = None;
             let mut all = BytesMut::new();
@@ -76,6 +107,7 @@ impl Request {
                 if first.as_ref().map_or(0, Bytes::len) + all.len() + data.len() > limit {
                     return Err(BodyError::TooLarge);
                 }
+                room.take(data.len())?;
                 match first.take() {
                     None if all.is_empty() => first = Some(data),
                     None => all.extend_from_slice(&data),
@@ -87,14 +119,27 @@ impl Request {
             }
             Ok(first.unwrap_or_else(|| all.freeze()))
         };
-        let bytes =
-            tokio::time::timeout(self.limits.body_timeout, read).await.map_err(|_| BodyError::Timeout)??;
+        let bytes = tokio::time::timeout(self.shared.limits.body_timeout, read)
+            .await
+            .map_err(|_| BodyError::Timeout)??;
         if gzip { gunzip(&bytes, limit) } else { Ok(bytes) }
     }
 
     /// The body as it arrives, not decompressed.
     pub fn stream(&mut self) -> RequestStream {
         RequestStream { body: self.body.take() }
+    }
+
+    /// Whether a page of another site makes a browser send this, and it may change something (A102).
+    /// Only browsers send Origin, and pages cannot choose it.
+    pub(crate) fn is_cross_site_change(&self) -> bool {
+        if matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+            return false;
+        }
+        let Some(origin) = self.headers.get(header::ORIGIN) else { return false };
+        let site = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, site)| site);
+        let host = self.header(header::HOST);
+        !site.zip(host).is_some_and(|(site, host)| site.eq_ignore_ascii_case(host))
     }
 
     /// Whether the client asks to speak `protocol` on this connection from here on.
@@ -168,6 +213,12 @@ pub enum BodyError {
     /// The connection broke.
     #[error("request body broke off")]
     Broken,
+    /// All bodies that are being read take too much together: 503.
+    #[error("too many request bodies are being read, try again")]
+    Busy,
+    /// Compressed in a way that is not known: 415.
+    #[error("request body has a Content-Encoding other than gzip")]
+    Encoding,
     /// Not the gzip it claims to be: 400.
     #[error("request body is not valid gzip")]
     NotGzip,
@@ -179,6 +230,8 @@ impl BodyError {
         let status = match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Timeout => StatusCode::REQUEST_TIMEOUT,
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Encoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Broken | Self::NotGzip => StatusCode::BAD_REQUEST,
         };
         let mut response = Response::text(status, self.to_string());

@@ -26,6 +26,15 @@ const CHUNKS_WAITING_MAX: usize = 8;
 /// keep all the producing threads.
 const PRODUCED_STALL_MAX: Duration = Duration::from_secs(30);
 
+/// Longest name of a jsonp function; it is echoed into the answer.
+const JSONP_NAME_MAX: usize = 256;
+
+/// Names of functions and paths to them: `page.callbacks["x"]` is not needed by anybody, and anything
+/// more could be a script of somebody else's (A104).
+fn is_of_a_function(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '_' | '$' | '.' | '[' | ']')
+}
+
 /// An answer.
 #[derive(Debug)]
 pub struct Response {
@@ -118,6 +127,9 @@ impl Response {
     #[must_use]
     pub fn jsonp(mut self, function: Option<&str>) -> Self {
         let Some(function) = function else { return self };
+        if function.len() > JSONP_NAME_MAX || !function.chars().all(is_of_a_function) {
+            return Self::text(StatusCode::BAD_REQUEST, "The value of 'jsonp' is not the name of a function");
+        }
         let open = format!("{function}(");
         self.body = match self.body {
             Body::Full(json) => Body::Full([open.as_bytes(), &json, b")"].concat().into()),

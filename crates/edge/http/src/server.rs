@@ -1,8 +1,16 @@
 //! Serves a handler over a listener.
 
-use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    io,
+    net::IpAddr,
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
+    time::Duration,
+};
 
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -30,6 +38,10 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Limits {
     /// Connections at once; more are answered 503 and closed. A process may hold 20,000 descriptors.
     pub connections: usize,
+    /// Connections at once from one address, so that nobody can take all of them.
+    pub connections_per_address: usize,
+    /// Bytes of all bodies that are being read at once; whoever wants more is answered 503.
+    pub bodies_bytes: usize,
     /// Time for the head of a request to arrive, counted from the end of the one before: a
     /// connection that idles longer is closed.
     pub header_timeout: Duration,
@@ -49,6 +61,8 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 19_000,
+            connections_per_address: 9_500,
+            bodies_bytes: 1 << 30,
             header_timeout: Duration::from_secs(60),
             header_bytes: 64 << 10,
             headers: 128,
@@ -66,8 +80,9 @@ pub async fn serve(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let limits = Arc::new(limits);
     let permits = Arc::new(Semaphore::new(limits.connections));
+    let peers = Arc::new(Peers::default());
+    let shared = Arc::new(Shared { limits, bodies: AtomicUsize::new(0) });
     let (stop, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -84,16 +99,19 @@ pub async fn serve(
                 continue;
             }
         };
-        let Ok(permit) = permits.clone().try_acquire_owned() else {
+        let permit = permits.clone().try_acquire_owned().ok();
+        let counted = Peers::count(&peers, peer.ip(), shared.limits.connections_per_address);
+        let (Some(permit), Some(counted)) = (permit, counted) else {
             refuse(&stream);
             continue;
         };
-        let (handler, limits, mut stopping) = (handler.clone(), limits.clone(), stopping.clone());
+        let (handler, shared, mut stopping) = (handler.clone(), shared.clone(), stopping.clone());
         connections.spawn(async move {
-            let _permit = permit;
+            let _held = (permit, counted);
+            let limits = &shared.limits;
             let _ = stream.set_nodelay(true);
             let service = service_fn(|request: http::Request<Incoming>| {
-                let request = Request::new(request, peer, limits.clone());
+                let request = Request::new(request, peer, shared.clone());
                 answer(&*handler, request, limits.header_bytes)
             });
             let connection = http1::Builder::new()
@@ -121,7 +139,7 @@ pub async fn serve(
     let _ = stop.send(true);
     let drain = async { while connections.join_next().await.is_some() {} };
     // Streams have no end of their own, so they are dropped after the grace.
-    let _ = tokio::time::timeout(limits.shutdown_grace, drain).await;
+    let _ = tokio::time::timeout(shared.limits.shutdown_grace, drain).await;
     connections.shutdown().await;
 }
 
@@ -136,8 +154,59 @@ async fn answer(
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Ok(Response::text(status, "431 Request Header Fields Too Large.").finish(false).await);
     }
+    // Nobody is helped by an echo of their headers, or by a tunnel (A101).
+    if matches!(request.method, Method::TRACE | Method::CONNECT) {
+        let response = Response::text(StatusCode::NOT_IMPLEMENTED, "501 Not Implemented.");
+        return Ok(response.finish(false).await);
+    }
+    if request.is_cross_site_change() {
+        let text = "403 Forbidden. Requests that change something are not taken from other sites' pages.";
+        return Ok(Response::text(StatusCode::FORBIDDEN, text).finish(false).await);
+    }
     let gzip = request.header(header::ACCEPT_ENCODING).is_some_and(accepts_gzip);
     Ok(handler.handle(request).await.finish(gzip).await)
+}
+
+/// What requests share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) limits: Limits,
+    /// Bytes of bodies that are being read.
+    pub(crate) bodies: AtomicUsize,
+}
+
+/// Open connections by address.
+#[derive(Debug, Default)]
+struct Peers(Mutex<BTreeMap<IpAddr, usize>>);
+
+/// One connection of an address, until it is dropped.
+struct Counted(Arc<Peers>, IpAddr);
+
+impl Peers {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(peers: &Arc<Self>, address: IpAddr, limit: usize) -> Option<Counted> {
+        let mut all = peers.lock();
+        let open = all.entry(address).or_default();
+        (*open < limit).then(|| {
+            *open += 1;
+            Counted(peers.clone(), address)
+        })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut all = self.0.lock();
+        if let Some(open) = all.get_mut(&self.1) {
+            *open -= 1;
+            if *open == 0 {
+                all.remove(&self.1);
+            }
+        }
+    }
 }
 
 fn refuse(stream: &TcpStream) {

@@ -214,6 +214,35 @@ async fn connections_over_the_limit_are_refused() {
 }
 
 #[tokio::test]
+async fn a094_one_address_cannot_take_all_connections() {
+    let (address, _stop) = start(Limits { connections_per_address: 2, ..Limits::default() }).await;
+    let held = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let answer = raw(address, "").await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    drop(held);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let answer = raw(address, "GET /small HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn a093_bodies_together_have_a_limit() {
+    let (address, _stop) = start(Limits { bodies_bytes: 1000, ..Limits::default() }).await;
+    let mut slow = TcpStream::connect(address).await.unwrap();
+    let head = "POST /echo HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 900\r\n\r\n";
+    slow.write_all(format!("{head}{}", "y".repeat(800)).as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let full = format!("{head}{}", "y".repeat(900));
+    let answer = raw(address, &full).await;
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    drop(slow);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let answer = raw(address, &full).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
 async fn stopping_ends_streams() {
     let (address, stop) =
         start(Limits { shutdown_grace: Duration::from_millis(50), ..Limits::default() }).await;

@@ -24,6 +24,9 @@ pub(crate) struct Child {
     pub(crate) layout: &'static Layout,
 }
 
+/// What list elements may take in memory whatever the body: some 80,000 tasks in one call.
+const MEMORY_MAX: usize = 1 << 30;
+
 /// What list elements may take in memory: this much, and [`MEMORY_RATIO_MAX`] times the body. Two bytes
 /// may stand for a message of 7 KiB, so a body within its limit could otherwise fill the machine.
 const MEMORY_SLACK: usize = 8 * 1024 * 1024;
@@ -68,7 +71,8 @@ pub fn decode<T: Message + Default + Described>(bytes: &[u8]) -> Result<T, Error
 
 /// Checks encoded bytes without decoding them.
 pub fn check_required<T: Described>(bytes: &[u8]) -> Result<(), Error> {
-    let mut memory_left = MEMORY_SLACK.saturating_add(bytes.len().saturating_mul(MEMORY_RATIO_MAX));
+    let mut memory_left =
+        MEMORY_SLACK.saturating_add(bytes.len().saturating_mul(MEMORY_RATIO_MAX)).min(MEMORY_MAX);
     check(bytes, T::layout(), 0, &mut memory_left)
 }
 

@@ -20,6 +20,9 @@ impl<T: FromJson> FromJson for Box<T> {
 /// Deepest nesting of arrays and objects (rule 36); also what keeps recursion within the stack.
 pub const DEPTH_MAX: u32 = 200;
 
+/// What list elements may take in memory whatever the body: some 80,000 tasks in one call.
+const MEMORY_MAX: usize = 1 << 30;
+
 /// What list elements may take in memory: this much, and [`MEMORY_RATIO_MAX`] times the body. `{}` may
 /// stand for a message of 7 KiB, so a body within its limit could otherwise fill the machine.
 const MEMORY_SLACK: usize = 8 * 1024 * 1024;
@@ -124,7 +127,9 @@ impl<'a> Reader<'a> {
             at: 0,
             depth: 0,
             opened: false,
-            memory_left: MEMORY_SLACK.saturating_add(input.len().saturating_mul(MEMORY_RATIO_MAX)),
+            memory_left: MEMORY_SLACK
+                .saturating_add(input.len().saturating_mul(MEMORY_RATIO_MAX))
+                .min(MEMORY_MAX),
             path: Vec::new(),
             missing: Vec::new(),
         }
