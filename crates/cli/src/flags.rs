@@ -10,13 +10,20 @@ mod agent_table;
 mod master;
 mod master_table;
 
-use std::{collections::BTreeMap, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use mezzo_mesos::v1;
 
 use crate::error::CliError;
 
 pub(crate) use agent::agent_config;
+use agent::parse_ip;
 pub(crate) use master::master_config;
 
 /// How a value looks.
@@ -88,6 +95,17 @@ struct Given {
 pub(crate) struct Values {
     program: Program,
     given: BTreeMap<&'static str, Given>,
+}
+
+/// Where a daemon's log goes besides stderr.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Logs {
+    /// `--log_dir`
+    pub(crate) folder: Option<PathBuf>,
+    /// `--external_log_file`
+    pub(crate) external: Option<PathBuf>,
+    /// The one that the files API shows: written by the daemon when it is in the folder.
+    pub(crate) shown: Option<PathBuf>,
 }
 
 /// The longest file a flag may name; larger ones are a mistake, not a configuration.
@@ -294,6 +312,36 @@ impl Values {
     /// Anything std can read.
     pub(crate) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, CliError> {
         self.convert(name, |text| text.parse().map_err(|_| format!("'{text}' is not a number that fits")))
+    }
+
+    /// Where to listen. Nobody is authenticated, so beyond this machine only when a flag allows it (A107).
+    pub(crate) fn listen(&self, port: u16) -> Result<SocketAddr, CliError> {
+        let ip: IpAddr = self.convert("ip", parse_ip)?.unwrap_or(Ipv4Addr::LOCALHOST.into());
+        let address = SocketAddr::new(ip, self.number("port")?.unwrap_or(port));
+        if ip.to_canonical().is_loopback() || self.switch("allow_unauthenticated") {
+            return Ok(address);
+        }
+        let name = self.program.name;
+        Err(CliError::usage(format!("flag --ip={ip} opens the {name} to others without authentication"))
+            .place(address.to_string())
+            .why("nobody is asked who they are, so whoever reaches this address can run commands on the cluster")
+            .help(format!("mezzo {name} --ip=127.0.0.1 ...   keeps it to this machine"))
+            .help(format!("mezzo {name} --ip={ip} --allow_unauthenticated ...   on a network you trust")))
+    }
+
+    /// Folder of log files, and the file shown as the daemon's log.
+    pub(crate) fn logs(&self) -> Result<Logs, CliError> {
+        let folder = self.get("log_dir").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let external = self.get("external_log_file").filter(|path| !path.is_empty()).map(PathBuf::from);
+        if folder.is_some() && external.is_some() {
+            return Err(self.program.usage(
+                "flags --log_dir and --external_log_file cannot be used together".into(),
+                "the log shown is either written here or by somebody else".into(),
+            ));
+        }
+        let level = self.get("logging_level").unwrap_or("INFO");
+        let own = folder.as_ref().map(|folder| folder.join(format!("mezzo-{}.{level}", self.program.name)));
+        Ok(Logs { folder, shown: own.or(external.clone()), external })
     }
 
     /// `--domain`, as both daemons take it.

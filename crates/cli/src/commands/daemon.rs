@@ -57,7 +57,13 @@ fn values(program: Program, flags: Vec<String>) -> Result<Option<Values>, CliErr
         println!("mezzo {}", env!("CARGO_PKG_VERSION"));
         return Ok(None);
     }
-    logging::start(values.get("logging_level").unwrap_or("INFO"), values.switch("quiet"));
+    let logs = values.logs()?;
+    let own = logs.folder.and(logs.shown);
+    let level = values.get("logging_level").unwrap_or("INFO");
+    logging::start(level, values.switch("quiet"), own.clone()).map_err(|error| {
+        let place = own.unwrap_or_default().display().to_string();
+        CliError::new(Exit::Failed, "open the log file").place(place).why(error.to_string())
+    })?;
     Ok(Some(values))
 }
 

@@ -30,7 +30,7 @@ const PORTS: (u32, u32) = (31_000, 32_000);
 /// Starts a cluster and keeps it until Ctrl-C.
 pub(super) fn run(arguments: &Dev) -> Result<ExitCode, CliError> {
     // Only what needs somebody's attention: the terminal belongs to the summary.
-    logging::start("ERROR", false);
+    logging::start("ERROR", false, None).map_err(|error| failed("start logging", &error))?;
     let began = Instant::now();
     let folder = Folder::make(arguments.keep)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

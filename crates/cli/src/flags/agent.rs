@@ -1,20 +1,21 @@
 //! From flags to the settings of an agent.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 
 use mezzo_agent::{ReconfigurationPolicy, RecoverMode};
-use mezzo_agent_daemon::Config;
+use mezzo_agent_daemon::{Config, Verbosity};
 use mezzo_mesos::v1;
 
 use super::Values;
-use crate::error::CliError;
+use crate::{error::CliError, logging};
 
 /// The settings that these flags stand for.
 pub(crate) fn agent_config(values: &Values) -> Result<Config, CliError> {
     let masters = masters(values)?;
     let mut config = Config::new(masters, values.required("work_dir")?.into());
-    let ip: IpAddr = values.convert("ip", parse_ip)?.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
-    config.listen = SocketAddr::new(ip, values.number("port")?.unwrap_or(5051));
+    config.listen = values.listen(5051)?;
+    config.log_file = values.logs()?.shown;
+    config.verbosity = Verbosity { get: logging::verbosity, set: logging::set_verbosity };
     config.advertise_ip = values.convert("advertise_ip", parse_ip)?;
     config.advertise_port = values.number("advertise_port")?;
     config.hostname = values.get("hostname").map(str::to_owned);
@@ -136,7 +137,7 @@ mod tests {
             "--domain={\"fault_domain\":{\"region\":{\"name\":\"r\"},\"zone\":{\"name\":\"z\"}}}",
         ])
         .expect("config");
-        assert_eq!(config.listen, SocketAddr::from(([127, 0, 0, 1], 0)));
+        assert_eq!(config.listen, std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
         assert_eq!(config.executor_environment, [("PATH".to_owned(), "/bin".to_owned())]);
         assert_eq!(config.gc_delay.as_secs(), 3600);
         assert_eq!(config.recover, RecoverMode::Cleanup);

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// In the order of Mesos' documentation.
-pub(super) const FLAGS: [Flag; 167] = [
+pub(super) const FLAGS: [Flag; 168] = [
     flag(
         "master",
         None,
@@ -689,7 +689,7 @@ pub(super) const FLAGS: [Flag; 167] = [
     ),
     flag("quiet", None, Switch, Some("false"), Used, "no log on stderr"),
     flag("logging_level", None, Text, Some("INFO"), Used, "INFO, WARNING or ERROR"),
-    flag("log_dir", None, Text, None, NotYet, "also log to files there"),
+    flag("log_dir", None, Text, None, Used, "also log to a file there"),
     flag("logbufsecs", None, Text, Some("0"), NoEffect, "log buffering seconds"),
     flag("initialize_driver_logging", None, Switch, Some("true"), NoEffect, "drivers set up logging"),
     flag(
@@ -697,8 +697,17 @@ pub(super) const FLAGS: [Flag; 167] = [
         None,
         Text,
         None,
-        NotYet,
+        Used,
         "existing file offered as the log in the files API; excludes log_dir",
+    ),
+    flag(
+        "allow_unauthenticated",
+        None,
+        Switch,
+        // Mezzo's own, so /flags shows it only when it is given.
+        None,
+        Used,
+        "listen on other addresses than loopback although nobody is authenticated",
     ),
     flag("help", None, Switch, Some("false"), Used, "print usage and exit"),
 ];

@@ -1,12 +1,10 @@
 //! From flags to the settings of a master.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
 use mezzo_ids::Role;
-use mezzo_master_daemon::{Config, RegistryKind};
+use mezzo_master_daemon::{Config, RegistryKind, Verbosity};
 
 use super::{Values, agent::parse_ip};
-use crate::error::CliError;
+use crate::{error::CliError, logging};
 
 /// The settings that these flags stand for.
 pub(crate) fn master_config(values: &Values) -> Result<Config, CliError> {
@@ -16,8 +14,12 @@ pub(crate) fn master_config(values: &Values) -> Result<Config, CliError> {
             .help("mezzo master --work_dir=PATH"));
     }
     let mut config = Config::default();
-    let ip: IpAddr = values.convert("ip", parse_ip)?.unwrap_or(Ipv4Addr::LOCALHOST.into());
-    config.listen = SocketAddr::new(ip, values.number("port")?.unwrap_or(5050));
+    config.listen = values.listen(5050)?;
+    let logs = values.logs()?;
+    config.log_file = logs.shown;
+    config.log_dir = logs.folder;
+    config.external_log_file = logs.external;
+    config.verbosity = Verbosity { get: logging::verbosity, set: logging::set_verbosity };
     config.advertise_ip = values.convert("advertise_ip", parse_ip)?;
     config.advertise_port = values.number("advertise_port")?;
     config.hostname = values.get("hostname").map(str::to_owned);

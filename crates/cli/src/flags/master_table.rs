@@ -8,7 +8,7 @@ use super::{
 };
 
 /// In the order of Mesos' documentation.
-pub(super) const FLAGS: [Flag; 78] = [
+pub(super) const FLAGS: [Flag; 79] = [
     flag("advertise_ip", None, Text, None, Used, "address told to others instead of the bound one"),
     flag("advertise_port", None, Text, None, Used, "port told to others instead of the bound one"),
     flag("ip", None, Text, None, Used, "address to bind; not together with ip_discovery_command"),
@@ -383,7 +383,7 @@ pub(super) const FLAGS: [Flag; 78] = [
     ),
     flag("quiet", None, Switch, Some("false"), Used, "no log on stderr"),
     flag("logging_level", None, Text, Some("INFO"), Used, "INFO, WARNING or ERROR"),
-    flag("log_dir", None, Text, None, NotYet, "also log to files there"),
+    flag("log_dir", None, Text, None, Used, "also log to a file there"),
     flag("logbufsecs", None, Text, Some("0"), NoEffect, "log buffering seconds"),
     flag("initialize_driver_logging", None, Switch, Some("true"), NoEffect, "drivers set up logging"),
     flag(
@@ -391,8 +391,17 @@ pub(super) const FLAGS: [Flag; 78] = [
         None,
         Text,
         None,
-        NotYet,
+        Used,
         "existing file offered as the log in the files API; excludes log_dir",
+    ),
+    flag(
+        "allow_unauthenticated",
+        None,
+        Switch,
+        // Mezzo's own, so /flags shows it only when it is given.
+        None,
+        Used,
+        "listen on other addresses than loopback although nobody is authenticated",
     ),
     flag("help", None, Switch, Some("false"), Used, "print usage and exit"),
 ];

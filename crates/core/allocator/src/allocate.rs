@@ -308,7 +308,7 @@ impl Allocator {
         {
             return Err(Reason::Region);
         }
-        if framework.profile.constraints.exclude(role, agent) {
+        if framework.profile.constraints.exclude(role, &agent.profile) {
             return Err(Reason::Constraints);
         }
         Ok(())

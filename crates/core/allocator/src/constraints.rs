@@ -13,7 +13,7 @@ use mezzo_mesos::v1::{
 };
 use regex::Regex;
 
-use crate::{agent::Agent, pattern};
+use crate::{AgentProfile, pattern};
 
 /// Bounds of a pattern (rule 118).
 #[derive(Clone, Copy, Debug)]
@@ -102,12 +102,12 @@ impl OfferConstraints {
     }
 
     /// Roles with constraints.
-    pub(crate) fn roles(&self) -> impl Iterator<Item = &Role> {
+    pub fn roles(&self) -> impl Iterator<Item = &Role> {
         self.0.keys()
     }
 
-    /// Rule 112.
-    pub(crate) fn exclude(&self, role: &Role, agent: &Agent) -> bool {
+    /// Whether agents like this one are not offered for the role (rule 112).
+    pub fn exclude(&self, role: &Role, agent: &AgentProfile) -> bool {
         self.0.get(role).is_some_and(|groups| {
             !groups.iter().any(|group| group.iter().all(|constraint| constraint.holds(agent)))
         })
@@ -147,7 +147,7 @@ impl Constraint {
     }
 
     /// Rules 115 to 117.
-    fn holds(&self, agent: &Agent) -> bool {
+    fn holds(&self, agent: &AgentProfile) -> bool {
         let found = self.selector.find(agent);
         match (&self.predicate, found) {
             (Predicate::Exists, found) => !matches!(found, Found::Missing),
@@ -164,15 +164,15 @@ impl Constraint {
 }
 
 impl Selector {
-    fn find<'a>(&self, agent: &'a Agent) -> Found<'a> {
-        let domain = agent.profile.domain.as_ref().and_then(|domain| domain.fault_domain.as_ref());
+    fn find<'a>(&self, agent: &'a AgentProfile) -> Found<'a> {
+        let domain = agent.domain.as_ref().and_then(|domain| domain.fault_domain.as_ref());
         let text = |text: Option<&'a str>| text.map_or(Found::Missing, Found::Text);
         match self {
-            Self::Hostname => Found::Text(&agent.profile.hostname),
+            Self::Hostname => Found::Text(&agent.hostname),
             Self::Region => text(domain.map(|domain| domain.region.name.as_str())),
             Self::Zone => text(domain.map(|domain| domain.zone.name.as_str())),
             Self::Attribute(name) => {
-                match agent.profile.attributes.iter().find(|attribute| attribute.name == *name) {
+                match agent.attributes.iter().find(|attribute| attribute.name == *name) {
                     None => Found::Missing,
                     Some(attribute) => match (attribute.r#type(), &attribute.text) {
                         (value::Type::Text, Some(text)) => Found::Text(&text.value),

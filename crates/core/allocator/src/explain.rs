@@ -114,17 +114,6 @@ impl Allocator {
         all
     }
 
-    /// Rule 120: per constrained role, the agents that the framework's constraints exclude.
-    pub fn excluded_by_constraints(&self, framework: &FrameworkId) -> BTreeMap<Role, Vec<AgentId>> {
-        let Some(known) = self.frameworks.get(framework) else { return BTreeMap::new() };
-        let excluded = |role: &Role| {
-            let agents =
-                self.agents.iter().filter(|(_, agent)| known.profile.constraints.exclude(role, agent));
-            agents.map(|(id, _)| id.clone()).collect()
-        };
-        known.profile.constraints.roles().map(|role| (role.clone(), excluded(role))).collect()
-    }
-
     /// Roles that a framework suppressed.
     pub fn suppressed(&self, framework: &FrameworkId) -> impl Iterator<Item = &Role> {
         self.frameworks.get(framework).into_iter().flat_map(|known| &known.profile.suppressed)

@@ -16,7 +16,7 @@ use mezzo_files::VirtualFiles;
 use mezzo_http::{Body, Handler, Request, Response, Routes, StatusCode};
 use mezzo_mesos_v0::names;
 
-use crate::{core::Core, desk::Desk, launch::Launches};
+use crate::{config::Verbosity, core::Core, desk::Desk, launch::Launches};
 
 pub(crate) use negotiate::MessageType;
 
@@ -53,6 +53,7 @@ pub(crate) struct Api {
     files: VirtualFiles,
     launches: Launches,
     flags: BTreeMap<String, String>,
+    verbosity: Verbosity,
 }
 
 impl Api {
@@ -62,6 +63,7 @@ impl Api {
         files: VirtualFiles,
         launches: Launches,
         flags: BTreeMap<String, String>,
+        verbosity: Verbosity,
     ) -> Self {
         let mut routes = Routes::new(names::AGENT_PROCESS);
         for (path, endpoint) in [
@@ -89,7 +91,7 @@ impl Api {
         ] {
             routes.add(process, path, endpoint);
         }
-        Self { routes, core, desk, files, launches, flags }
+        Self { routes, core, desk, files, launches, flags, verbosity }
     }
 
     async fn snapshot(&self) -> Result<Snapshot, Response> {
@@ -141,7 +143,7 @@ impl Handler for Api {
             Endpoint::FilesRead => either(files::read(self, &request).await),
             Endpoint::FilesDownload => either(files::download(self, &request).await),
             Endpoint::FilesDebug => files::debug(self, &request),
-            Endpoint::LoggingToggle => v0::logging_toggle(&request),
+            Endpoint::LoggingToggle => v0::logging_toggle(self, &request),
             Endpoint::SystemStats => v0::system_stats(&request),
         }
     }

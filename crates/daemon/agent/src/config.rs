@@ -87,8 +87,29 @@ pub struct Config {
     pub disk_watch_interval: Duration,
     /// Between heartbeats of attached streams.
     pub http_heartbeat_interval: Duration,
+    /// The agent's log, shown among the virtual files.
+    pub log_file: Option<PathBuf>,
+    /// How to log more for a while.
+    pub verbosity: Verbosity,
     /// Flags as /flags shows them.
     pub flags: BTreeMap<String, String>,
+}
+
+/// How much the process logs beyond its start level, in Mesos' numbers (rule 24). Logging belongs to the
+/// process that runs the daemon, so the daemon only passes orders on.
+#[derive(Clone, Copy, Debug)]
+pub struct Verbosity {
+    /// The level at the moment.
+    pub get: fn() -> u32,
+    /// Logs this much for a while; 0 is the start level.
+    pub set: fn(u32, Duration),
+}
+
+impl Default for Verbosity {
+    /// Levels are fixed.
+    fn default() -> Self {
+        Self { get: || 0, set: |_, _| {} }
+    }
 }
 
 impl Config {
@@ -132,6 +153,8 @@ impl Config {
             gc_disk_headroom: 0.1,
             disk_watch_interval: Duration::from_secs(60),
             http_heartbeat_interval: Duration::from_secs(30),
+            log_file: None,
+            verbosity: Verbosity::default(),
             flags: BTreeMap::new(),
         }
     }

@@ -24,7 +24,7 @@ mod sandbox;
 mod start;
 mod volumes;
 
-pub use config::Config;
+pub use config::{Config, Verbosity};
 pub use detect::Host;
 pub use perform::Ended;
 pub use start::{StartError, Stop, run};

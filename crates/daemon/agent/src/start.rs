@@ -156,6 +156,9 @@ pub async fn run(
 
     let desk = Arc::new(Desk::default());
     let files = VirtualFiles::default();
+    if let Some(log) = &config.log_file {
+        files.attach(names::AGENT_LOG, log);
+    }
     let fetching = Fetching::new(&config)
         .map_err(|source| StartError::Folder { path: config.fetcher_cache_dir.clone(), source })?;
     let launches = Launches::new(containers, core.clone(), work_dir.clone(), fetching);
@@ -185,7 +188,7 @@ pub async fn run(
     let deciding =
         core::spawn(agent, inbox, first, rng, batches).map_err(system("start the core's thread"))?;
 
-    let api = Arc::new(Api::new(core.clone(), desk, files, launches, config.flags.clone()));
+    let api = Arc::new(Api::new(core.clone(), desk, files, launches, config.flags.clone(), config.verbosity));
     let linking = tokio::spawn(link_task.run());
     let (stop_serving, serving_stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(mezzo_http::serve(listener, api, Limits::default(), async {

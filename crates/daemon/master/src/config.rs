@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use mezzo_allocator::ConstraintLimits;
 use mezzo_ids::Role;
 use mezzo_mesos::v1;
 
@@ -83,14 +84,28 @@ pub struct Config {
     pub allocator_recovery_timeout: Duration,
     /// Operators who subscribe to events; the oldest is let go above this.
     pub operator_subscribers_max: usize,
-    /// Log files shown under /master/log.
+    /// The log, shown as /master/log.
     pub log_file: Option<PathBuf>,
     /// Folder of log files, shown in state.
     pub log_dir: Option<PathBuf>,
+    /// A log that somebody else writes, shown in state.
+    pub external_log_file: Option<PathBuf>,
+    /// How to log more for a while.
+    pub verbosity: Verbosity,
     /// Full paths answered 403 (rule 12).
     pub disabled_endpoints: BTreeSet<String>,
     /// The effective flags by name, as /flags shows them.
     pub flags: BTreeMap<String, String>,
+}
+
+impl Config {
+    /// Bounds of the patterns of offer constraints.
+    pub(crate) fn constraint_limits(&self) -> ConstraintLimits {
+        ConstraintLimits {
+            memory_max: self.offer_constraint_memory_max,
+            program_size_max: self.offer_constraint_program_size_max,
+        }
+    }
 }
 
 /// Where the registry is.
@@ -100,6 +115,23 @@ pub enum RegistryKind {
     Embedded,
     /// Forgotten at the end (rule 498).
     InMemory,
+}
+
+/// How much the process logs beyond its start level, in Mesos' numbers (rule 24). Logging belongs to the
+/// process that runs the daemon, so the daemon only passes orders on.
+#[derive(Clone, Copy, Debug)]
+pub struct Verbosity {
+    /// The level at the moment.
+    pub get: fn() -> u32,
+    /// Logs this much for a while; 0 is the start level.
+    pub set: fn(u32, Duration),
+}
+
+impl Default for Verbosity {
+    /// Levels are fixed.
+    fn default() -> Self {
+        Self { get: || 0, set: |_, _| {} }
+    }
 }
 
 impl Default for Config {
@@ -143,6 +175,8 @@ impl Default for Config {
             operator_subscribers_max: 1000,
             log_file: None,
             log_dir: None,
+            external_log_file: None,
+            verbosity: Verbosity::default(),
             disabled_endpoints: BTreeSet::new(),
             flags: BTreeMap::new(),
         }

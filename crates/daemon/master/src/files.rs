@@ -157,6 +157,8 @@ pub(crate) async fn download(shared: &Shared, request: &Request) -> Result<Respo
     let file = blocking(move || File::open(real)).await?;
     let response =
         Response::produced("application/octet-stream", move |out| io::copy(&mut &file, out).map(drop));
+    // Whatever a browser makes of the content, it is not shown as a page of ours (A088).
+    let response = response.with(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     Ok(response.with(header::CONTENT_DISPOSITION, "attachment; filename=log"))
 }
 

@@ -36,7 +36,7 @@ mod shape;
 mod shared;
 mod v0;
 
-pub use config::{Config, RegistryKind};
+pub use config::{Config, RegistryKind, Verbosity};
 pub use run::run;
 
 /// Path of an agent's API in the URL of its offers, and the name of its process in v0 texts (rule 80).

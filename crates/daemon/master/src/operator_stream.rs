@@ -9,6 +9,7 @@ use mezzo_http::{Bytes, SendError, StreamSender};
 use mezzo_master::{query::View, state::Snapshot};
 use mezzo_mesos::v1::master::{Event, event};
 use tokio::sync::Semaphore;
+use tracing::warn;
 
 use crate::{format::Format, scheduler_stream::heartbeat};
 
@@ -136,7 +137,11 @@ impl Subscribers {
         self.lock().retain(|subscriber| {
             let slot = &mut encoded[subscriber.format as usize];
             let record = slot.get_or_insert_with(|| subscriber.format.record(event));
-            subscriber.send(record).is_ok()
+            let sent = subscriber.send(record);
+            if sent == Err(SendError::Full) {
+                warn!("an operator does not read events and is cut off; a fresh state comes when it subscribes again");
+            }
+            sent.is_ok()
         });
     }
 }

@@ -1,14 +1,11 @@
 //! What an operator can ask of the process itself: version, flags, log level, load.
 
-use std::{
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use mezzo_mesos::v1;
 use mezzo_mesos_v0::Build;
 
-use crate::config::Config;
+use crate::config::{Config, Verbosity};
 
 /// The version of Mesos whose API this is; clients compare it.
 pub(crate) use mezzo_mesos_v0::names::API_VERSION as VERSION;
@@ -16,21 +13,15 @@ pub(crate) use mezzo_mesos_v0::names::API_VERSION as VERSION;
 /// State of the process that is not the core's.
 #[derive(Debug)]
 pub(crate) struct Process {
-    verbosity: Mutex<Verbosity>,
+    verbosity: Verbosity,
     flags: Vec<v1::Flag>,
-}
-
-#[derive(Debug, Default)]
-struct Verbosity {
-    level: u32,
-    until: Option<Instant>,
 }
 
 impl Process {
     pub(crate) fn new(config: &Config) -> Self {
         let flag =
             |(name, value): (&String, &String)| v1::Flag { name: name.clone(), value: Some(value.clone()) };
-        Self { verbosity: Mutex::default(), flags: config.flags.iter().map(flag).collect() }
+        Self { verbosity: config.verbosity, flags: config.flags.iter().map(flag).collect() }
     }
 
     /// The effective flags by name.
@@ -40,18 +31,12 @@ impl Process {
 
     /// How much is logged beyond the start level, in Mesos' numbers.
     pub(crate) fn verbosity(&self) -> u32 {
-        let mut verbosity = self.verbosity.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if verbosity.until.is_some_and(|until| until <= Instant::now()) {
-            *verbosity = Verbosity::default();
-        }
-        verbosity.level
+        (self.verbosity.get)()
     }
 
     /// Logs this much for a while (rule 24).
     pub(crate) fn set_verbosity(&self, level: u32, duration: Duration) {
-        let until = Instant::now().checked_add(duration);
-        let mut verbosity = self.verbosity.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *verbosity = Verbosity { level, until };
+        (self.verbosity.set)(level, duration);
     }
 }
 
@@ -104,16 +89,6 @@ pub(crate) fn system_stats() -> SystemStats {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rule_24_verbosity_goes_back_after_its_time() {
-        let process = Process::new(&Config::default());
-        assert_eq!(process.verbosity(), 0);
-        process.set_verbosity(2, Duration::from_secs(60));
-        assert_eq!(process.verbosity(), 2);
-        process.set_verbosity(2, Duration::ZERO);
-        assert_eq!(process.verbosity(), 0);
-    }
 
     #[test]
     fn the_machine_has_memory() {

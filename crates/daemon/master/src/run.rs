@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use mezzo_allocator::{ConstraintLimits, Sorter};
+use mezzo_allocator::Sorter;
 use mezzo_http::{Limits, serve};
 use mezzo_ids::MasterId;
 use mezzo_master::Master;
@@ -200,10 +200,7 @@ fn core_config(config: &Config, id: MasterId, info: v1::MasterInfo) -> anyhow::R
         registry_agent_count_max: config.registry_agent_count_max,
         registry_gc_interval: config.registry_gc_interval,
         agent_url_path: AGENT_URL_PATH.into(),
-        constraint_limits: ConstraintLimits {
-            memory_max: config.offer_constraint_memory_max,
-            program_size_max: config.offer_constraint_program_size_max,
-        },
+        constraint_limits: config.constraint_limits(),
         allocator: mezzo_allocator::Config {
             weights: config.weights.clone(),
             fair_sharing_excluded_names: config.fair_sharing_excluded_names.clone(),

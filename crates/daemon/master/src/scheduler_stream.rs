@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
-use mezzo_http::{Response, StreamSender};
+use mezzo_http::{Response, SendError, StreamSender};
 use mezzo_master::{Input, StreamId};
 use mezzo_mesos::v1::scheduler::{Event, event};
+use tracing::warn;
 
 use crate::{
     format::Format,
@@ -55,7 +56,13 @@ impl SchedulerStreams {
     /// Sends an event; one to a closed stream is dropped.
     pub(crate) fn send(&self, id: StreamId, event: &Event) {
         let Some(stream) = self.lock().get(&id).cloned() else { return };
-        if stream.sender.try_send(stream.format.record(event)).is_err() {
+        if let Err(error) = stream.sender.try_send(stream.format.record(event)) {
+            if error == SendError::Full {
+                warn!(
+                    stream = id.0,
+                    "a scheduler does not read and is cut off; it is brought up to date when it subscribes again"
+                );
+            }
             self.lock().remove(&id);
         }
     }

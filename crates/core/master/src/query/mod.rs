@@ -7,6 +7,7 @@
 //! which is the other reason why a driver needs to know them.
 
 mod agents;
+mod constraints;
 mod executors;
 mod frameworks;
 mod maintenance;
@@ -22,6 +23,7 @@ use mezzo_mesos::v1::master::{Response, response::Type};
 
 use crate::state::Snapshot;
 
+pub use constraints::ConstrainedAgents;
 pub use process::{get_health, get_master, get_metrics, get_version};
 pub use state::{Group, Item, Items, List, layout};
 

@@ -105,6 +105,8 @@ pub(super) async fn download(api: &Api, request: &Request) -> Result<Response, R
             }
         }
     });
+    // Whatever a browser makes of the content, it is not shown as a page of ours (A088).
+    let response = response.with(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     Ok(response.with(header::CONTENT_DISPOSITION, &disposition))
 }
 

@@ -9,6 +9,8 @@ use super::CALL_BYTES_MAX;
 const JSON: &str = "application/json";
 const PROTOBUF: &str = "application/x-protobuf";
 const RECORDIO: &str = "application/recordio";
+/// Format of the records of a streaming request.
+const MESSAGE_CONTENT_TYPE: &str = "message-content-type";
 
 /// How messages are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,11 +110,19 @@ pub(super) fn check_head(request: &Request, accepts: Accepts) -> Result<Head, Re
         return Err(bad_request("Expecting 'Content-Type' to be present"));
     };
     let streamed = accepts.recordio && content_type == RECORDIO;
-    let format =
-        if streamed { request.header("message-content-type").unwrap_or_default() } else { content_type };
     let unsupported = |name: &str, words: &str| {
         let text = format!("Expecting '{name}' of {words}");
         Err(Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
+    };
+    // Rule 43.
+    let format = match (streamed, request.header(MESSAGE_CONTENT_TYPE)) {
+        (true, Some(format)) => format,
+        (true, None) => return Err(bad_request("Expecting 'Message-Content-Type' to be present")),
+        (false, Some(_)) if accepts.recordio => {
+            let text = "Expecting 'Message-Content-Type' to be not set for non-streaming requests";
+            return Err(Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+        (false, _) => content_type,
     };
     let sent = match format {
         JSON => MessageType::Json,
@@ -137,6 +147,11 @@ pub(super) fn accepted(request: &Request, accepts: Accepts) -> Result<MessageTyp
         let text = format!("Expecting 'Accept' to allow {}", accepts.words());
         Err(Response::text(StatusCode::NOT_ACCEPTABLE, text))
     }
+}
+
+/// Whether the client takes nothing but a stream of records (rule 44).
+pub(super) fn only_streams(request: &Request) -> bool {
+    !accept_allows(request, "accept", JSON) && !accept_allows(request, "accept", PROTOBUF)
 }
 
 /// The format of records in a streamed answer.

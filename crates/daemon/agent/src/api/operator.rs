@@ -1,5 +1,7 @@
 //! /api/v1: calls of operators and tools.
 
+use std::time::Duration;
+
 use mezzo_agent::{Input, container_text, query};
 use mezzo_http::{Body, Request, Response, StatusCode};
 use mezzo_mesos::v1::{
@@ -13,7 +15,7 @@ use mezzo_mesos::v1::{
 
 use super::{
     Api, containers, files, metrics,
-    negotiate::{Accepts, accepted, body, check_head, expecting},
+    negotiate::{Accepts, accepted, body, check_head, expecting, only_streams},
     respond, session, v0,
 };
 
@@ -38,6 +40,15 @@ async fn answer(api: &Api, mut request: Request) -> Result<Response, Response> {
     };
     validate(&call, kind)?;
     let format = accepted(&request, ACCEPTS)?;
+    if kind == Type::AttachContainerInput {
+        let text = "Expecting 'Content-Type' to be application/recordio for ATTACH_CONTAINER_INPUT call";
+        return Err(Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+    }
+    let streams = matches!(kind, Type::AttachContainerOutput | Type::LaunchNestedContainerSession);
+    if only_streams(&request) && !streams {
+        let text = format!("Streaming response is not supported for {} call", kind.as_str_name());
+        return Err(Response::text(StatusCode::NOT_ACCEPTABLE, text));
+    }
     let typed = |kind: T| Answer { r#type: Some(kind as i32), ..Answer::default() };
     Ok(match kind {
         Type::Unknown => Response::text(StatusCode::NOT_IMPLEMENTED, "501 Not Implemented."),
@@ -58,11 +69,17 @@ async fn answer(api: &Api, mut request: Request) -> Result<Response, Response> {
             format.response(&Answer { get_metrics, ..typed(T::GetMetrics) })
         }
         Type::GetLoggingLevel => {
-            let get_logging_level = Some(response::GetLoggingLevel { level: 0 });
+            let get_logging_level = Some(response::GetLoggingLevel { level: (api.verbosity.get)() });
             format.response(&Answer { get_logging_level, ..typed(T::GetLoggingLevel) })
         }
-        // Levels above the start level are a matter of the log filter, which stays as it was set.
-        Type::SetLoggingLevel | Type::PruneImages => Response::new(StatusCode::OK, Body::Empty),
+        Type::SetLoggingLevel => {
+            if let Some(set) = call.set_logging_level {
+                let duration = Duration::from_nanos(u64::try_from(set.duration.nanoseconds).unwrap_or(0));
+                (api.verbosity.set)(set.level, duration);
+            }
+            Response::new(StatusCode::OK, Body::Empty)
+        }
+        Type::PruneImages => Response::new(StatusCode::OK, Body::Empty),
         Type::ListFiles => files::list(api, call, format).await?,
         Type::ReadFile => files::read_call(api, call, format).await?,
         Type::GetContainers => {

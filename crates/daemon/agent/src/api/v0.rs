@@ -55,18 +55,27 @@ pub(super) fn system_stats(request: &Request) -> Response {
     json(request, |writer| mezzo_mesos_v0::system_stats(writer, &stats))
 }
 
-/// Log levels are fixed; the endpoint checks its parameters as Mesos does (rule 24).
-pub(super) fn logging_toggle(request: &Request) -> Response {
+/// /logging/toggle (rule 24).
+pub(super) fn logging_toggle(api: &Api, request: &Request) -> Response {
     match (request.parameter("level"), request.parameter("duration")) {
-        (None, None) => Response::text(StatusCode::OK, "0\n"),
+        (None, None) => Response::text(StatusCode::OK, format!("{}\n", (api.verbosity.get)())),
         (Some(_), None) => bad_request("Expecting 'duration=value' in query.\n"),
         (None, Some(_)) => bad_request("Expecting 'level=value' in query.\n"),
-        (Some(level), Some(duration)) => match (level.parse::<i32>(), mezzo_time::parse_duration(duration)) {
-            (Err(_), _) => bad_request(format!("Failed to convert '{level}' to number.\n")),
-            (Ok(level), _) if level < 0 => bad_request(format!("Invalid level '{level}'.\n")),
-            (Ok(_), Err(error)) => bad_request(format!("{error}.\n")),
-            (Ok(_), Ok(_)) => Response::new(StatusCode::OK, Body::Empty),
-        },
+        (Some(level), Some(duration)) => {
+            let Ok(number) = level.parse::<i64>() else {
+                return bad_request(format!("Failed to convert '{level}' to number.\n"));
+            };
+            let Ok(level) = u32::try_from(number) else {
+                return bad_request(format!("Invalid level '{number}'.\n"));
+            };
+            match mezzo_time::parse_duration(duration) {
+                Err(error) => bad_request(format!("{error}.\n")),
+                Ok(duration) => {
+                    (api.verbosity.set)(level, duration);
+                    Response::new(StatusCode::OK, Body::Empty)
+                }
+            }
+        }
     }
 }
 
@@ -223,7 +232,7 @@ pub(super) async fn state(api: &Api, request: &Request) -> Response {
                     resource_providers: &[],
                     master_hostname: state.master.as_ref().and_then(|master| master.hostname.as_deref()),
                     log_dir: api.flags.get("log_dir").map(String::as_str),
-                    external_log_file: None,
+                    external_log_file: api.flags.get("external_log_file").map(String::as_str),
                     flags: Some(&flags),
                     frameworks,
                     completed_frameworks,

@@ -1,6 +1,6 @@
 //! Endpoints that read the state, answered piece by piece from a snapshot on a blocking thread.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use mezzo_http::{Output, Request, Response};
 use mezzo_ids::{AgentId, FrameworkId, Role};
@@ -47,7 +47,7 @@ pub(super) async fn read(
                 v0::maintenance_status(w, &answer.status);
             }
             Endpoint::Registry => registry(w, &shared, &snapshot),
-            Endpoint::OfferConstraintsDebug => constraints(w, &snapshot),
+            Endpoint::OfferConstraintsDebug => constraints(w, &shared, &snapshot),
             _ => {
                 let view = View { snapshot: &snapshot, agent_url_path: AGENT_URL_PATH };
                 v0::quota(w, &view.get_quota().get_quota.unwrap_or_default().status);
@@ -85,7 +85,8 @@ fn state(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot) {
         .map(|kind| kind.as_str_name())
         .collect();
     let activated = snapshot.agents.values().filter(|agent| agent.active).count();
-    let log_dir = shared.config.log_dir.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let (log_dir, external) = (text(&shared.config.log_dir), text(&shared.config.external_log_file));
     let info = &shared.info;
     v0::master_state(
         w,
@@ -110,7 +111,7 @@ fn state(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot) {
             }),
             cluster: shared.config.cluster.as_deref(),
             log_dir: log_dir.as_deref(),
-            external_log_file: None,
+            external_log_file: external.as_deref(),
             flags: Some(&flags),
             agents: &agent_views(&agents, &reserved),
             recovered_agents: &recovered,
@@ -266,7 +267,9 @@ fn times(agents: &BTreeMap<AgentId, Timestamp>) -> Vec<(&str, i64)> {
 
 /// Frameworks with their suppressed roles. What their constraints exclude is known to the allocator
 /// alone, so roles are listed without agents.
-fn constraints(w: &mut Writer<'_>, snapshot: &Snapshot) {
+fn constraints(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot) {
+    let limits = shared.config.constraint_limits();
+    let agents = View { snapshot, agent_url_path: AGENT_URL_PATH }.constrained_agents();
     w.begin_object();
     w.key("frameworks");
     w.begin_object();
@@ -279,9 +282,10 @@ fn constraints(w: &mut Writer<'_>, snapshot: &Snapshot) {
         w.end_array();
         w.key("excluded_by_attribute_constraints");
         w.begin_object();
-        for role in &framework.roles {
-            w.key(role);
+        for (role, excluded) in agents.excluded_from(framework, limits) {
+            w.key(&role);
             w.begin_array();
+            excluded.iter().for_each(|agent| w.string(agent));
             w.end_array();
         }
         w.end_object();
