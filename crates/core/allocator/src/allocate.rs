@@ -75,9 +75,9 @@ impl Allocator {
             self.changed = false;
             self.dirty.extend(self.free.iter().cloned());
         }
-        let inverse_offers = self.ask_to_vacate();
         if self.dirty.is_empty() || self.roles.hungry.is_empty() {
             // Marks of agents are kept: whoever wants something next marks them all anyway.
+            let inverse_offers = self.ask_to_vacate();
             return Allocations { offers: Vec::new(), inverse_offers };
         }
         self.last_pass = now;
@@ -99,8 +99,10 @@ impl Allocator {
         for agent in &agents {
             self.serve(agent, Stage::Shares, &mut pass);
         }
-        let offers = pass
-            .given
+        let given = pass.given;
+        // Whoever was given something of an agent in this pass is asked to vacate it too.
+        let inverse_offers = self.ask_to_vacate();
+        let offers = given
             .into_iter()
             .map(|((framework, role, agent), resources)| Allocation { framework, role, agent, resources })
             .collect();
@@ -184,6 +186,7 @@ impl Allocator {
         self.hand_out(framework, agent, &allocated);
         self.roles.count_allocation(role, framework);
         self.refresh_agent(agent);
+        self.consider_inverse(agent);
         if !pass.required.is_empty() {
             pass.required = self.quotas.required_headroom(&self.roles);
         }

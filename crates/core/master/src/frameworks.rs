@@ -68,7 +68,7 @@ impl Master {
         let framework = Framework { recovered: true, ..Framework::described(info, moment.now) };
         let profile = framework_profile(self, &framework);
         self.allocator.add_framework(id, profile, false);
-        self.counters().add_framework(id);
+        self.counters().add_framework(id, &framework.info.name);
         self.state.frameworks.insert(id.clone(), Arc::new(framework));
     }
 
@@ -129,7 +129,6 @@ impl Master {
             self.remove_executor(moment, id, &agent, &executor);
         }
         self.allocator.remove_framework(id);
-        self.counters().remove_framework(id);
         let Some(framework) = self.state.frameworks.remove(id) else { return };
         let mut framework = Arc::unwrap_or_clone(framework);
         framework.unregistered = Some(moment.now);
@@ -137,7 +136,10 @@ impl Master {
         self.publish_framework_removed(&framework.info);
         self.state.completed_frameworks.push_back(Arc::new(framework));
         while self.state.completed_frameworks.len() > self.config.completed_frameworks_max {
-            self.state.completed_frameworks.pop_front();
+            let gone = self.state.completed_frameworks.pop_front();
+            if let Some(id) = gone.as_ref().and_then(|framework| framework.info.id.as_ref()) {
+                self.counters().remove_framework(&FrameworkId::from(id.value.as_str()));
+            }
         }
     }
 

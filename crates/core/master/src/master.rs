@@ -180,7 +180,16 @@ impl Master {
 
     /// What reads are answered from; shares everything with the master.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { roles: Arc::new(query::roles::counted(&self.allocator)), ..self.state.clone() }
+        Snapshot {
+            roles: Arc::new(query::roles::counted(&self.allocator)),
+            allocation_runs: self.allocator.runs(),
+            ..self.state.clone()
+        }
+    }
+
+    /// Passes of the allocator that looked at agents.
+    pub fn allocation_runs(&self) -> u64 {
+        self.allocator.runs()
     }
 
     /// Counts one more of something.

@@ -4,12 +4,15 @@
 //! the word agent; v0's `/metrics/snapshot` and GET_METRICS, which spell it the old way, translate at
 //! the edge every name for which [`is_fixed`] holds. Names of frameworks and roles are never touched.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use mezzo_ids::FrameworkId;
 use mezzo_mesos::v1;
 
-use crate::state::Snapshot;
+use crate::{
+    query::View,
+    state::{Framework, Snapshot},
+};
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
@@ -173,9 +176,11 @@ impl Default for Counters {
     }
 }
 
-/// What is counted per framework while it is registered.
+/// What is counted per framework, until it is no longer among the completed ones.
 #[derive(Clone, Debug, Default)]
 struct FrameworkCounters {
+    /// As a part of the names of metrics.
+    name: String,
     calls: BTreeMap<i32, u64>,
     events: BTreeMap<i32, u64>,
     operations: BTreeMap<i32, u64>,
@@ -233,9 +238,13 @@ impl Counters {
         }
     }
 
-    /// Counts for this framework from now on.
-    pub fn add_framework(&mut self, framework: &FrameworkId) {
-        self.frameworks.entry(framework.clone()).or_default();
+    /// Counts for this framework from now on. Its metrics keep the name it has here, also when it is
+    /// renamed, as in Mesos.
+    pub fn add_framework(&mut self, framework: &FrameworkId, name: &str) {
+        let counters = self.frameworks.entry(framework.clone()).or_default();
+        if counters.name.is_empty() {
+            counters.name = percent_encoded(name);
+        }
     }
 
     /// Forgets what was counted for the framework.
@@ -490,8 +499,12 @@ fn frameworks(snapshot: &Snapshot, values: &mut BTreeMap<String, f64>) {
         }
     }
     for (id, counters) in &snapshot.counters.frameworks {
-        let Some(framework) = snapshot.frameworks.get(id) else { continue };
-        let prefix = format!("master/frameworks/{}/{id}", percent_encoded(&framework.info.name));
+        let is_it = |framework: &&Arc<Framework>| {
+            framework.info.id.as_ref().is_some_and(|known| known.value == id.as_str())
+        };
+        let completed = || snapshot.completed_frameworks.iter().find(is_it);
+        let Some(framework) = snapshot.frameworks.get(id).or_else(completed) else { continue };
+        let prefix = format!("master/frameworks/{}/{id}", counters.name);
         let mut gauge = |name: String, value: f64| values.insert(format!("{prefix}/{name}"), value);
         let mut group = |group: &str, counts: &BTreeMap<i32, u64>, names: Vec<(i32, &str)>| {
             gauge(group.into(), counts.values().sum::<u64>() as f64);
@@ -553,10 +566,20 @@ fn frameworks(snapshot: &Snapshot, values: &mut BTreeMap<String, f64>) {
 }
 
 fn roles(snapshot: &Snapshot, values: &mut BTreeMap<String, f64>) {
-    for view in snapshot.roles.iter() {
-        let prefix = format!("allocator/mesos/quota/roles/{}/resources", view.role);
-        for (name, amount) in view.consumed.iter() {
-            values.insert(format!("{prefix}/{name}/consumed"), amount.as_f64());
+    values.insert("allocator/mesos/allocation_runs".into(), snapshot.allocation_runs as f64);
+    let view = View { snapshot, agent_url_path: "" };
+    for (role, counted) in view.roles().iter().zip(snapshot.roles.iter()) {
+        let name = &role.role;
+        for (resource, amount) in role.consumed.iter() {
+            // Only numbers have quota.
+            if !counted.consumed.get(resource).is_zero() {
+                let prefix = format!("allocator/mesos/quota/roles/{name}/resources");
+                values.insert(format!("{prefix}/{resource}/consumed"), amount.as_f64());
+            }
+        }
+        if !role.frameworks.is_empty() {
+            values.insert(format!("allocator/mesos/roles/{name}/shares/dominant"), role.share);
+            values.insert(format!("allocator/mesos/offer_filters/roles/{name}/active"), role.filters as f64);
         }
     }
     for (role, quota) in &snapshot.quotas {

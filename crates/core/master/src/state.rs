@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub quotas: BTreeMap<Role, Quota>,
     /// Roles with anything in them, as the allocator counts them.
     pub roles: Arc<Vec<RoleView>>,
+    /// Passes of the allocator that looked at agents.
+    pub allocation_runs: u64,
     /// The maintenance schedule.
     pub schedule: Arc<v1::maintenance::Schedule>,
     /// Machines that are DRAINING or DOWN.
@@ -77,12 +79,18 @@ pub struct RoleView {
     pub frameworks: Vec<FrameworkId>,
     /// Used by tasks and executors, or offered.
     pub allocated: Quantities,
+    /// Used by tasks and executors.
+    pub used: Quantities,
     /// Offered.
     pub offered: Quantities,
     /// Reserved, used or not.
     pub reserved: Quantities,
     /// Counted against quota (rule 146).
     pub consumed: Quantities,
+    /// Its dominant share, before weights.
+    pub share: f64,
+    /// Offer filters of its frameworks that have not ended.
+    pub filters: usize,
 }
 
 /// A machine in maintenance.

@@ -53,7 +53,12 @@ pub(crate) fn spawn(
             for (count, work) in work.drain(..).enumerate() {
                 match work {
                     Work::Step(input) => {
+                        let (begun, runs) = (Instant::now(), master.allocation_runs());
                         effects.extend(master.step(now(), &mut rng, input).into_iter().map(Out::Effect));
+                        if master.allocation_runs() > runs {
+                            shared.allocations.record(begun.elapsed());
+                            shared.allocation_delays.record(Duration::ZERO);
+                        }
                     }
                     Work::Read(reader) => effects.push(Out::Snapshot(reader, master.snapshot())),
                     Work::Watch(subscriber) => effects.push(Out::Watch(subscriber, master.snapshot())),
@@ -70,8 +75,15 @@ pub(crate) fn spawn(
                 }
             }
             let now = now();
-            if master.next_deadline().is_some_and(|deadline| deadline <= now) {
+            if let Some(due) = master.next_deadline().filter(|due| *due <= now) {
+                let (begun, runs) = (Instant::now(), master.allocation_runs());
                 effects.extend(master.step(now, &mut rng, Input::Timer).into_iter().map(Out::Effect));
+                if master.allocation_runs() > runs {
+                    shared.allocations.record(begun.elapsed());
+                    // Work of no known time is due at zero, which is at once.
+                    let due = if due == Timestamp::ZERO { now } else { due };
+                    shared.allocation_delays.record(now.since(due));
+                }
             }
             if stop {
                 effects.push(Out::Stop);

@@ -34,6 +34,7 @@ mod run;
 mod scheduler_stream;
 mod shape;
 mod shared;
+mod timing;
 mod v0;
 
 pub use config::{Config, RegistryKind, Verbosity};

@@ -42,7 +42,14 @@ impl Process {
 
 /// What was built, when, by whom.
 pub(crate) fn build() -> Build<'static> {
-    Build { version: VERSION, date: BUILD_DATE, time: 0.0, user: "mezzo", ..Build::default() }
+    Build {
+        version: VERSION,
+        date: BUILD_DATE,
+        time: 0.0,
+        user: "mezzo",
+        git_sha: BUILD_GIT_SHA,
+        ..Build::default()
+    }
 }
 
 /// The same as a message.
@@ -52,12 +59,17 @@ pub(crate) fn version_info() -> v1::VersionInfo {
         build_date: Some(BUILD_DATE.into()),
         build_time: Some(0.0),
         build_user: Some("mezzo".into()),
+        git_sha: BUILD_GIT_SHA.map(Into::into),
         ..Default::default()
     }
 }
 
 /// Builds are reproducible, so they do not know when they were made.
 const BUILD_DATE: &str = "1970-01-01 00:00:00 UTC";
+
+/// The commit, where whoever built this set MEZZO_GIT_SHA. Without it the field is left out, as in a
+/// Mesos that was built from a release's sources.
+const BUILD_GIT_SHA: Option<&str> = option_env!("MEZZO_GIT_SHA");
 
 /// Load and memory of the machine.
 #[derive(Clone, Copy, Debug, Default)]

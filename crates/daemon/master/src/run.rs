@@ -2,8 +2,10 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     sync::{Arc, mpsc},
     thread::JoinHandle,
+    time::Instant,
 };
 
 use anyhow::{Context, bail};
@@ -46,13 +48,16 @@ pub async fn run(
     let mut generator = random::generator().context("read random numbers")?;
     let id = MasterId::from(random::uuid(&mut generator).to_string());
     let info = master_info(&config, &id, address);
+    let begun = Instant::now();
     let (store, records) = open_registry(&config, &info).await?;
+    let fetch = begun.elapsed();
     let core = Master::new(core_config(&config, id, info.clone())?, now(), records);
     let shared = Arc::new(Shared::new(
         config,
         info,
         started,
         now(),
+        fetch,
         random::generator().context("read random numbers")?,
     ));
 
@@ -97,13 +102,10 @@ async fn open_registry(
     config: &Config,
     info: &v1::MasterInfo,
 ) -> anyhow::Result<(Box<dyn Registry>, Vec<RegistryRecord>)> {
-    let path = match (config.registry, &config.work_dir) {
-        (RegistryKind::InMemory, _) => None,
-        (RegistryKind::Embedded, Some(work_dir)) => Some(work_dir.join("registry.redb")),
-        (RegistryKind::Embedded, None) => {
-            bail!("a work directory is needed unless the registry is in memory")
-        }
-    };
+    let path = registry_path(config);
+    if path.is_none() && config.registry == RegistryKind::Embedded {
+        bail!("a work directory is needed unless the registry is in memory");
+    }
     let master = RegistryRecord { record: Some(Record::Master(info.clone())) };
     let open = move || -> anyhow::Result<(Box<dyn Registry>, Vec<RegistryRecord>)> {
         let mut store: Box<dyn Registry> = match path {
@@ -121,6 +123,14 @@ async fn open_registry(
         Ok((store, records))
     };
     tokio::task::spawn_blocking(open).await.context("open registry")?
+}
+
+/// Where the registry is on disk, if it is there.
+pub(crate) fn registry_path(config: &Config) -> Option<PathBuf> {
+    match config.registry {
+        RegistryKind::InMemory => None,
+        RegistryKind::Embedded => config.work_dir.as_ref().map(|work_dir| work_dir.join("registry.redb")),
+    }
 }
 
 /// What this master says of itself.

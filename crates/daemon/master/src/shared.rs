@@ -25,6 +25,7 @@ use crate::{
     process::Process,
     random,
     scheduler_stream::SchedulerStreams,
+    timing::Timing,
 };
 
 /// One per process.
@@ -43,8 +44,14 @@ pub(crate) struct Shared {
     next_id: AtomicU64,
     random: Mutex<ChaCha12Rng>,
     commits: AtomicU64,
-    /// Of the latest commit.
-    commit_micros: AtomicU64,
+    /// Of the core's steps that ran the allocator.
+    pub(crate) allocations: Timing,
+    /// From when the allocator was due to when it ran.
+    pub(crate) allocation_delays: Timing,
+    /// Of commits to the registry.
+    pub(crate) stores: Timing,
+    /// Of reading the registry at the start.
+    pub(crate) fetch: Duration,
     exit: watch::Sender<Option<String>>,
 }
 
@@ -54,6 +61,7 @@ impl Shared {
         info: v1::MasterInfo,
         started: Timestamp,
         elected: Timestamp,
+        fetch: Duration,
         random: ChaCha12Rng,
     ) -> Self {
         let inbox = Arc::new(Inbox::new());
@@ -71,7 +79,10 @@ impl Shared {
             next_id: AtomicU64::new(1),
             random: Mutex::new(random),
             commits: AtomicU64::new(0),
-            commit_micros: AtomicU64::new(0),
+            allocations: Timing::default(),
+            allocation_delays: Timing::default(),
+            stores: Timing::default(),
+            fetch,
             exit: watch::Sender::new(None),
         }
     }
@@ -143,14 +154,13 @@ impl Shared {
 
     /// A commit of the registry took this long.
     pub(crate) fn count_commit(&self, took: Duration) {
-        self.commit_micros.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.stores.record(took);
         self.commits.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Commits of the registry, and how long the latest took.
-    pub(crate) fn commits(&self) -> (u64, Duration) {
-        let took = Duration::from_micros(self.commit_micros.load(Ordering::Relaxed));
-        (self.commits.load(Ordering::Relaxed), took)
+    /// Commits of the registry.
+    pub(crate) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
     }
 }
 

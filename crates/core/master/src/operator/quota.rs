@@ -15,6 +15,7 @@ use super::Served;
 use crate::{
     effect::Answer,
     master::{Master, Moment},
+    query::roles::is_within,
     state::Quota,
     validate,
 };
@@ -57,7 +58,7 @@ pub(super) fn on_update(
         check_capacity(master, &changes)
             .map_err(|why| Answer::BadRequest(format!("Invalid QuotaConfig: {why}")))?;
         for (role, quota) in &changes {
-            let consumed = master.allocator.consumption(role);
+            let consumed = consumed(master, role);
             if let Some((name, limit)) = exceeded(&consumed, quota) {
                 return Err(Answer::BadRequest(format!(
                     "Invalid QuotaConfig: role '{role}' consumes {name}:{} already, more than the limit of \
@@ -222,6 +223,18 @@ fn check_capacity(master: &Master, changes: &[(Role, Quota)]) -> Result<(), Stri
     ))
 }
 
+/// What a role uses of its quota. What is only offered is not used: it is taken back when the limit
+/// needs it.
+fn consumed(master: &Master, role: &Role) -> Quantities {
+    let mut consumed = master.allocator.consumption(role);
+    for offer in master.state.agents.values().flat_map(|agent| agent.offers.values()) {
+        if is_within(&offer.role, role) {
+            consumed.subtract(&offer.resources.unreserved().non_revocable().quantities());
+        }
+    }
+    consumed
+}
+
 /// The first resource of which more is consumed than the limit allows.
 fn exceeded<'a>(consumed: &Quantities, quota: &'a Quota) -> Option<(&'a str, Scalar)> {
     let mut limits = quota.limit.iter();
@@ -239,8 +252,7 @@ fn book(master: &mut Master, role: Role, quota: Quota) {
 fn set(master: &mut Master, moment: &Moment<'_>, role: Role, quota: Quota) {
     let before = master.state.quotas.get(&role).map(|quota| quota.guarantee.clone()).unwrap_or_default();
     book(master, role.clone(), quota.clone());
-    let is_within =
-        |of: &Role| of.strip_prefix(&*role).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let is_within = |of: &Role| is_within(of, &role);
     for offer in offers(master, &is_within) {
         if exceeded(&master.allocator.consumption(&role), &quota).is_none() {
             break;

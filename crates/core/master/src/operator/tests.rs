@@ -613,12 +613,45 @@ fn rule_192_to_198_volumes_of_operators() {
 fn roles_show_what_is_offered_to_them() {
     let mut world = World::new();
     let scheduler = world.framework();
-    world.agent("cpus:4;mem:4096");
+    world.agent("cpus:4;mem:4096;ports:[31000-32000]");
     world.offer(&scheduler);
     let snapshot = world.master.snapshot();
     let view = crate::query::View { snapshot: &snapshot, agent_url_path: "/agent(1)" };
     let roles = view.roles();
     assert_eq!(roles.len(), 1);
     assert_eq!(roles[0].frameworks, [FrameworkId::from(scheduler.id.as_str())]);
-    assert_eq!(roles[0].offered.to_string(), "cpus:4; mem:4096");
+    assert_eq!(roles[0].offered.to_string(), "cpus:4; mem:4096; ports:1001");
+    assert_eq!(roles[0].allocated, roles[0].offered);
+    // What is offered only is neither used nor counted against quota.
+    assert!(roles[0].used.is_empty() && roles[0].consumed.is_empty());
+    assert_eq!(snapshot.roles[0].allocated.to_string(), "cpus:4; mem:4096");
+    let limit = config("*", &[], &[("cpus", 1.0)]);
+    assert_eq!(update_quota(&mut world, false, vec![limit]), Answer::Ok);
+}
+
+#[test]
+fn roles_show_what_tasks_use() {
+    let mut world = World::new();
+    world.running(framework_info());
+    let snapshot = world.master.snapshot();
+    let view = crate::query::View { snapshot: &snapshot, agent_url_path: "/agent(1)" };
+    let roles = view.roles();
+    assert!(!roles[0].used.is_empty());
+    assert_eq!(roles[0].used, roles[0].consumed);
+}
+
+#[test]
+fn rule_277_who_is_offered_a_machine_that_is_to_be_left_is_asked_to_leave() {
+    let mut world = World::new();
+    let scheduler = world.framework();
+    let agent = world.agent("cpus:4;mem:4096");
+    world.offer(&scheduler);
+    world.events(&scheduler);
+    let hostname = world.master.state.agents[&agent.id].info.hostname.clone();
+    assert_eq!(schedule(&mut world, &[&[&hostname]]), Answer::Ok);
+    world.pass(2.0);
+    let events = world.events(&scheduler);
+    assert!(events.iter().any(|event| event.rescind.is_some()));
+    assert!(events.iter().any(|event| event.offers.is_some()));
+    assert!(events.iter().any(|event| event.inverse_offers.is_some()));
 }

@@ -83,7 +83,7 @@ fn add(master: &mut Master, moment: &Moment<'_>, id: &FrameworkId, subscribe: ca
     framework.constraints = subscribe.offer_constraints.map(Arc::new);
     let profile = framework_profile(master, &framework);
     master.allocator.add_framework(id, profile, false);
-    master.counters().add_framework(id);
+    master.counters().add_framework(id, &framework.info.name);
     master.state.frameworks.insert(id.clone(), Arc::new(framework));
 }
 

@@ -13,7 +13,7 @@ use mezzo_master::metrics;
 use mezzo_time::parse_duration;
 use tokio::time::Instant;
 
-use crate::{decider::now, process::system_stats, shared::Shared};
+use crate::{decider::now, process::system_stats, run::registry_path, shared::Shared};
 
 /// At most one snapshot per this long; more wait in line (rule 23).
 const PACE: Duration = Duration::from_millis(500);
@@ -88,7 +88,7 @@ pub(crate) async fn values(shared: &Arc<Shared>) -> Result<BTreeMap<String, f64>
 /// What only the process knows.
 fn process_values(shared: &Shared) -> Vec<(String, f64)> {
     let system = system_stats();
-    let (commits, took) = shared.commits();
+    let registry = registry_path(&shared.config).and_then(|path| path.metadata().ok());
     let values = [
         ("master/uptime_secs", now().since(shared.started).as_secs_f64()),
         ("master/elected", 1.0),
@@ -96,9 +96,12 @@ fn process_values(shared: &Shared) -> Vec<(String, f64)> {
         ("master/event_queue_messages", 0.0),
         ("master/event_queue_dispatches", shared.inbox.len() as f64),
         ("master/event_queue_http_requests", 0.0),
+        // The allocator is a part of the core and has no queue of its own.
+        ("allocator/event_queue_dispatches", 0.0),
+        ("allocator/mesos/event_queue_dispatches", 0.0),
         ("registrar/queued_operations", 0.0),
-        ("registrar/state_store_ms", took.as_secs_f64() * 1e3),
-        ("registrar/state_store_ms/count", commits as f64),
+        ("registrar/registry_size_bytes", registry.map_or(0.0, |file| file.len() as f64)),
+        ("registrar/state_fetch_ms", shared.fetch.as_secs_f64() * 1000.0),
         ("registrar/log/recovered", 1.0),
         ("registrar/log/ensemble_size", 1.0),
         ("system/load_1min", system.load[0]),
@@ -108,7 +111,13 @@ fn process_values(shared: &Shared) -> Vec<(String, f64)> {
         ("system/mem_total_bytes", system.mem_total_bytes as f64),
         ("system/mem_free_bytes", system.mem_free_bytes as f64),
     ];
-    values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let timings = [
+        (&shared.allocations, "allocator/mesos/allocation_run_ms"),
+        (&shared.allocation_delays, "allocator/mesos/allocation_run_latency_ms"),
+        (&shared.stores, "registrar/state_store_ms"),
+    ];
+    let timings = timings.into_iter().flat_map(|(timing, name)| timing.values(name));
+    values.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(timings).collect()
 }
 
 /// GET /metrics.
@@ -119,7 +128,7 @@ pub(crate) async fn open_metrics(shared: &Arc<Shared>, _request: &Request) -> Re
         let own = [
             ("mezzo/links_connected".to_owned(), connected as f64),
             ("mezzo/links_waiting".to_owned(), waiting as f64),
-            ("mezzo/registry_commits".to_owned(), shared.commits().0 as f64),
+            ("mezzo/registry_commits".to_owned(), shared.commits() as f64),
         ];
         let mut text = String::new();
         for (name, value) in metrics::values(&snapshot).into_iter().chain(process_values(&shared)) {

@@ -186,32 +186,21 @@ fn tasks(w: &mut Writer<'_>, snapshot: &Snapshot, query: &TaskQuery<'_>) {
 
 fn roles(w: &mut Writer<'_>, snapshot: &Snapshot) {
     let none = Quantities::default();
-    let used: Vec<Quantities> = snapshot
-        .roles
-        .iter()
-        .map(|role| {
-            let mut used = role.allocated.clone();
-            used.subtract(&role.offered);
-            used
-        })
-        .collect();
+    let roles = View { snapshot, agent_url_path: AGENT_URL_PATH }.roles();
     let ids: Vec<Vec<&str>> =
-        snapshot.roles.iter().map(|role| role.frameworks.iter().map(FrameworkId::as_str).collect()).collect();
-    let limits: Vec<Quantities> = snapshot
-        .roles
+        roles.iter().map(|role| role.frameworks.iter().map(FrameworkId::as_str).collect()).collect();
+    let limits: Vec<Quantities> = roles
         .iter()
         .map(|role| {
             let limit = snapshot.quotas.get(&role.role).map(|quota| quota.limit.clone());
             limit.unwrap_or_default().into_iter().collect()
         })
         .collect();
-    let views: Vec<_> = snapshot
-        .roles
+    let views: Vec<_> = roles
         .iter()
-        .zip(&used)
         .zip(&ids)
         .zip(&limits)
-        .map(|(((role, used), frameworks), limit)| {
+        .map(|((role, frameworks), limit)| {
             let quota = snapshot.quotas.get(&role.role);
             RoleView {
                 name: &role.role,
@@ -220,7 +209,7 @@ fn roles(w: &mut Writer<'_>, snapshot: &Snapshot) {
                 limit,
                 consumed: &role.consumed,
                 resources: &role.allocated,
-                allocated: used,
+                allocated: &role.used,
                 offered: &role.offered,
                 reserved: &role.reserved,
                 frameworks,
@@ -233,7 +222,10 @@ fn roles(w: &mut Writer<'_>, snapshot: &Snapshot) {
 /// The registry (rule 497).
 fn registry(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot) {
     let view = View { snapshot, agent_url_path: AGENT_URL_PATH };
-    let quota = view.get_quota().get_quota.unwrap_or_default();
+    let quotas = view.get_quota().get_quota.unwrap_or_default().status.configs;
+    // A removed quota is listed by GET_QUOTA until the master restarts; it is not written down.
+    let quotas: Vec<_> =
+        quotas.into_iter().filter(|quota| !quota.guarantees.is_empty() || !quota.limits.is_empty()).collect();
     let registered = snapshot.agents.values().map(|agent| (&*agent.info, agent.deactivated));
     let recovered = snapshot
         .recovered_agents
@@ -255,7 +247,7 @@ fn registry(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot) {
             gone: &gone,
             machines: (scheduled || !machines.is_empty()).then_some(&machines[..]),
             schedules: &schedules,
-            quotas: &quota.status.configs,
+            quotas: &quotas,
             weights: &weights,
         },
     );
