@@ -82,9 +82,17 @@ impl VirtualFiles {
         attached.insert(normal(virtual_path).to_owned(), real_path.into());
     }
 
-    /// Hides it again.
+    /// Hides it again, with everything that was attached below it.
     pub fn detach(&self, virtual_path: &str) {
-        self.attached.write().unwrap_or_else(PoisonError::into_inner).remove(normal(virtual_path));
+        let path = normal(virtual_path);
+        let below = format!("{path}/");
+        let mut attached = self.attached.write().unwrap_or_else(PoisonError::into_inner);
+        attached.remove(path);
+        let inside = attached.range(below.clone()..).map(|(name, _)| name);
+        let inside: Vec<String> = inside.take_while(|name| name.starts_with(&below)).cloned().collect();
+        for name in inside {
+            attached.remove(&name);
+        }
     }
 
     /// All attached paths with what they stand for, sorted.

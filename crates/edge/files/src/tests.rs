@@ -204,3 +204,14 @@ fn a085_special_files_neither_block_nor_are_read() {
         .collect();
     assert_eq!(kinds, "ps-d");
 }
+
+#[test]
+fn what_was_attached_below_a_path_is_hidden_with_it() {
+    let files = VirtualFiles::default();
+    for name in ["/e", "/e/runs/latest", "/e/runs/latest/tasks/t", "/e.f", "/e0", "/d"] {
+        files.attach(name, "/tmp");
+    }
+    files.detach("/e");
+    let left: Vec<String> = files.debug().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(left, ["/d", "/e.f", "/e0"]);
+}
