@@ -183,7 +183,14 @@ pub async fn run(
         thread::Builder::new().name(name.into()).spawn(work).map_err(system("start a thread"))
     };
     let janitor_core = core.clone();
-    spawn("janitor", Box::new(move || janitor::run(&job_queue, &work_dir, &janitor_core)))?;
+    // Taken before the core runs: later there may be a folder of an id it has just been given.
+    let sandboxes = work_dir.join(names::SANDBOX_FOLDER);
+    let survey = janitor::Survey::begin(&sandboxes, agent.snapshot().id.as_deref());
+    let clean_up = move || {
+        janitor_core.send(Input::SandboxesFound(survey.finish()));
+        janitor::run(&job_queue, &work_dir, &janitor_core);
+    };
+    spawn("janitor", Box::new(clean_up))?;
     let performing = spawn("perform", Box::new(move || performer.run(&batch_queue)))?;
     let deciding =
         core::spawn(agent, inbox, first, rng, batches).map_err(system("start the core's thread"))?;
