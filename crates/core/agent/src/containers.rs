@@ -34,6 +34,8 @@ struct Wanted {
     container: Option<v1::ContainerInfo>,
     resources: Vec<v1::Resource>,
     limits: Limits,
+    /// It belongs to one client's session (DEBUG class).
+    session: bool,
 }
 
 /// What is wrong with an id, part by part.
@@ -93,8 +95,29 @@ impl Agent {
                         container: l.container,
                         resources: Vec::new(),
                         limits: Limits::default(),
+                        session: false,
                     };
                     return self.launch_container(request, wanted, "launch_nested_container");
+                }
+            },
+            Type::LaunchNestedContainerSession => match call.launch_nested_container_session {
+                None => missing("launch_nested_container_session"),
+                Some(l) if l.container_id.parent.is_none() => {
+                    missing("launch_nested_container_session.container_id.parent")
+                }
+                Some(l) if l.container.as_ref().is_some_and(|c| c.tty_info.is_some()) => {
+                    Answer::NotImplemented("Terminals are not supported by this agent".into())
+                }
+                Some(l) => {
+                    let wanted = Wanted {
+                        id: l.container_id,
+                        command: l.command,
+                        container: l.container,
+                        resources: Vec::new(),
+                        limits: Limits::default(),
+                        session: true,
+                    };
+                    return self.launch_container(request, wanted, "launch_nested_container_session");
                 }
             },
             Type::LaunchContainer => match call.launch_container {
@@ -107,6 +130,7 @@ impl Agent {
                         command: l.command,
                         container: l.container,
                         resources: l.resources,
+                        session: false,
                     };
                     return self.launch_container(request, wanted, "launch_container");
                 }
@@ -149,9 +173,6 @@ impl Agent {
             | Type::RemoveResourceProviderConfig
             | Type::MarkResourceProviderGone => {
                 Answer::NotImplemented("Resource providers are not supported by this agent".into())
-            }
-            Type::LaunchNestedContainerSession => {
-                Answer::NotImplemented("Container sessions are not supported by this agent".into())
             }
             _ => Answer::NotImplemented(String::new()),
         };
@@ -213,7 +234,7 @@ impl Agent {
             limits: wanted.limits,
             container_info: wanted.container,
             volumes: Vec::new(),
-            debug: false,
+            debug: wanted.session,
             pod: false,
             parent,
         };
@@ -231,6 +252,7 @@ impl Agent {
             stage: Stage::Starting,
             waiters: Vec::new(),
             launchers: vec![request],
+            session: wanted.session,
             resources: Arc::new(spec.resources.clone()),
         };
         self.state.containers.insert(id, Arc::new(container));

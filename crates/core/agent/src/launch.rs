@@ -236,6 +236,7 @@ impl Agent {
             stage: Stage::Starting,
             waiters: Vec::new(),
             launchers: Vec::new(),
+            session: false,
             resources: Arc::new(resources),
         };
         self.state.containers.insert(executor.container.clone(), Arc::new(container));

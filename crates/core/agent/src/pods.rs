@@ -142,6 +142,7 @@ impl Agent {
                 stage: Stage::Starting,
                 waiters: Vec::new(),
                 launchers: Vec::new(),
+                session: false,
                 resources: Arc::new(spec.resources.clone()),
             };
             self.state.containers.insert(task.container.clone(), Arc::new(container));

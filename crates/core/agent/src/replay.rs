@@ -117,6 +117,7 @@ impl Agent {
             stage: Stage::Starting,
             waiters: Vec::new(),
             launchers: Vec::new(),
+            session: false,
             resources: Arc::default(),
         };
         self.state.containers.insert(id, Arc::new(container));

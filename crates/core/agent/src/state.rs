@@ -301,6 +301,8 @@ pub struct Container {
     pub waiters: Vec<(RequestId, bool)>,
     /// Requests to be answered when it has started.
     pub launchers: Vec<RequestId>,
+    /// It lives as long as one client's connection (DEBUG class), which may be joined by others.
+    pub session: bool,
     /// Its requests, for the sums of limits and for reads.
     pub resources: Arc<Vec<v1::Resource>>,
 }

@@ -9,12 +9,13 @@ mod operator;
 mod session;
 mod v0;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use mezzo_agent::{Answer, Input, RequestId, Snapshot};
 use mezzo_files::VirtualFiles;
 use mezzo_http::{Body, Handler, Request, Response, Routes, StatusCode};
 use mezzo_mesos_v0::names;
+use tokio::sync::Semaphore;
 
 use crate::{config::Verbosity, core::Core, desk::Desk, launch::Launches};
 
@@ -54,6 +55,9 @@ pub(crate) struct Api {
     launches: Launches,
     flags: BTreeMap<String, String>,
     verbosity: Verbosity,
+    /// One for each stream of a container's output.
+    sessions: Arc<Semaphore>,
+    heartbeat: Duration,
 }
 
 impl Api {
@@ -64,6 +68,7 @@ impl Api {
         launches: Launches,
         flags: BTreeMap<String, String>,
         verbosity: Verbosity,
+        heartbeat: Duration,
     ) -> Self {
         let mut routes = Routes::new(names::AGENT_PROCESS);
         for (path, endpoint) in [
@@ -91,7 +96,8 @@ impl Api {
         ] {
             routes.add(process, path, endpoint);
         }
-        Self { routes, core, desk, files, launches, flags, verbosity }
+        let sessions = Arc::new(Semaphore::new(session::SESSIONS_MAX));
+        Self { routes, core, desk, files, launches, flags, verbosity, sessions, heartbeat }
     }
 
     async fn snapshot(&self) -> Result<Snapshot, Response> {

@@ -82,7 +82,8 @@ fn output(spec: &ContainerSpec, name: &str) -> Output {
     let stream = name.to_ascii_uppercase();
     let size = variable(&format!("CONTAINER_LOGGER_MAX_{stream}_SIZE"));
     let options = variable(&format!("CONTAINER_LOGGER_LOGROTATE_{stream}_OPTIONS"));
-    if size.is_none() && options.is_none() {
+    // A session's output is read from its files while it runs, so these stay where they are.
+    if spec.debug || (size.is_none() && options.is_none()) {
         return Output::File(name.into());
     }
     let size_max = size.and_then(|text| mezzo_time::parse_bytes(text).ok()).unwrap_or(LOG_BYTES_MAX);

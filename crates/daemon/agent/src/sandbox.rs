@@ -3,7 +3,7 @@
 //! A sandbox belongs to its task's user. Whoever makes something below it as root must not follow a
 //! symbolic link found there, so every step below the work directory is taken by descriptor.
 
-use std::{io, os::fd::OwnedFd, path::Path};
+use std::{fs::File, io, os::fd::OwnedFd, path::Path};
 
 use rustix::{
     fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chownat, mkdirat, openat, symlinkat, unlinkat},
@@ -29,6 +29,17 @@ pub(crate) fn make(work_dir: &Path, path: &Path, owner: Option<(u32, u32)>) -> i
         rustix::fs::fchown(&sandbox, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
     }
     Ok(())
+}
+
+/// Opens what a container writes for reading: a plain file in its sandbox and nothing else.
+pub(crate) fn open_output(work_dir: &Path, sandbox: &Path, name: &str) -> io::Result<File> {
+    let (folder, name) = open_parent(work_dir, &sandbox.join(name))?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(openat(&folder, &name, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file"));
+    }
+    Ok(file)
 }
 
 /// Makes a symbolic link below the work directory, replacing what is there unless it is a folder.
@@ -103,6 +114,12 @@ mod tests {
         assert!(link(work.path(), sandbox.join("containers/x").to_str().expect("text"), "/y").is_err());
         assert_eq!(std::fs::read_dir(elsewhere.path()).expect("read").count(), 0);
         assert!(make(work.path(), Path::new("/somewhere/else"), None).is_err());
+        std::fs::write(elsewhere.path().join("stdout"), "secret").expect("written");
+        symlink(elsewhere.path().join("stdout"), sandbox.join("stdout")).expect("planted");
+        assert!(open_output(work.path(), &sandbox, "stdout").is_err());
+        assert!(open_output(work.path(), &sandbox.join("containers"), "stdout").is_err());
+        std::fs::write(sandbox.join("stderr"), "own").expect("written");
+        assert!(open_output(work.path(), &sandbox, "stderr").is_ok());
         assert!(make(work.path(), &sandbox.join("../../x"), None).is_err());
     }
 }

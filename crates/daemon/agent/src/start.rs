@@ -195,7 +195,9 @@ pub async fn run(
     let deciding =
         core::spawn(agent, inbox, first, rng, batches).map_err(system("start the core's thread"))?;
 
-    let api = Arc::new(Api::new(core.clone(), desk, files, launches, config.flags.clone(), config.verbosity));
+    let (flags, verbosity) = (config.flags.clone(), config.verbosity);
+    let heartbeat = config.http_heartbeat_interval;
+    let api = Arc::new(Api::new(core.clone(), desk, files, launches, flags, verbosity, heartbeat));
     let linking = tokio::spawn(link_task.run());
     let (stop_serving, serving_stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(mezzo_http::serve(listener, api, Limits::default(), async {

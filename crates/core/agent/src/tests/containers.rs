@@ -203,3 +203,32 @@ fn get_containers_needs_no_payload_and_is_empty_without_containers() {
     let answer = query::answer(&world.agent.snapshot(), &call).expect("answer");
     assert_eq!(answer.get_containers.map(|shown| shown.containers.len()), Some(1));
 }
+
+#[test]
+fn rule_378_a_session_is_a_child_of_its_own_class() {
+    let mut world = World::new();
+    let root = world.running("t");
+    let session = |container_id: v1::ContainerId, tty: bool| Call {
+        r#type: Some(call::Type::LaunchNestedContainerSession as i32),
+        launch_nested_container_session: Some(call::LaunchNestedContainerSession {
+            container_id,
+            command: Some(v1::CommandInfo { value: Some("sh".into()), ..Default::default() }),
+            container: tty.then(|| v1::ContainerInfo {
+                r#type: v1::container_info::Type::Mesos as i32,
+                tty_info: Some(v1::TtyInfo::default()),
+                ..Default::default()
+            }),
+        }),
+        ..Default::default()
+    };
+    world.operator(session(id("alone"), false));
+    assert!(matches!(world.last_answer(), Answer::BadRequest(text) if text.contains("container_id.parent")));
+    world.operator(session(id(&format!("{root}.tty")), true));
+    assert!(matches!(world.last_answer(), Answer::NotImplemented(_)));
+    assert_eq!(world.operator(session(id(&format!("{root}.s")), false)), ["launch child"]);
+    assert!(world.launches[1].debug);
+    let container = world.last_container();
+    assert_eq!(world.started(&container, 9), ["answer ok"]);
+    assert!(world.agent.snapshot().containers[&container].session);
+    assert!(!world.agent.snapshot().containers[&root].session);
+}

@@ -1,6 +1,6 @@
 //! Which format a call is in and which one its answer takes (rules 2 and 3).
 
-use mezzo_http::{Bytes, Method, Request, Response, StatusCode, header};
+use mezzo_http::{Bytes, Method, Request, Response, StatusCode, StreamSender, header};
 use mezzo_json::{FromJson, ToJson, protobuf::Described};
 use prost::Message;
 
@@ -154,8 +154,24 @@ pub(super) fn only_streams(request: &Request) -> bool {
     !accept_allows(request, "accept", JSON) && !accept_allows(request, "accept", PROTOBUF)
 }
 
+/// A streamed answer: the sender of its records and their format. The answer's Content-Type names the
+/// format, unless the client asked for a stream of records (rule 41).
+pub(super) fn streamed(
+    request: &Request,
+    backlog_max: usize,
+) -> Result<(StreamSender, MessageType, Response), Response> {
+    let format = accepted(request, Accepts { recordio: true })?;
+    if only_streams(request) {
+        let (sender, response) = Response::stream(RECORDIO, backlog_max);
+        let name = header::HeaderName::from_static("message-content-type");
+        return Ok((sender, format, response.with(name, format.content_type())));
+    }
+    let (sender, response) = Response::stream(format.content_type(), backlog_max);
+    Ok((sender, format, response))
+}
+
 /// The format of records in a streamed answer.
-pub(super) fn streamed_format(request: &Request) -> MessageType {
+fn streamed_format(request: &Request) -> MessageType {
     if accept_allows(request, "message-accept", JSON) { MessageType::Json } else { MessageType::Protobuf }
 }
 

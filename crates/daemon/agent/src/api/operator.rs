@@ -102,7 +102,7 @@ async fn answer(api: &Api, mut request: Request) -> Result<Response, Response> {
         },
         Type::AttachContainerOutput => {
             let wanted = call.attach_container_output.map(|attach| attach.container_id).unwrap_or_default();
-            session::attach_output(api, &container_text(&wanted)).await?
+            session::attach_output(api, &container_text(&wanted), &request).await?
         }
         Type::LaunchNestedContainerSession => session::launch(api, call, &request).await?,
         // Everything about containers, and what the core knows to refuse.
