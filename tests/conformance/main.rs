@@ -27,7 +27,8 @@ fn script(text: &str, environment: &[(&str, &str)]) -> String {
     command.args(["-euo", "pipefail", "-c", text]).current_dir(root());
     command.envs(environment.iter().copied());
     let output = command.output().expect("run bash");
-    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}:\n{text}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -42,7 +42,9 @@ impl Dev {
         ] {
             let send = send.clone();
             let stream = BufReader::new(stream.expect("the pipe"));
-            thread::spawn(move || stream.lines().map_while(Result::ok).for_each(|line| drop(send.send(line))));
+            thread::spawn(move || {
+                stream.lines().map_while(Result::ok).for_each(|line| drop(send.send(line)))
+            });
         }
         let mut said = Vec::new();
         while !said.last().is_some_and(|line: &String| line.contains("next:")) {

@@ -4,7 +4,11 @@
 //! The `.proto` files under `proto/` keep the declaration order of the fields, which is the order of
 //! keys in Mesos' JSON.
 
-#![expect(missing_docs, clippy::allow_attributes, reason = "generated messages; their meaning is in the reference tables")]
+#![expect(
+    missing_docs,
+    clippy::allow_attributes,
+    reason = "generated messages; their meaning is in the reference tables"
+)]
 
 include!(concat!(env!("OUT_DIR"), "/mod.rs"));
 

@@ -77,8 +77,12 @@ const DURATION_UNITS: [(&str, f64); 8] = [
 /// Reads a Mesos duration such as `10secs` or `1.5mins` (rule 536). Singular units are refused, as
 /// Mesos refuses them; so is a negative or not finite number.
 pub fn parse_duration(text: &str) -> Result<Duration, ParseError> {
-    let bad = || ParseError { text: text.into(), wanted: "a number with ns, us, ms, secs, mins, hrs, days or weeks" };
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || ".-+e".contains(c)).len();
+    let bad = || ParseError {
+        text: text.into(),
+        wanted: "a number with ns, us, ms, secs, mins, hrs, days or weeks",
+    };
+    let digits =
+        text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit() || ".-+e".contains(c)).len();
     let (number, unit) = text.split_at(digits);
     let scale = DURATION_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(bad)?.1;
     let number: f64 = number.parse().map_err(|_| bad())?;
