@@ -2,7 +2,13 @@
 
 mod support;
 
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
 use mezzo_http::StatusCode;
+use mezzo_master_daemon::{Config, Verbosity};
 use support::{Master, in_memory};
 
 /// Method, headers, body; status and text of the answer.
@@ -183,7 +189,16 @@ async fn rule_7_and_rule_12_redirect_and_disabled_endpoints() {
 
 #[tokio::test]
 async fn rule_24_logging_toggle() {
-    let master = Master::start(in_memory()).await;
+    // Stands for the process' logging, which goes back by itself.
+    static LEVEL: AtomicU32 = AtomicU32::new(0);
+    let verbosity = Verbosity {
+        get: || LEVEL.load(Ordering::Relaxed),
+        set: |level, duration| {
+            assert_eq!(duration, Duration::from_secs(60));
+            LEVEL.store(level, Ordering::Relaxed);
+        },
+    };
+    let master = Master::start(Config { verbosity, ..in_memory() }).await;
     assert_eq!(master.get("/logging/toggle").await, (StatusCode::OK, "0\n".into()));
     for (query, text) in [
         ("level=1", "Expecting 'duration=value' in query.\n"),
