@@ -16,6 +16,10 @@ FREE_KEYS = {
 }
 
 
+# Maps of protobuf: their order means nothing.
+MAPS = ("/guarantees", "/limits")
+
+
 class Ids:
     """Recorded identifier -> ours. Learned while comparing, applied to requests."""
 
@@ -53,6 +57,7 @@ class Object(list):
 def compare(recorded, ours, ids, path="", free=frozenset(), unordered=frozenset()):
     """Yields (path, recorded, ours) for each difference."""
     if isinstance(recorded, Object) and isinstance(ours, Object):
+        recorded, ours = by_plain_key(recorded), by_plain_key(ours)
         theirs, mine = recorded.keys(), ours.keys()
         for key in theirs:
             if key not in mine:
@@ -61,7 +66,7 @@ def compare(recorded, ours, ids, path="", free=frozenset(), unordered=frozenset(
             if key not in theirs:
                 yield (f"{path}/{key}", "(missing)", short(ours.get(key)))
         common = [key for key in theirs if key in mine]
-        if path not in unordered and [key for key in mine if key in theirs] != common:
+        if path not in unordered and not path.endswith(MAPS) and [key for key in mine if key in theirs] != common:
             yield (f"{path}/(order)", " ".join(common), " ".join(key for key in mine if key in theirs))
         for key in common:
             yield from leaf_or_deeper(recorded.get(key), ours.get(key), ids, f"{path}/{key}", key, free, unordered)
@@ -85,21 +90,36 @@ def compare(recorded, ours, ids, path="", free=frozenset(), unordered=frozenset(
     yield from leaf(recorded, ours, ids, path, free)
 
 
+def by_plain_key(pairs):
+    """Keys can be identifiers too."""
+    return Object((plain(key), value) for key, value in pairs)
+
+
 def by_name(items):
     """Entries of a list by what names them, when something does and no two are alike: their order is free."""
+    return named_by(items, ()) or named_by(items, ("resources",))
+
+
+def named_by(items, more):
     named = {}
     for item in items:
         if not isinstance(item, Object):
             return None
+        info = item.get("info")
+        if isinstance(info, Object) and "latest_status" in item.keys() and info.get("id") is not None:
+            # An operation.
+            named[plain(json.dumps(info.get("id")))] = item
+            continue
         name = "".join(
             plain(json.dumps(item.get(key)))
             for key in ("name", "id", "role", "path", "task_id", "task_info", "executor_id", "executor_info",
                         "framework_id", "framework_info", "agent_info", "container_id")
             if item.get(key) is not None
         )
+        name = name[:160] + "".join(plain(json.dumps(item.get(key))) for key in more)
         if not name or "uuid" in item.keys() or "reservations" in item.keys() or name in named:
             return None
-        named[name[:160]] = item
+        named[name] = item
     return named
 
 
