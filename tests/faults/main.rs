@@ -53,8 +53,11 @@ fn run(seed: u64) -> String {
     let marks = folder.path().join("marks");
     fs::create_dir_all(&marks).expect("make the folder of marks");
     let mut master = Daemon::master(folder.path(), &["--agent_reregister_timeout=10mins"]);
-    let mut agent =
-        Daemon::agent(folder.path(), master.port, &["--resources=cpus:30;mem:8192;disk:100;ports:[31000-31001]"]);
+    let mut agent = Daemon::agent(
+        folder.path(),
+        master.port,
+        &["--resources=cpus:30;mem:8192;disk:100;ports:[31000-31001]"],
+    );
     let scheduler = Scheduler::start(master.port, TASKS, {
         let marks = marks.clone();
         let mut random = Random(random.next());

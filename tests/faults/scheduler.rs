@@ -71,7 +71,8 @@ impl Scheduler {
                     break Ok(state.outcomes());
                 }
                 if start.elapsed() > 2 * PATIENCE {
-                    let open: Vec<_> = state.launched.keys().filter(|t| !state.ended.contains_key(*t)).collect();
+                    let open: Vec<_> =
+                        state.launched.keys().filter(|t| !state.ended.contains_key(*t)).collect();
                     break Err(format!("{} of {tasks} tasks ended; still open: {open:?}", state.ended.len()));
                 }
                 thread::sleep(Duration::from_millis(20));
@@ -100,7 +101,8 @@ impl<C: FnMut(&str) -> String> State<C> {
         }
         body["subscribe"] = json!({"framework_info": info});
         let headers = [("Content-Type", "application/json"), ("Accept", "application/json")];
-        let opened = support::open(self.port, "POST", "/api/v1/scheduler", &headers, body.to_string().as_bytes());
+        let opened =
+            support::open(self.port, "POST", "/api/v1/scheduler", &headers, body.to_string().as_bytes());
         let Ok(mut opened) = opened else { return Ok(()) };
         if opened.status != 200 {
             return Ok(());
@@ -119,7 +121,8 @@ impl<C: FnMut(&str) -> String> State<C> {
         while self.ended.len() < tasks {
             match records.recv_timeout(Duration::from_millis(200)) {
                 Ok(record) => {
-                    let event = serde_json::from_slice(&record).map_err(|error| format!("bad event: {error}"))?;
+                    let event =
+                        serde_json::from_slice(&record).map_err(|error| format!("bad event: {error}"))?;
                     self.on_event(&event)?;
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
@@ -222,6 +225,12 @@ impl<C: FnMut(&str) -> String> State<C> {
 
     fn outcomes(&self) -> Vec<Outcome> {
         let ended = self.ended.iter();
-        ended.map(|(task, (state, message, _))| Outcome { task: task.clone(), state: state.clone(), message: message.clone() }).collect()
+        ended
+            .map(|(task, (state, message, _))| Outcome {
+                task: task.clone(),
+                state: state.clone(),
+                message: message.clone(),
+            })
+            .collect()
     }
 }
