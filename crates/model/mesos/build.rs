@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+/// Fields that are kept behind a pointer.
+const BOXED: [&str; 1] = [".mesos.v1.Resource.disk"];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new("proto");
     println!("cargo:rerun-if-changed=proto");
@@ -9,7 +12,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     collect(root, &mut files)?;
     files.sort();
     let descriptors = protox::compile(&files, [root])?;
-    prost_build::Config::new().btree_map(["."]).include_file("mod.rs").compile_fds(descriptors)?;
+    let mut config = prost_build::Config::new();
+    // Big and rarely there: inline they would make every resource of every task and offer as big.
+    for field in BOXED {
+        config.boxed(field);
+    }
+    config.btree_map(["."]).include_file("mod.rs").compile_fds(descriptors)?;
     Ok(())
 }
 

@@ -100,11 +100,11 @@ mod tests {
         v1::Resource {
             name: "disk".into(),
             reservations: vec![ReservationInfo { role: Some(role.into()), ..Default::default() }],
-            disk: Some(DiskInfo {
+            disk: Some(Box::new(DiskInfo {
                 persistence: Some(Persistence { id: id.into(), principal: None }),
                 source,
                 ..Default::default()
-            }),
+            })),
             ..Default::default()
         }
     }

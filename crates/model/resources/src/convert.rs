@@ -109,7 +109,7 @@ impl Resource {
                 .allocation_role
                 .as_ref()
                 .map(|role| v1::resource::AllocationInfo { role: Some(role.to_string()) }),
-            disk: self.disk.as_deref().cloned(),
+            disk: self.disk.as_deref().cloned().map(Box::new),
             revocable: self.revocable.then(v1::resource::RevocableInfo::default),
             shared: self.copies.map(|_| v1::resource::SharedInfo::default()),
             ..v1::Resource::default()
@@ -161,7 +161,7 @@ fn attributes_of(message: &v1::Resource) -> Resource {
     let allocation_role = message.allocation_info.as_ref().and_then(|info| info.role.as_deref());
     Resource::new(message.name.as_str(), Value::Scalar(Scalar::ZERO))
         .with_allocation_role(allocation_role.map(Role::from))
-        .with_disk(message.disk.clone())
+        .with_disk(message.disk.as_deref().cloned())
         .with_provider_id(message.provider_id.as_ref().map(|id| ResourceProviderId::from(id.value.as_str())))
         .with_revocable(message.revocable.is_some())
         .with_copies(message.shared.map(|_| 1))

@@ -59,7 +59,7 @@ fn source(kind: source::Type) -> DiskInfo {
 fn volume(id: &str, size: f64, shared: bool) -> Resource {
     let persistence = Some(Persistence { id: id.into(), principal: None });
     let message = v1::Resource {
-        disk: Some(DiskInfo { persistence, ..DiskInfo::default() }),
+        disk: Some(Box::new(DiskInfo { persistence, ..DiskInfo::default() })),
         reservations: vec![reservation(reservation_info::Type::Dynamic, "web")],
         shared: shared.then(v1::resource::SharedInfo::default),
         ..scalar("disk", size)
@@ -93,7 +93,7 @@ fn rule_433_only_like_resources_add_up() {
         allocation_info: Some(v1::resource::AllocationInfo { role: Some("web".into()) }),
         ..base.clone()
     };
-    let path = v1::Resource { disk: Some(source(source::Type::Path)), ..base.clone() };
+    let path = v1::Resource { disk: Some(Box::new(source(source::Type::Path))), ..base.clone() };
     let provided =
         v1::Resource { provider_id: Some(v1::ResourceProviderId { value: "p".into() }), ..base.clone() };
     let revocable = v1::Resource { revocable: Some(v1::resource::RevocableInfo::default()), ..base.clone() };
@@ -110,7 +110,8 @@ fn rule_434_exclusive_disks_are_never_merged_or_split() {
     raw.source.as_mut().expect("a source").id = Some("disk-1".into());
     for disk in [source(source::Type::Mount), source(source::Type::Block), raw] {
         let whole =
-            Resource::from_proto(&v1::Resource { disk: Some(disk), ..scalar("disk", 10.0) }).expect("valid");
+            Resource::from_proto(&v1::Resource { disk: Some(Box::new(disk)), ..scalar("disk", 10.0) })
+                .expect("valid");
         let part = whole.clone().with_value(Value::Scalar(Scalar::from_whole(4)));
         let two: Resources = [whole.clone(), whole.clone()].into_iter().collect();
         assert_eq!(two.len(), 2);
@@ -122,7 +123,7 @@ fn rule_434_exclusive_disks_are_never_merged_or_split() {
         assert!(!one.checked_sub(&part.into()));
     }
     let path = Resource::from_proto(&v1::Resource {
-        disk: Some(source(source::Type::Path)),
+        disk: Some(Box::new(source(source::Type::Path))),
         ..scalar("disk", 10.0)
     })
     .expect("valid");
@@ -238,7 +239,7 @@ fn rule_440_endpoint_form_shows_both_for_one_reservation() {
 
 #[test]
 fn rule_441_disks_and_sharing() {
-    let disk = || Some(DiskInfo::default());
+    let disk = || Some(Box::<DiskInfo>::default());
     let wrong = v1::Resource { disk: disk(), ..scalar("cpus", 1.0) };
     assert!(error_of(&wrong).ends_with("DiskInfo should not be set for cpus resource"));
     let shared = v1::Resource { shared: Some(v1::resource::SharedInfo::default()), ..scalar("disk", 1.0) };
@@ -248,7 +249,7 @@ fn rule_441_disks_and_sharing() {
         ..volume("a", 1.0, false).to_proto(Form::PostRefinement)
     };
     error_of(&revocable);
-    error_of(&v1::Resource { disk: Some(source(source::Type::Unknown)), ..scalar("disk", 1.0) });
+    error_of(&v1::Resource { disk: Some(Box::new(source(source::Type::Unknown))), ..scalar("disk", 1.0) });
 }
 
 #[test]
@@ -351,11 +352,11 @@ fn texts_of_resources() {
             labels: Some(labels),
             ..reservation(reservation_info::Type::Dynamic, "eng")
         }],
-        disk: Some(DiskInfo {
+        disk: Some(Box::new(DiskInfo {
             persistence: Some(Persistence { id: "vol-1".into(), principal: None }),
             volume: Some(v1::Volume { container_path: "data".into(), ..v1::Volume::default() }),
             source: None,
-        }),
+        })),
         ..scalar("disk", 256.0)
     });
     assert_eq!(

@@ -20,7 +20,7 @@ fn reserved(name: &str, value: f64) -> v1::Resource {
 
 fn volume(value: f64) -> v1::Resource {
     let mut volume = reserved("disk", value);
-    volume.disk = Some(v1::resource::DiskInfo {
+    volume.disk = Some(Box::new(v1::resource::DiskInfo {
         persistence: Some(v1::resource::disk_info::Persistence { id: "v".into(), principal: None }),
         volume: Some(v1::Volume {
             mode: v1::volume::Mode::Rw as i32,
@@ -28,7 +28,7 @@ fn volume(value: f64) -> v1::Resource {
             ..Default::default()
         }),
         source: None,
-    });
+    }));
     volume
 }
 

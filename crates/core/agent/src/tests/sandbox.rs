@@ -34,11 +34,11 @@ fn rule_402_and_403_volumes() {
                 role: Some(role.into()),
                 ..Default::default()
             }],
-            disk: Some(v1::resource::DiskInfo {
+            disk: Some(Box::new(v1::resource::DiskInfo {
                 persistence: Some(v1::resource::disk_info::Persistence { id: "v".into(), principal: None }),
                 source,
                 ..Default::default()
-            }),
+            })),
             ..Default::default()
         };
         volume_path(&config, &resource)

@@ -56,7 +56,7 @@ fn reserved(text: &str) -> Vec<v1::Resource> {
 
 fn volume(size: f64) -> v1::Resource {
     let mut volume = reserved(&format!("disk:{size}")).remove(0);
-    volume.disk = Some(v1::resource::DiskInfo {
+    volume.disk = Some(Box::new(v1::resource::DiskInfo {
         persistence: Some(disk_info::Persistence { id: "vol".into(), principal: Some("golden".into()) }),
         volume: Some(v1::Volume {
             container_path: "data".into(),
@@ -64,7 +64,7 @@ fn volume(size: f64) -> v1::Resource {
             ..Default::default()
         }),
         source: None,
-    });
+    }));
     volume
 }
 
@@ -351,7 +351,7 @@ fn agent() -> Agent {
 fn provided(provider: &str, source: disk_info::source::Type, id: bool, profile: bool) -> v1::Resource {
     let mut disk = resources("disk:100").remove(0);
     disk.provider_id = Some(v1::ResourceProviderId { value: provider.into() });
-    disk.disk = Some(v1::resource::DiskInfo {
+    disk.disk = Some(Box::new(v1::resource::DiskInfo {
         source: Some(disk_info::Source {
             r#type: source.into(),
             id: id.then(|| "disk-1".into()),
@@ -359,7 +359,7 @@ fn provided(provider: &str, source: disk_info::source::Type, id: bool, profile: 
             ..Default::default()
         }),
         ..Default::default()
-    });
+    }));
     disk
 }
 

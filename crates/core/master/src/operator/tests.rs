@@ -444,7 +444,7 @@ fn reserved(text: &str) -> Vec<v1::Resource> {
 
 fn volume(size: f64) -> v1::Resource {
     let mut volume = reserved(&format!("disk:{size}")).remove(0);
-    volume.disk = Some(v1::resource::DiskInfo {
+    volume.disk = Some(Box::new(v1::resource::DiskInfo {
         persistence: Some(v1::resource::disk_info::Persistence { id: "vol-1".into(), principal: None }),
         volume: Some(v1::Volume {
             container_path: "data".into(),
@@ -452,7 +452,7 @@ fn volume(size: f64) -> v1::Resource {
             ..Default::default()
         }),
         ..Default::default()
-    });
+    }));
     volume
 }
 
