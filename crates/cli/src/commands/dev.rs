@@ -224,9 +224,18 @@ impl Folder {
         Ok(Self { path, delete: !keep })
     }
 
-    /// Sockets have short paths: the kernel takes 107 bytes.
+    /// Sockets have short paths: the kernel takes 107 bytes. In memory where that can be: supervisors
+    /// make and remove a few files for every container, which costs a disk much more.
     fn runtime(&self, index: u32) -> PathBuf {
-        self.path.join(format!("run-{}", index + 1))
+        self.memory().unwrap_or_else(|| self.path.clone()).join(format!("run-{}", index + 1))
+    }
+
+    /// A folder of this cluster on a memory file system. One that is kept stays on the disk, because its
+    /// tasks are looked for there after a restart.
+    fn memory(&self) -> Option<PathBuf> {
+        let shared = Path::new("/dev/shm");
+        let writable = rustix::fs::access(shared, rustix::fs::Access::WRITE_OK).is_ok();
+        if self.delete && writable { Some(shared.join(self.path.file_name()?)) } else { None }
     }
 }
 
@@ -235,6 +244,9 @@ impl Drop for Folder {
         if self.delete {
             // Whatever cannot be deleted belongs to a task that outlived its end.
             let _ = std::fs::remove_dir_all(&self.path);
+            if let Some(memory) = self.memory() {
+                let _ = std::fs::remove_dir_all(memory);
+            }
         }
     }
 }

@@ -1,7 +1,11 @@
 //! The thread that owns the agent's core: choose inputs, step, hand the effects on in order.
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicIsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
     thread::{self, JoinHandle},
     time::{Duration, SystemTime},
 };
@@ -17,7 +21,7 @@ use crate::perform::Batch;
 
 /// Inputs that may wait for the core. Who sends more waits, or is answered 503: an HTTP request has
 /// at most one input on its way, so this is more than connections can bring.
-const INPUTS_MAX: usize = 32_768;
+const INPUTS_MAX: isize = 32_768;
 /// How long those wait who find no room; the core takes thousands of inputs in this time.
 const FULL_PAUSE: Duration = Duration::from_millis(5);
 /// Inputs stepped before their effects are handed on together, so that one disk write serves many.
@@ -33,9 +37,13 @@ enum Wake {
 }
 
 /// Sends to the core. Cheap to clone.
+///
+/// The bound is a count beside an unbounded channel: a bounded one holds room for everything from the
+/// start, which is megabytes in an agent that idles.
 #[derive(Clone, Debug)]
 pub(crate) struct Core {
-    sender: SyncSender<Wake>,
+    sender: Sender<Wake>,
+    waiting: Arc<AtomicIsize>,
 }
 
 /// The core takes nothing more: it has stopped, or is far behind.
@@ -45,8 +53,10 @@ pub(crate) struct Busy;
 impl Core {
     /// Sends an input, waiting for room. For threads that may block.
     pub(crate) fn send(&self, input: Input) {
-        // After the core has stopped nothing matters to anybody any more.
-        let _ = self.sender.send(Wake::Input(input));
+        while self.is_full() {
+            thread::sleep(FULL_PAUSE);
+        }
+        self.put(Wake::Input(input));
     }
 
     /// Sends an input unless the core is far behind.
@@ -56,11 +66,10 @@ impl Core {
 
     /// Sends an input, waiting for room without blocking the thread.
     pub(crate) async fn deliver(&self, input: Input) {
-        let mut wake = Wake::Input(input);
-        while let Err(TrySendError::Full(back)) = self.sender.try_send(wake) {
-            wake = back;
+        while self.is_full() {
             tokio::time::sleep(FULL_PAUSE).await;
         }
+        self.put(Wake::Input(input));
     }
 
     /// The state as of now.
@@ -78,23 +87,56 @@ impl Core {
 
     /// Stops the thread after what has been sent before.
     pub(crate) fn stop(&self) {
-        let _ = self.sender.send(Wake::Stop);
+        self.put(Wake::Stop);
     }
 
     fn try_wake(&self, wake: Wake) -> Result<(), Busy> {
-        self.sender.try_send(wake).map_err(|error| match error {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => Busy,
-        })
+        if !self.is_full() && self.put(wake) { Ok(()) } else { Err(Busy) }
+    }
+
+    /// As many senders as there are threads and connections may pass this at the same time and go over
+    /// the bound by one each.
+    fn is_full(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) >= INPUTS_MAX
+    }
+
+    /// False when the core has stopped: then nothing matters to anybody any more.
+    fn put(&self, wake: Wake) -> bool {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let sent = self.sender.send(wake).is_ok();
+        if !sent {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        }
+        sent
     }
 }
 
 /// The receiving end, until the thread starts.
-pub(crate) struct Inbox(Receiver<Wake>);
+pub(crate) struct Inbox {
+    receiver: Receiver<Wake>,
+    waiting: Arc<AtomicIsize>,
+}
+
+impl Inbox {
+    fn taken(&self, wake: Wake) -> Wake {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        wake
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        // Nobody takes anything any more, so nobody has to wait for room. Who is just failing to send may
+        // take the count below zero, which is as good.
+        self.waiting.store(0, Ordering::Relaxed);
+    }
+}
 
 /// A queue to a core that does not run yet.
 pub(crate) fn queue() -> (Core, Inbox) {
-    let (sender, receiver) = sync_channel(INPUTS_MAX);
-    (Core { sender }, Inbox(receiver))
+    let (sender, receiver) = channel();
+    let waiting = Arc::new(AtomicIsize::new(0));
+    (Core { sender, waiting: waiting.clone() }, Inbox { receiver, waiting })
 }
 
 /// Starts the thread. `first` are the effects of recovery, to be performed before all others.
@@ -113,13 +155,13 @@ pub(crate) fn spawn(
             }
             let wait = agent.next_deadline().map(|at| at.since(now()));
             let mut next = match wait {
-                Some(wait) => match inbox.0.recv_timeout(wait) {
-                    Ok(wake) => Some(wake),
+                Some(wait) => match inbox.receiver.recv_timeout(wait) {
+                    Ok(wake) => Some(inbox.taken(wake)),
                     Err(RecvTimeoutError::Timeout) => None,
                     Err(RecvTimeoutError::Disconnected) => return,
                 },
-                None => match inbox.0.recv() {
-                    Ok(wake) => Some(wake),
+                None => match inbox.receiver.recv() {
+                    Ok(wake) => Some(inbox.taken(wake)),
                     Err(_) => return,
                 },
             };
@@ -148,7 +190,7 @@ pub(crate) fn spawn(
                 }
                 taken += 1;
                 if taken < BATCH_MAX {
-                    next = inbox.0.try_recv().ok();
+                    next = inbox.receiver.try_recv().ok().map(|wake| inbox.taken(wake));
                 }
             }
         }
