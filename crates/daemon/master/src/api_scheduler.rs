@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mezzo_http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use mezzo_ids::Principal;
-use mezzo_master::{Input, StreamId};
+use mezzo_master::{Input, RequestId, StreamId};
 use mezzo_mesos::v1::scheduler::{Call, call::Type};
 
 use crate::{endpoint::expect_method, format::Format, inbox::Work, shared::Shared};
@@ -42,6 +42,18 @@ async fn call(shared: &Shared, mut request: Request) -> Result<Response, Respons
             }
             Ok(subscribe(shared, call, bytes, accepted, principal).await)
         }
+        // There is one for every status of every task, and nothing to wait for: who is subscribed is told
+        // at once that it was taken.
+        Type::Acknowledge
+            if principal.is_none()
+                && let (Some(uuid), Some(framework)) = (&stream_uuid, &call.framework_id)
+                && shared.streams.is_subscribed(uuid, &framework.value) =>
+        {
+            let request = RequestId(shared.mint());
+            let input = Input::SchedulerCall { request, call, stream_uuid, principal };
+            shared.inbox.push(Work::Step(input), bytes).await;
+            Ok(Response::new(StatusCode::ACCEPTED, mezzo_http::Body::Empty))
+        }
         kind => {
             if kind == Type::ReconcileOperations {
                 Format::accepted(&request)?;
@@ -62,7 +74,7 @@ async fn subscribe(
 ) -> Response {
     let stream = StreamId(shared.mint());
     let stream_uuid: Arc<str> = Arc::from(shared.random_uuid().to_string());
-    let mut response = shared.streams.open(stream, format, &shared.inbox);
+    let mut response = shared.streams.open(stream, stream_uuid.clone(), format, &shared.inbox);
     if let Ok(value) = HeaderValue::from_str(&stream_uuid) {
         response.headers.insert(STREAM_ID, value);
     }

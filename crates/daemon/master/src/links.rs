@@ -31,6 +31,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 const ACKNOWLEDGE_AFTER: Duration = Duration::from_secs(1);
 /// Read from the connection at once.
 const READ_SIZE: usize = 16 << 10;
+/// Frames that wait are written together up to about this size.
+const WRITE_SIZE: usize = 64 << 10;
 
 /// All sessions with agents.
 #[derive(Debug)]
@@ -48,6 +50,7 @@ struct Table {
 #[derive(Debug)]
 struct Link {
     id: LinkId,
+    session: SessionId,
     state: Mutex<State>,
     /// Held by the connection that reads, so that frames of two connections cannot overtake each other.
     reading: tokio::sync::Mutex<()>,
@@ -89,7 +92,7 @@ impl Links {
     fn remove(&self, id: LinkId) -> Option<Arc<Link>> {
         let mut table = self.lock();
         let link = table.links.remove(&id)?;
-        table.sessions.retain(|_, other| *other != id);
+        table.sessions.remove(&link.session);
         Some(link)
     }
 
@@ -212,6 +215,7 @@ async fn serve(shared: &Arc<Shared>, connection: Upgraded) -> Result<(), String>
             }
             let link = Arc::new(Link {
                 id: LinkId(shared.mint()),
+                session: id,
                 state: Mutex::new(State {
                     session: Session::new(id),
                     out: Some(out.clone()),
@@ -331,11 +335,24 @@ fn acknowledge(link: &Link) {
 
 /// Writes until the session lets the connection go, or the agent does not take more.
 async fn write(writer: &mut WriteHalf<Upgraded>, mut frames: mpsc::UnboundedReceiver<Bytes>) {
+    let mut together = Vec::new();
     while let Some(frame) = frames.recv().await {
-        if writer.write_all(&frame).await.is_err() {
-            return;
-        }
-        if frames.is_empty() && writer.flush().await.is_err() {
+        let written = if frames.is_empty() {
+            writer.write_all(&frame).await
+        } else {
+            // What has gathered is one system call.
+            together.extend_from_slice(&frame);
+            while together.len() < WRITE_SIZE
+                && let Ok(frame) = frames.try_recv()
+            {
+                together.extend_from_slice(&frame);
+            }
+            let written = writer.write_all(&together).await;
+            together.clear();
+            together.shrink_to(WRITE_SIZE);
+            written
+        };
+        if written.is_err() || writer.flush().await.is_err() {
             return;
         }
     }

@@ -25,29 +25,45 @@ pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
 /// All open streams.
 #[derive(Debug, Default)]
 pub(crate) struct SchedulerStreams {
-    streams: Arc<Mutex<BTreeMap<StreamId, Stream>>>,
+    table: Arc<Mutex<Table>>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    streams: BTreeMap<StreamId, Stream>,
+    /// By `Mesos-Stream-Id`: the framework that was told SUBSCRIBED there.
+    subscribed: BTreeMap<Arc<str>, String>,
+}
+
+impl Table {
+    fn remove(&mut self, id: StreamId) -> Option<Stream> {
+        let stream = self.streams.remove(&id)?;
+        self.subscribed.remove(&stream.uuid);
+        Some(stream)
+    }
 }
 
 #[derive(Clone, Debug)]
 struct Stream {
     sender: Arc<StreamSender>,
     format: Format,
+    uuid: Arc<str>,
 }
 
 impl SchedulerStreams {
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Stream>> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        lock(&self.table)
     }
 
     /// Opens a stream; the core learns when it closes for whatever reason.
-    pub(crate) fn open(&self, id: StreamId, format: Format, inbox: &Arc<Inbox>) -> Response {
+    pub(crate) fn open(&self, id: StreamId, uuid: Arc<str>, format: Format, inbox: &Arc<Inbox>) -> Response {
         let (sender, response) = Response::stream(format.content_type(), BACKLOG_MAX);
         let closed = sender.closed();
-        self.lock().insert(id, Stream { sender: Arc::new(sender), format });
-        let (inbox, streams) = (inbox.clone(), self.streams.clone());
+        self.lock().streams.insert(id, Stream { sender: Arc::new(sender), format, uuid });
+        let (inbox, table) = (inbox.clone(), self.table.clone());
         tokio::spawn(async move {
             closed.await;
-            streams.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            lock(&table).remove(id);
             inbox.push_now(Work::Step(Input::StreamClosed(id)));
         });
         response
@@ -55,7 +71,15 @@ impl SchedulerStreams {
 
     /// Sends an event; one to a closed stream is dropped.
     pub(crate) fn send(&self, id: StreamId, event: &Event) {
-        let Some(stream) = self.lock().get(&id).cloned() else { return };
+        let stream = {
+            let mut table = self.lock();
+            let Some(stream) = table.streams.get(&id).cloned() else { return };
+            if let Some(subscribed) = &event.subscribed {
+                let framework = subscribed.framework_id.value.clone();
+                table.subscribed.insert(stream.uuid.clone(), framework);
+            }
+            stream
+        };
         if let Err(error) = stream.sender.try_send(stream.format.record(event)) {
             if error == SendError::Full {
                 warn!(
@@ -63,26 +87,37 @@ impl SchedulerStreams {
                     "a scheduler does not read and is cut off; it is brought up to date when it subscribes again"
                 );
             }
-            self.lock().remove(&id);
+            self.lock().remove(id);
         }
+    }
+
+    /// Whether the framework was told SUBSCRIBED on the stream of this `Mesos-Stream-Id`, and the stream
+    /// is still open.
+    pub(crate) fn is_subscribed(&self, uuid: &str, framework: &str) -> bool {
+        self.lock().subscribed.get(uuid).is_some_and(|known| known == framework)
     }
 
     /// Ends a stream after what was sent on it.
     pub(crate) fn finish(&self, id: StreamId) {
-        if let Some(stream) = self.lock().remove(&id) {
+        if let Some(stream) = self.lock().remove(id) {
             stream.sender.finish();
         }
     }
 
     /// Sends a heartbeat at once, and from then on until the stream ends. Needs a runtime.
     pub(crate) fn start_heartbeat(&self, id: StreamId) {
-        let Some(Stream { sender, format }) = self.lock().get(&id).cloned() else { return };
+        let Some(Stream { sender, format, .. }) = self.lock().streams.get(&id).cloned() else { return };
         let beat =
             format.record(&Event { r#type: Some(event::Type::Heartbeat.into()), ..Default::default() });
         tokio::spawn(heartbeat(Arc::downgrade(&sender), beat.clone()));
         // A stream that is closed already is cleaned up by the core's answer to that.
         let _ = sender.try_send(beat);
     }
+}
+
+fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
+    // Every change of the table is complete before the lock is released, also in a panic.
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Repeats a record until the stream has ended.
@@ -112,7 +147,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn rule_52_a_heartbeat_at_once_and_then_every_15_seconds() {
         let (streams, inbox) = (SchedulerStreams::default(), Arc::new(Inbox::new()));
-        let response = streams.open(StreamId(1), Format::Json, &inbox);
+        let response = streams.open(StreamId(1), "uuid".into(), Format::Json, &inbox);
         let Body::Stream(body) = response.body else { panic!("a stream was wanted") };
         let read = || match body.poll_record(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(Some(Ok(record))) => Some(record),
@@ -128,5 +163,24 @@ mod tests {
         let mut batch = Vec::new();
         inbox.take(None, &mut batch);
         assert!(matches!(batch[..], [Work::Step(Input::StreamClosed(StreamId(1)))]));
+    }
+
+    #[tokio::test]
+    async fn a_subscription_is_known_from_its_event_until_its_stream_ends() {
+        use mezzo_mesos::v1::{FrameworkId, scheduler::event::Subscribed};
+        let (streams, inbox) = (SchedulerStreams::default(), Arc::new(Inbox::new()));
+        let _response = streams.open(StreamId(1), "uuid".into(), Format::Json, &inbox);
+        assert!(!streams.is_subscribed("uuid", "f"));
+        let subscribed = Subscribed { framework_id: FrameworkId { value: "f".into() }, ..Default::default() };
+        let event = Event {
+            r#type: Some(event::Type::Subscribed.into()),
+            subscribed: Some(subscribed),
+            ..Default::default()
+        };
+        streams.send(StreamId(1), &event);
+        assert!(streams.is_subscribed("uuid", "f"));
+        assert!(!streams.is_subscribed("uuid", "g") && !streams.is_subscribed("other", "f"));
+        streams.finish(StreamId(1));
+        assert!(!streams.is_subscribed("uuid", "f"));
     }
 }
