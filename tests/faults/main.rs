@@ -24,7 +24,7 @@ fn killing_daemons_loses_nothing() {
     let (first, last) = seeds.split_once("..").expect("FAULT_SEEDS=FIRST..LAST");
     let seeds: Vec<u64> = (first.parse().expect("first seed")..last.parse().expect("last seed")).collect();
     let next = Arc::new(std::sync::Mutex::new(seeds.into_iter()));
-    let workers: Vec<_> = (0..2)
+    let workers: Vec<_> = (0..4)
         .map(|_| {
             let next = Arc::clone(&next);
             thread::spawn(move || {
@@ -56,13 +56,13 @@ fn run(seed: u64) -> String {
     let mut agent = Daemon::agent(
         folder.path(),
         master.port,
-        &["--resources=cpus:30;mem:8192;disk:100;ports:[31000-31001]"],
+        &["--resources=cpus:40;mem:8192;disk:100;ports:[31000-31001]"],
     );
     let scheduler = Scheduler::start(master.port, TASKS, {
         let marks = marks.clone();
-        let mut random = Random(random.next());
+        let mut random = Random(random.draw());
         move |task| {
-            let pause = random.below(1500);
+            let pause = random.below(1200);
             let mark = marks.join(task).display().to_string();
             format!("echo began >> {mark}; sleep {}.{:03}; echo ended >> {mark}", pause / 1000, pause % 1000)
         }
@@ -106,17 +106,17 @@ fn judge(seed: u64, marks: &Path, outcomes: &[Outcome]) {
 }
 
 /// A small repeatable source of randomness (xorshift64*).
-pub struct Random(pub u64);
+struct Random(u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    fn draw(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+    fn below(&mut self, limit: u64) -> u64 {
+        self.draw() % limit
     }
 }

@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 use crate::support::{self, PATIENCE};
 
 /// How a task ended.
-pub struct Outcome {
-    pub task: String,
-    pub state: String,
-    pub message: String,
+pub(crate) struct Outcome {
+    pub(crate) task: String,
+    pub(crate) state: String,
+    pub(crate) message: String,
 }
 
 /// The scheduler's thread.
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     done: mpsc::Receiver<Result<Vec<Outcome>, String>>,
 }
 
@@ -33,6 +33,8 @@ struct State<C> {
     /// Task to the agent it was sent to.
     launched: BTreeMap<String, Value>,
     ended: BTreeMap<String, (String, String, Option<String>)>,
+    /// What was heard of each task, for the report of a broken promise.
+    heard: BTreeMap<String, Vec<String>>,
     reconciled: Instant,
 }
 
@@ -49,7 +51,11 @@ const TERMINAL: [&str; 8] = [
 
 impl Scheduler {
     /// Launches `tasks` tasks as offers come; `command` gives the shell command of a task.
-    pub fn start(port: u16, tasks: usize, command: impl FnMut(&str) -> String + Send + 'static) -> Self {
+    pub(crate) fn start(
+        port: u16,
+        tasks: usize,
+        command: impl FnMut(&str) -> String + Send + 'static,
+    ) -> Self {
         let (report, done) = mpsc::channel();
         let mut state = State {
             port,
@@ -59,6 +65,7 @@ impl Scheduler {
             waiting: (0..tasks).rev().map(|n| format!("task-{n:03}")).collect(),
             launched: BTreeMap::new(),
             ended: BTreeMap::new(),
+            heard: BTreeMap::new(),
             reconciled: Instant::now(),
         };
         thread::spawn(move || {
@@ -73,7 +80,11 @@ impl Scheduler {
                 if start.elapsed() > 2 * PATIENCE {
                     let open: Vec<_> =
                         state.launched.keys().filter(|t| !state.ended.contains_key(*t)).collect();
-                    break Err(format!("{} of {tasks} tasks ended; still open: {open:?}", state.ended.len()));
+                    let heard: Vec<_> = open.iter().map(|task| (task, state.heard.get(*task))).collect();
+                    break Err(format!(
+                        "{} of {tasks} tasks ended; still open: {heard:#?}",
+                        state.ended.len()
+                    ));
                 }
                 thread::sleep(Duration::from_millis(20));
             };
@@ -84,7 +95,7 @@ impl Scheduler {
     }
 
     /// Waits until every task has ended, or says what is wrong.
-    pub fn finish(self) -> Result<Vec<Outcome>, String> {
+    pub(crate) fn finish(self) -> Result<Vec<Outcome>, String> {
         self.done.recv_timeout(4 * PATIENCE).map_err(|_| "the scheduler hangs".to_string())?
     }
 }
@@ -186,13 +197,19 @@ impl<C: FnMut(&str) -> String> State<C> {
         let state = status["state"].as_str().unwrap_or_default().to_string();
         let message = status["message"].as_str().unwrap_or_default().to_string();
         let uuid = status["uuid"].as_str().map(String::from);
+        let reason = status["reason"].as_str().unwrap_or_default();
+        let heard = self.heard.entry(task.clone()).or_default();
+        heard.push(format!("{state} {reason} {} {message:?}", uuid.as_deref().unwrap_or("-")));
         if TERMINAL.contains(&state.as_str()) {
             match self.ended.get(&task) {
+                // A task that the master itself refused is in nobody's books. When a reconciliation was
+                // asked for before the refusal was heard, its answer says so.
+                Some((_, _, None)) if uuid.is_none() && reason == "REASON_RECONCILIATION" => {}
                 Some((before, _, _)) if *before != state => {
-                    return Err(format!("{task} ended as {before} and then as {state} ({message})"));
+                    return Err(format!("{task} ended as {before} and then as {state}: {heard:#?}"));
                 }
                 Some((_, _, Some(before))) if uuid.as_ref().is_some_and(|uuid| uuid != before) => {
-                    return Err(format!("{task} ended twice as {state}"));
+                    return Err(format!("{task} ended twice as {state}: {heard:#?}"));
                 }
                 Some(_) => {}
                 None => _ = self.ended.insert(task.clone(), (state, message, uuid.clone())),
