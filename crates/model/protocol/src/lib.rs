@@ -10,11 +10,7 @@ pub mod link {
 }
 
 /// The master's registry and the agent's append log.
-#[expect(
-    missing_docs,
-    clippy::large_enum_variant,
-    reason = "generated; described in proto/mezzo/records.proto"
-)]
+#[expect(missing_docs, reason = "generated; described in proto/mezzo/records.proto")]
 pub mod records {
     include!(concat!(env!("OUT_DIR"), "/mezzo.records.rs"));
 }
