@@ -38,7 +38,10 @@ impl<T> Routes<T> {
             Some(paths) => (paths, &segments[1..]),
             None => (self.processes.get(&self.main)?, &segments[..]),
         };
-        (0..=segments.len()).rev().find_map(|length| {
+        // No longer than what is registered: joining every prefix of a path of 30,000 segments would keep
+        // the thread for seconds (A091).
+        let longest = paths.keys().map(|path| path.split('/').count()).max().unwrap_or(0);
+        (0..=segments.len().min(longest)).rev().find_map(|length| {
             let target = paths.get(&segments[..length].join("/"))?;
             Some((target, segments[length..].join("/")))
         })
@@ -68,6 +71,13 @@ mod tests {
 
     fn find(path: &str) -> Option<(u32, String)> {
         routes().find(path).map(|(t, rest)| (*t, rest))
+    }
+
+    #[test]
+    fn a091_a_path_of_many_segments_is_found_at_once() {
+        let deep = "/a".repeat(2_000_000);
+        assert_eq!(find(&deep), None);
+        assert_eq!(find(&format!("/state{deep}")).map(|(target, _)| target), Some(1));
     }
 
     #[test]
