@@ -332,7 +332,7 @@ fn a101_methods_that_do_not_belong_are_refused() {
             assert!([405, 501].contains(&answer.status), "{method} {path}: {}", answer.text);
         }
     }
-    let answer = raw(master.port, b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\n\r\n");
+    let answer = raw(master.port, b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\nConnection: close\r\n\r\n");
     assert!(answer.is_refusal(), "{}", answer.text);
     // A header does not change the method.
     let answer = send(master.port, "GET", "/api/v1", &[("X-HTTP-Method-Override", "POST")], b"");
