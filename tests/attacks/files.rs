@@ -50,12 +50,10 @@ fn percent(text: &str) -> String {
 fn sandbox(agent: u16) -> String {
     let (_, body) = support::request(agent, "GET", "/files/debug", &[], b"").expect("ask for paths");
     let text = String::from_utf8(body).expect("JSON").replace("\\/", "/");
-    let paths = text
+    let path = text
         .split('"')
-        .filter(|path| path.starts_with('/') && path.contains("/slaves/") && path.contains("/runs/"));
-    let path = paths
-        .filter(|path| !path.ends_with("/latest"))
-        .next()
+        .filter(|path| path.starts_with('/') && path.contains("/slaves/") && path.contains("/runs/"))
+        .find(|path| !path.ends_with("/latest"))
         .unwrap_or_else(|| panic!("no sandbox in {text}"));
     path.to_owned()
 }

@@ -302,7 +302,8 @@ fn bomb() -> Vec<u8> {
 fn a100_types_of_bodies_are_not_guessed() {
     let (_folder, master) = master("a100");
     let json = b"{\"type\":\"GET_HEALTH\"}";
-    let cases: &[(&[(&str, &str)], &[u8], u16)] = &[
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a [u8], u16);
+    let cases: &[Case<'_>] = &[
         (&[("Content-Type", "application/x-protobuf")], json, 400),
         (&[("Content-Type", "application/json")], b"\x08\x01", 400),
         (&[("Content-Type", "application/json; charset=utf-7")], json, 415),
@@ -332,7 +333,8 @@ fn a101_methods_that_do_not_belong_are_refused() {
             assert!([405, 501].contains(&answer.status), "{method} {path}: {}", answer.text);
         }
     }
-    let answer = raw(master.port, b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\nConnection: close\r\n\r\n");
+    let answer =
+        raw(master.port, b"CONNECT 127.0.0.1:22 HTTP/1.1\r\nHost: 127.0.0.1:22\r\nConnection: close\r\n\r\n");
     assert!(answer.is_refusal(), "{}", answer.text);
     // A header does not change the method.
     let answer = send(master.port, "GET", "/api/v1", &[("X-HTTP-Method-Override", "POST")], b"");

@@ -13,8 +13,7 @@ pub(crate) fn master_config(values: &Values) -> Result<Config, CliError> {
             .why("this version of Mezzo runs one master, without ZooKeeper")
             .help("mezzo master --work_dir=PATH"));
     }
-    let mut config = Config::default();
-    config.listen = values.listen(5050)?;
+    let mut config = Config { listen: values.listen(5050)?, ..Config::default() };
     let logs = values.logs()?;
     config.log_file = logs.shown;
     config.log_dir = logs.folder;
