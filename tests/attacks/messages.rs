@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     support::{Daemon, Folder},
-    wire::{assert_well, cut_off, post, read_all, send},
+    wire::{assert_well, post, raw, read_all, send},
 };
 
 const JSON: &str = "application/json";
@@ -99,19 +99,8 @@ fn a096_hostile_json_is_refused_everywhere() {
     ] {
         for (what, body) in hostile_json() {
             let answer = send(master.port, method, path, &[], &body);
-            // Keys that are not known are skipped with whatever they hold, and some of these need no key.
-            let json = [
-                "two types",
-                "a list",
-                "a type that is an object",
-                "many keys",
-                "many empty messages",
-                "-1e400 in a float",
-                "UTF-8 that is none",
-                "an overlong slash",
-                "objects below a known key",
-            ];
-            let taken = json.contains(&what) && answer.status == 200;
+            // Keys that are not known are skipped with whatever they hold, and a schedule needs no key; lists may be empty.
+            let taken = answer.status == 200 && (path == "/maintenance/schedule" || what == "a list");
             assert!(
                 taken || (answer.is_refusal() && answer.status != 0),
                 "{what} {path}: {:.300}",
@@ -220,7 +209,7 @@ fn a098_broken_records_are_refused() {
     let whole = |head: &str, body: &[u8]| {
         let mut all = format!("{head}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
         all.extend_from_slice(body);
-        cut_off(agent.port, &all)
+        raw(agent.port, &all)
     };
     for (what, body) in [
         ("nothing", &b""[..]),
