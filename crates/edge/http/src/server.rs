@@ -120,7 +120,6 @@ pub async fn serve(
                 .max_buf_size(limits.header_bytes.max(8 << 10))
                 .max_headers(limits.headers)
                 .title_case_headers(true)
-                .pipeline_flush(true)
                 .serve_connection(TokioIo::new(Stalling::new(stream, limits.write_stall)), service)
                 .with_upgrades();
             let mut connection = pin!(connection);
