@@ -18,6 +18,7 @@ use crate::client::scalar;
 pub(crate) struct Link {
     pub(crate) stream: TcpStream,
     frames: Frames,
+    unsent: Vec<u8>,
     pub(crate) session: AgentSession,
 }
 
@@ -31,11 +32,12 @@ impl Link {
         )?;
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            if stream.read(&mut byte)? == 0 {
-                bail!("the master closed the link at once");
+            // The master speaks only after our first frame, so nothing follows the head yet.
+            let mut piece = [0; 1024];
+            match stream.read(&mut piece)? {
+                0 => bail!("the master closed the link at once"),
+                size => head.extend_from_slice(&piece[..size]),
             }
-            head.push(byte[0]);
         }
         if !head.starts_with(b"HTTP/1.1 101") {
             bail!("no upgrade: {}", String::from_utf8_lossy(&head).lines().next().unwrap_or_default());
@@ -51,12 +53,19 @@ impl Link {
         let Outcome::Fresh { id } = opening::on_welcome(&body, None)? else {
             bail!("resumed a fresh session")
         };
-        Ok(Self { stream, frames, session: AgentSession::new(id) })
+        Ok(Self { stream, frames, unsent: Vec::new(), session: AgentSession::new(id) })
     }
 
     pub(crate) fn send(&mut self, message: to_master::Message) -> Result<()> {
         let frame = self.session.send(ToMaster { message: Some(message) })?;
         Ok(self.stream.write_all(&frame)?)
+    }
+
+    /// Adds a message to what the next [`Link::next`] that has to wait writes first.
+    pub(crate) fn queue(&mut self, message: to_master::Message) -> Result<()> {
+        let frame = self.session.send(ToMaster { message: Some(message) })?;
+        self.unsent.extend_from_slice(&frame);
+        Ok(())
     }
 
     /// The next message; acknowledges on the way.
@@ -69,6 +78,10 @@ impl Link {
             }
             if self.session.acknowledgement_due() {
                 self.acknowledge()?;
+            }
+            if !self.unsent.is_empty() {
+                self.stream.write_all(&self.unsent)?;
+                self.unsent.clear();
             }
             read_some(&mut self.stream, &mut self.frames)?;
         }

@@ -120,6 +120,16 @@ impl Scheduler {
         self.queue(call::Type::Accept, |call| call.accept = Some(accept));
     }
 
+    /// The next event. What is queued is sent only when none is there: calls go out together as events
+    /// come in together.
+    pub(crate) fn next_flushing(&mut self) -> Result<Event> {
+        if let Ok(event) = self.events.try_recv() {
+            return Ok(event);
+        }
+        self.flush()?;
+        self.next()
+    }
+
     pub(crate) fn next(&self) -> Result<Event> {
         self.events.recv_timeout(PATIENCE).context("wait for an event")
     }

@@ -1,6 +1,8 @@
 //! Starts the release binary and looks at its processes from outside.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     fs,
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -27,7 +29,7 @@ impl Daemon {
 
     pub(crate) fn agent(folder: &Path, master: &Self, more: &[&str]) -> Result<Self> {
         let mut arguments = vec![format!("--master=127.0.0.1:{}", master.port)];
-        arguments.push(format!("--runtime_dir={}", folder.join("run").display()));
+        arguments.push(format!("--runtime_dir={}", runtime_dir(folder).display()));
         arguments.extend(more.iter().map(|text| text.to_string()));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         Self::start("agent", folder, &arguments)
@@ -100,8 +102,18 @@ impl Folder {
     }
 }
 
+/// Where supervisors note what they run: on a memory file system where there is one, as /run is.
+fn runtime_dir(folder: &Path) -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    match folder.file_name() {
+        Some(name) if memory.is_dir() => memory.join(name),
+        _ => folder.join("run"),
+    }
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
+        drop(fs::remove_dir_all(runtime_dir(&self.0)));
         drop(fs::remove_dir_all(&self.0));
     }
 }
@@ -114,15 +126,17 @@ pub(crate) fn memory_mib(pid: u32, file: &str, names: &[&str]) -> Result<f64> {
     Ok(kib / 1024.0)
 }
 
-/// Context switches of all threads so far.
-pub(crate) fn switches(pid: u32) -> Result<u64> {
-    let mut sum = 0;
+/// How often each thread has gone to sleep so far. Those that end meanwhile are in nobody's sum.
+pub(crate) fn sleeps(pid: u32) -> Result<BTreeMap<OsString, u64>> {
+    let mut sums = BTreeMap::new();
     for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(thread?.path().join("status"))?;
-        let lines = text.lines().filter(|line| line.contains("ctxt_switches"));
-        sum += lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>();
+        let thread = thread?;
+        let text = fs::read_to_string(thread.path().join("status"))?;
+        let line = text.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
+        let count = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
+        sums.insert(thread.file_name(), count.unwrap_or(0));
     }
-    Ok(sum)
+    Ok(sums)
 }
 
 /// Child processes, as the kernel lists them.

@@ -6,12 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use mezzo_mesos::v1::TaskState;
 
 use crate::{
     client::{Scheduler, command_task, parts},
-    daemons::{Daemon, Folder, binary, children, free_port, memory_mib, switches},
+    daemons::{Daemon, Folder, binary, children, free_port, memory_mib, sleeps},
     table::{Table, percentile},
 };
 
@@ -27,7 +27,7 @@ pub(crate) fn dev(table: &mut Table) -> Result<()> {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let measured = first_running(port).map(|()| start.elapsed().as_secs_f64() * 1e3);
+        let measured = first_running(port, start);
         // SIGINT is how a person leaves; it may have ended by itself.
         drop(Command::new("kill").args(["-INT", &dev.id().to_string()]).status());
         drop(dev.wait());
@@ -42,8 +42,10 @@ pub(crate) fn dev(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-fn first_running(port: u16) -> Result<()> {
-    let start = Instant::now();
+/// Milliseconds until the first task runs. Returns after its end, so that nothing is left to wait for.
+fn first_running(port: u16, start: Instant) -> Result<f64> {
+    let mut launched = false;
+    let mut running = None;
     let mut scheduler = loop {
         match Scheduler::subscribe(port, "bench dev") {
             Ok(scheduler) => break scheduler,
@@ -53,10 +55,18 @@ fn first_running(port: u16) -> Result<()> {
     };
     loop {
         let (status, offers) = parts(scheduler.next().context("wait for the first task")?);
-        if status.is_some_and(|status| status.state() == TaskState::TaskRunning) {
-            return Ok(());
+        if let Some(status) = status {
+            scheduler.acknowledge(&status);
+            scheduler.flush()?;
+            match status.state() {
+                TaskState::TaskStarting => {}
+                TaskState::TaskRunning => running = Some(start.elapsed().as_secs_f64() * 1e3),
+                TaskState::TaskFinished => return running.context("finished without running"),
+                other => bail!("the task became {other:?}: {}", status.message()),
+            }
         }
-        for offer in offers {
+        if let Some(offer) = offers.into_iter().next().filter(|_| !launched) {
+            launched = true;
             let task = command_task(&offer.agent_id, "first".into(), "/bin/true", 0.1, 32.0);
             scheduler.launch(vec![offer.id], vec![task], 0.0);
             scheduler.flush()?;
@@ -73,13 +83,18 @@ pub(crate) fn idle(table: &mut Table) -> Result<()> {
     let agent = Daemon::agent(folder.path(), &master, &["--resources=cpus:64;mem:65536;disk:1024"])?;
     thread::sleep(Duration::from_secs(3));
     for (name, daemon, target) in [("master", &master, "<= 25 MiB"), ("agent", &agent, "<= 15 MiB (12)")] {
-        let before = switches(daemon.pid())?;
+        let before = sleeps(daemon.pid())?;
         thread::sleep(WATCH / 2);
-        let rate = (switches(daemon.pid())? - before) as f64 / (WATCH / 2).as_secs_f64();
+        let after = sleeps(daemon.pid())?;
+        let count: u64 = after
+            .iter()
+            .map(|(thread, count)| count.saturating_sub(before.get(thread).copied().unwrap_or(0)))
+            .sum();
+        let rate = count as f64 / (WATCH / 2).as_secs_f64();
         table.row(
             &format!("idle {name}, RSS"),
             &format!("{:.1} MiB", memory_mib(daemon.pid(), "status", &["VmRSS"])?),
-            &format!("{rate:.1} context switches a second, all threads"),
+            &format!("{rate:.1} wake-ups a second, all threads"),
             &format!("{target}; <= 1 Hz"),
         );
     }

@@ -36,14 +36,15 @@ pub(crate) fn launches(table: &mut Table) -> Result<()> {
         let sequence = Arc::clone(&sequence);
         // It ends with the master.
         thread::Builder::new()
-            .stack_size(1 << 17)
+            .stack_size(1 << 20)
             .spawn(move || while answer(&mut link, &sequence).is_ok() {})?;
     }
     let mut scheduler = Scheduler::subscribe(master.port, "bench launches")?;
     let (mut launched, mut ended) = (0, 0);
     let mut start = None;
     while ended < LAUNCHES {
-        let event = scheduler.next().with_context(|| format!("{launched} launched, {ended} ended"))?;
+        let event =
+            scheduler.next_flushing().with_context(|| format!("{launched} launched, {ended} ended"))?;
         let (status, offers) = parts(event);
         if let Some(status) = status {
             ended += usize::from(status.state() == TaskState::TaskFinished);
@@ -58,7 +59,6 @@ pub(crate) fn launches(table: &mut Table) -> Result<()> {
             launched += room;
             scheduler.launch(vec![offer.id], tasks, 0.0);
         }
-        scheduler.flush()?;
     }
     let rate = LAUNCHES as f64 / start.context("no offer came")?.elapsed().as_secs_f64();
     let memory = memory_mib(master.pid(), "status", &["VmRSS"])?;
@@ -94,7 +94,7 @@ fn respond(
     sequence: &AtomicU64,
 ) -> Result<()> {
     for state in [TaskState::TaskRunning, TaskState::TaskFinished] {
-        link.send(update(framework, task, state, sequence.fetch_add(1, Ordering::Relaxed)))?;
+        link.queue(update(framework, task, state, sequence.fetch_add(1, Ordering::Relaxed)))?;
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ const ROUNDS: usize = 5;
 /// GET /state and GET_STATE with 20,000 agents and 400,000 tasks, with /health asked all the while.
 pub(crate) fn state(table: &mut Table) -> Result<()> {
     let folder = Folder::new("state")?;
-    let master = Daemon::master(folder.path(), &["--registry=in_memory"])?;
+    let master = Daemon::master(folder.path(), &["--registry=in_memory", "--agent_ping_timeout=10mins"])?;
     populate(master.port, 20_000, 20)?;
     let stop = Arc::new(AtomicBool::new(false));
     let asking = {
