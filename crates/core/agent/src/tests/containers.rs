@@ -140,7 +140,7 @@ fn rule_371_standalone_containers() {
     assert_eq!(world.operator(launch(id("alone"))), ["persist standalone", "launch"]);
     let container = world.last_container();
     // Rule 395.
-    assert_eq!(&*world.launches[0].sandbox, "/work/containers/alone");
+    assert_eq!(&*world.launches[0].sandbox, "/data/containers/alone");
     world.started(&container, 5);
     assert!(query::containers(&world.agent.snapshot(), false, false).containers.is_empty());
     assert_eq!(query::containers(&world.agent.snapshot(), false, true).containers.len(), 1);

@@ -65,8 +65,8 @@ pub(crate) fn config() -> Config {
         port: 5051,
         version: "1.12.0".into(),
         capabilities: Vec::new(),
-        work_dir: "/work".into(),
-        sandbox_root: "/work/agents".into(),
+        work_dir: "/data".into(),
+        sandbox_root: "/data/agents".into(),
         boot_id: "boot".into(),
         launcher_dir: "/usr/libexec/mesos".into(),
         legacy: LegacyNames {

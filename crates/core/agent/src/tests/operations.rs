@@ -82,7 +82,7 @@ fn rule_187_to_196_reserve_create_destroy_unreserve() {
     info.resources.push(volume(64.0));
     let run = world.run(vec![info]);
     world.launch(run);
-    assert_eq!(world.launches[0].volumes, [("/work/volumes/roles/eng/v".into(), "data".into(), false)]);
+    assert_eq!(world.launches[0].volumes, [("/data/volumes/roles/eng/v".into(), "data".into(), false)]);
     let destroy = v1::offer::Operation {
         r#type: Some(operation::Type::Destroy as i32),
         destroy: Some(operation::Destroy { volumes: vec![volume(64.0)] }),

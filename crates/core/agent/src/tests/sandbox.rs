@@ -11,7 +11,7 @@ fn rule_394_and_399_place_and_names() {
     world.launch_command("t");
     let container = world.last_container();
     let directory = world.launches[0].sandbox.clone();
-    assert_eq!(*directory, format!("/work/agents/S0/frameworks/F/executors/t/runs/{container}"));
+    assert_eq!(*directory, format!("/data/agents/S0/frameworks/F/executors/t/runs/{container}"));
     let effects = world.agent.step(world.now, &mut world.dice, Input::Started { container, pid: 1 });
     let names: Vec<&str> = effects
         .iter()
@@ -20,7 +20,7 @@ fn rule_394_and_399_place_and_names() {
             _ => None,
         })
         .collect();
-    let latest = "/work/agents/S0/frameworks/F/executors/t/runs/latest";
+    let latest = "/data/agents/S0/frameworks/F/executors/t/runs/latest";
     assert_eq!(names, [&*directory, latest, "/frameworks/F/executors/t/runs/latest"]);
     assert!(effects.iter().any(|e| matches!(e, Effect::Link { path, .. } if path == latest)));
 }
@@ -44,7 +44,7 @@ fn rule_402_and_403_volumes() {
         volume_path(&config, &resource)
     };
     use v1::resource::disk_info::{Source, source};
-    assert_eq!(path("eng/web", None).as_deref(), Some("/work/volumes/roles/eng web/v"));
+    assert_eq!(path("eng/web", None).as_deref(), Some("/data/volumes/roles/eng web/v"));
     let on_path = Source {
         r#type: source::Type::Path as i32,
         path: Some(source::Path { root: Some("/big".into()) }),
@@ -73,11 +73,11 @@ fn rule_400_sandboxes_go_when_they_are_old() {
     world.step(Input::DiskUsage(0.5));
     let lines = visible(world.pass(345.0));
     assert!(lines.contains(&format!("delete {sandbox}")), "{lines:?}");
-    assert!(lines.contains(&"delete /work/agents/S0/frameworks/F".to_owned()), "{lines:?}");
+    assert!(lines.contains(&"delete /data/agents/S0/frameworks/F".to_owned()), "{lines:?}");
     let lines = world.step(Input::SandboxDeleted(sandbox.clone()));
     assert_eq!(lines[0], format!("detach {sandbox}"));
     assert_eq!(lines.last().map(String::as_str), Some("persist sandbox deleted"));
-    world.step(Input::SandboxDeleted("/work/agents/S0/frameworks/F".into()));
+    world.step(Input::SandboxDeleted("/data/agents/S0/frameworks/F".into()));
     world.restart(vec![]);
     assert!(world.states().is_empty());
     assert!(world.agent.snapshot().completed_frameworks.is_empty());
@@ -113,15 +113,15 @@ fn rule_400_leftovers_of_earlier_lives_are_collected() {
     let used = world.launches[0].sandbox.clone();
     world.step(Input::LinkDown);
     let changed = world.now - std::time::Duration::from_secs(899);
-    let left = "/work/agents/S0/frameworks/G/executors/e/runs/c";
+    let left = "/data/agents/S0/frameworks/G/executors/e/runs/c";
     let folders = vec![
         (used, changed),
         (left.into(), changed),
-        ("/work/agents/OLD".into(), changed),
-        ("/work/agents/S0".into(), changed),
+        ("/data/agents/OLD".into(), changed),
+        ("/data/agents/S0".into(), changed),
     ];
     assert!(world.step(Input::SandboxesFound(folders)).is_empty());
-    assert_eq!(visible(world.pass(1.0)), ["delete /work/agents/OLD".to_owned(), format!("delete {left}")]);
+    assert_eq!(visible(world.pass(1.0)), ["delete /data/agents/OLD".to_owned(), format!("delete {left}")]);
 }
 
 #[test]
