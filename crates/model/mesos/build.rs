@@ -3,7 +3,28 @@
 use std::path::{Path, PathBuf};
 
 /// Fields that are kept behind a pointer.
-const BOXED: [&str; 1] = [".mesos.v1.Resource.disk"];
+const BOXED: [&str; 20] = [
+    ".mesos.v1.ExecutorInfo.container",
+    ".mesos.v1.Offer.Operation.create_disk",
+    ".mesos.v1.Offer.Operation.destroy_disk",
+    ".mesos.v1.Offer.Operation.grow_volume",
+    ".mesos.v1.Offer.Operation.launch_group",
+    ".mesos.v1.Offer.Operation.shrink_volume",
+    ".mesos.v1.Resource.disk",
+    ".mesos.v1.Resource.reservation",
+    ".mesos.v1.Task.container",
+    ".mesos.v1.Task.discovery",
+    ".mesos.v1.Task.health_check",
+    ".mesos.v1.TaskInfo.check",
+    ".mesos.v1.TaskInfo.container",
+    ".mesos.v1.TaskInfo.discovery",
+    ".mesos.v1.TaskInfo.executor",
+    ".mesos.v1.TaskInfo.health_check",
+    ".mesos.v1.scheduler.Call.subscribe",
+    ".mesos.v1.scheduler.Call.update_framework",
+    ".mesos.v1.scheduler.Event.subscribed",
+    ".mesos.v1.scheduler.Event.update_operation_status",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new("proto");

@@ -119,11 +119,11 @@ impl Session {
         let call = Call {
             r#type: Some(Type::Subscribe as i32),
             framework_id: self.config.framework.id.clone(),
-            subscribe: Some(call::Subscribe {
+            subscribe: Some(Box::new(call::Subscribe {
                 framework_info: self.config.framework.clone(),
                 suppressed_roles: self.config.suppressed_roles.clone(),
                 offer_constraints: None,
-            }),
+            })),
             ..Call::default()
         };
         let body = call.encode_to_vec();

@@ -382,7 +382,7 @@ impl Generator {
                     let table = format!("{}_ENTRY_{}", table_name(name), field.number());
                     writeln!(
                         self.code,
-                        "static {table}: Layout = Layout {{ required: &[], children: &[Child {{ number: 2, name: \"value\", repeated: false, layout: &{} }}], size: size_of::<(String, {})>() }};",
+                        "static {table}: Layout = Layout {{ required: &[], children: &[Child {{ number: 2, name: \"value\", layout: &{} }}], size: size_of::<(String, {})>() }};",
                         table_name(value.type_name()),
                         rust_path(value.type_name())
                     )?;
@@ -392,10 +392,9 @@ impl Generator {
                 None => continue,
             };
             children.push(format!(
-                "Child {{ number: {}, name: \"{}\", repeated: {}, layout: &{child} }}",
+                "Child {{ number: {}, name: \"{}\", layout: &{child} }}",
                 field.number(),
-                field.name(),
-                field.label() == Label::Repeated
+                field.name()
             ));
         }
         let table = table_name(name);

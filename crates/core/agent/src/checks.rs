@@ -250,7 +250,7 @@ impl Agent {
         outcome: &CheckOutcome,
     ) {
         let Some(task) = self.task_mut(framework, executor, id) else { return };
-        let kind = task.info.check.as_ref().map(v1::CheckInfo::r#type).unwrap_or_default();
+        let kind = task.info.check.as_ref().map(|check| check.r#type()).unwrap_or_default();
         let Some(check) = task.run.check.as_mut() else { return };
         let status = check_status(kind, outcome);
         if check.last == status {

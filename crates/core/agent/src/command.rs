@@ -38,7 +38,7 @@ pub(crate) fn executor_info(
         resources: resources::command_executor(task),
         name: Some(format!("Command Executor (Task: {}) {}", task.task_id.value, command_name(command))),
         source: Some(task.task_id.value.clone()),
-        discovery: task.discovery.clone(),
+        discovery: task.discovery.as_deref().cloned(),
         labels: task.labels.clone(),
         ..Default::default()
     }

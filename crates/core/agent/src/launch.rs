@@ -353,6 +353,6 @@ fn is_docker(launch: &Launch) -> bool {
     let docker = |c: Option<&v1::ContainerInfo>| {
         c.is_some_and(|c| c.r#type == v1::container_info::Type::Docker as i32)
     };
-    docker(launch.executor.as_ref().and_then(|e| e.container.as_ref()))
-        || launch.tasks.iter().any(|t| docker(t.container.as_ref()))
+    docker(launch.executor.as_ref().and_then(|e| e.container.as_deref()))
+        || launch.tasks.iter().any(|t| docker(t.container.as_deref()))
 }

@@ -93,7 +93,11 @@ impl Agent {
             command,
             resources: resources::merged(all()),
             limits: resources::limits(&executor.info.resources, std::iter::once(info)),
-            container_info: info.container.clone().or_else(|| config.default_container_info.clone()),
+            container_info: info
+                .container
+                .as_deref()
+                .cloned()
+                .or_else(|| config.default_container_info.clone()),
             volumes: volumes(config, all()),
             debug: false,
             pod: false,
@@ -116,7 +120,12 @@ impl Agent {
             user: self.user(framework, executor.info.command.as_ref()),
             resources: resources::merged(all()),
             limits: resources::limits(&executor.info.resources, tasks()),
-            container_info: executor.info.container.clone().or_else(|| config.default_container_info.clone()),
+            container_info: executor
+                .info
+                .container
+                .as_deref()
+                .or(config.default_container_info.as_ref())
+                .cloned(),
             volumes: volumes(config, all()),
             debug: false,
             pod,
@@ -144,7 +153,7 @@ impl Agent {
             user: self.user(framework, own.or(executor.info.command.as_ref())),
             resources: resources::merged(info.resources.iter()),
             limits: Limits { cpus: limit(info, "cpus"), mem: limit(info, "mem") },
-            container_info: info.container.clone(),
+            container_info: info.container.as_deref().cloned(),
             volumes: volumes(config, info.resources.iter()),
             debug: false,
             pod: false,

@@ -51,7 +51,7 @@ impl Master {
     pub(crate) fn send_operation_status(&mut self, framework: &FrameworkId, status: v1::OperationStatus) {
         let update = scheduler::event::UpdateOperationStatus { status };
         let event = scheduler::Event {
-            update_operation_status: Some(update),
+            update_operation_status: Some(Box::new(update)),
             ..scheduler_event(scheduler::event::Type::UpdateOperationStatus)
         };
         self.send(framework, event);

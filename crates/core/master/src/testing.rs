@@ -181,7 +181,7 @@ impl World {
         let call = Box::new(scheduler::Call {
             framework_id: subscribe.framework_info.id.clone(),
             r#type: Some(scheduler::call::Type::Subscribe.into()),
-            subscribe: Some(subscribe),
+            subscribe: Some(Box::new(subscribe)),
             ..Default::default()
         });
         let principal = principal.map(Principal::from);

@@ -174,7 +174,7 @@ mod tests {
         let subscribed = Subscribed { framework_id: FrameworkId { value: "f".into() }, ..Default::default() };
         let event = Event {
             r#type: Some(event::Type::Subscribed.into()),
-            subscribed: Some(subscribed),
+            subscribed: Some(Box::new(subscribed)),
             ..Default::default()
         };
         streams.send(StreamId(1), &event);

@@ -42,7 +42,7 @@ impl Scheduler {
         let subscribe = call::Subscribe { framework_info: info, ..Default::default() };
         let call = Call {
             r#type: Some(call::Type::Subscribe.into()),
-            subscribe: Some(subscribe),
+            subscribe: Some(Box::new(subscribe)),
             ..Default::default()
         };
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;

@@ -148,7 +148,7 @@ impl Resource {
                 message.role = Some(only.role.to_string());
                 if only.kind == ReservationKind::Dynamic {
                     message.reservation =
-                        Some(ReservationInfo { r#type: None, role: None, ..reservation_to(only) });
+                        Some(Box::new(ReservationInfo { r#type: None, role: None, ..reservation_to(only) }));
                 }
             }
             [..] => {}

@@ -189,7 +189,10 @@ fn rule_438_unreserved_has_no_reservations() {
 fn rule_439_old_and_new_form_agree_or_are_refused() {
     let old = v1::Resource {
         role: Some("web".into()),
-        reservation: Some(ReservationInfo { principal: Some("ops".into()), ..ReservationInfo::default() }),
+        reservation: Some(Box::new(ReservationInfo {
+            principal: Some("ops".into()),
+            ..ReservationInfo::default()
+        })),
         ..scalar("cpus", 2.0)
     };
     let resource = Resource::from_proto(&old).expect("the old form");
@@ -232,7 +235,7 @@ fn rule_440_endpoint_form_shows_both_for_one_reservation() {
     let fixed = of(vec![reservation(Static, "web")]);
     assert_eq!((fixed.role.as_deref(), fixed.reservation, fixed.reservations.len()), (Some("web"), None, 1));
     let made = of(vec![reservation(Dynamic, "web")]);
-    assert_eq!(made.reservation, Some(ReservationInfo::default()));
+    assert_eq!(made.reservation.as_deref(), Some(&ReservationInfo::default()));
     let refined = of(vec![reservation(Static, "web"), reservation(Dynamic, "web/shop")]);
     assert_eq!((refined.role, refined.reservation, refined.reservations.len()), (None, None, 2));
 }
@@ -308,7 +311,7 @@ fn rule_446_flags_as_messages() {
     let web = v1::Resource { role: Some("web".into()), ..scalar("cpus", 2.0) };
     let all = agent_resources(&[scalar("cpus", 1.0), web.clone(), scalar("mem", 0.0)], "ops");
     assert_eq!(all, parse_resources("cpus(ops):1;cpus(web):2", "*").map_err(|_| unreachable!()));
-    let dynamic = v1::Resource { reservation: Some(ReservationInfo::default()), ..web };
+    let dynamic = v1::Resource { reservation: Some(Box::default()), ..web };
     let revocable =
         v1::Resource { revocable: Some(v1::resource::RevocableInfo::default()), ..scalar("cpus", 1.0) };
     let volume = volume("v", 1.0, false).to_proto(Form::PostRefinement);

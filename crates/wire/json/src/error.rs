@@ -71,8 +71,8 @@ pub enum Error {
         /// The first thing that is wrong.
         why: String,
     },
-    /// So many small elements that the message would take far more memory than its text.
-    #[error("Too many list elements for a body of this size")]
+    /// So many small messages that they would take far more memory than its text.
+    #[error("Too many messages for a body of this size")]
     TooLarge,
     /// Required fields that are absent, as paths like `subscribe.framework_info.name`.
     #[error("Missing required fields: {}", .0.join(", "))]

@@ -20,19 +20,19 @@ pub struct Layout {
 pub(crate) struct Child {
     pub(crate) number: u32,
     pub(crate) name: &'static str,
-    pub(crate) repeated: bool,
     pub(crate) layout: &'static Layout,
 }
 
-/// What list elements may take in memory whatever the body: some 80,000 tasks in one call.
+/// What messages may take in memory whatever the body: some 400,000 tasks in one call.
 const MEMORY_MAX: usize = 1 << 30;
 
-/// What list elements may take in memory: this much, and [`MEMORY_RATIO_MAX`] times the body. Two bytes
-/// may stand for a message of 7 KiB, so a body within its limit could otherwise fill the machine.
+/// What messages may take in memory: this much, and [`MEMORY_RATIO_MAX`] times the body. Two bytes may
+/// stand for a message of 1 KiB, so a body within its limit could otherwise fill the machine.
 const MEMORY_SLACK: usize = 8 * 1024 * 1024;
 
-/// An operation that launches one small task is about 110 bytes and 12 KiB in memory.
-const MEMORY_RATIO_MAX: usize = 128;
+/// An operation that launches one small task is about 110 bytes and 2 KiB in memory. Messages within
+/// others are counted again, whether or not they are kept behind a pointer.
+const MEMORY_RATIO_MAX: usize = 64;
 
 /// The layout of a message without required fields or children.
 pub(crate) static EMPTY: Layout = Layout { required: &[], children: &[], size: 16 };
@@ -55,8 +55,8 @@ pub enum Error {
     /// Messages nested deeper than [`DEPTH_MAX`].
     #[error("messages are nested deeper than {DEPTH_MAX} levels")]
     Deep,
-    /// So many small elements that the message would take far more memory than its bytes.
-    #[error("too many list elements for a body of this size")]
+    /// So many small messages that the message would take far more memory than its bytes.
+    #[error("too many messages for a body of this size")]
     TooLarge,
 }
 
@@ -97,9 +97,7 @@ fn check(mut bytes: &[u8], layout: &Layout, depth: u32, memory_left: &mut usize)
                 let length = usize::try_from(length).map_err(|_| malformed("length"))?;
                 let body = bytes.get(..length).ok_or_else(|| malformed("length"))?;
                 if let Some(child) = layout.children.iter().find(|child| child.number == number) {
-                    if child.repeated {
-                        *memory_left = memory_left.checked_sub(child.layout.size).ok_or(Error::TooLarge)?;
-                    }
+                    *memory_left = memory_left.checked_sub(child.layout.size).ok_or(Error::TooLarge)?;
                     check(body, child.layout, depth + 1, memory_left).map_err(|error| match error {
                         Error::Missing(path) => Error::Missing(format!("{}.{path}", child.name)),
                         other => other,

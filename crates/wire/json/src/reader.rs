@@ -9,9 +9,14 @@ use crate::error::{Error, JsonKind, MISSING_MAX, NEAR_MAX};
 pub trait FromJson: Default {
     /// Reads the object that begins at the reader's position into a default value of the message.
     fn read(&mut self, r: &mut Reader<'_>) -> Result<(), Error>;
+
+    /// Bytes of the message in memory, without what it points to.
+    const SIZE: usize = size_of::<Self>();
 }
 
 impl<T: FromJson> FromJson for Box<T> {
+    const SIZE: usize = T::SIZE;
+
     fn read(&mut self, r: &mut Reader<'_>) -> Result<(), Error> {
         (**self).read(r)
     }
@@ -20,15 +25,16 @@ impl<T: FromJson> FromJson for Box<T> {
 /// Deepest nesting of arrays and objects (rule 36); also what keeps recursion within the stack.
 pub const DEPTH_MAX: u32 = 200;
 
-/// What list elements may take in memory whatever the body: some 80,000 tasks in one call.
+/// What messages may take in memory whatever the body: some 400,000 tasks in one call.
 const MEMORY_MAX: usize = 1 << 30;
 
-/// What list elements may take in memory: this much, and [`MEMORY_RATIO_MAX`] times the body. `{}` may
-/// stand for a message of 7 KiB, so a body within its limit could otherwise fill the machine.
+/// What messages may take in memory: this much, and [`MEMORY_RATIO_MAX`] times the body. `{}` may
+/// stand for a message of 1 KiB, so a body within its limit could otherwise fill the machine.
 const MEMORY_SLACK: usize = 8 * 1024 * 1024;
 
-/// An operation that launches one small task is about 330 bytes of JSON and 12 KiB in memory.
-const MEMORY_RATIO_MAX: usize = 64;
+/// An operation that launches one small task is about 330 bytes of JSON and 2 KiB in memory. Messages
+/// within others are counted again, whether or not they are kept behind a pointer.
+const MEMORY_RATIO_MAX: usize = 32;
 
 /// The index of a key that the message does not have.
 pub(crate) const UNKNOWN: u16 = u16::MAX;
@@ -40,7 +46,7 @@ pub struct Reader<'a> {
     depth: u32,
     /// The last thing read is an opening bracket: an element or the closing one follows, no comma.
     opened: bool,
-    /// Bytes that list elements may still take.
+    /// Bytes that messages may still take.
     memory_left: usize,
     path: Vec<Segment>,
     missing: Vec<Missing>,
@@ -88,7 +94,7 @@ pub(crate) fn read_list<T: FromJson>(input: &[u8]) -> Result<Vec<T>, Error> {
             if r.peek() != Some(b'{') {
                 return Err(Error::NotAnObject);
             }
-            r.charge::<T>()?;
+            r.charge(T::SIZE)?;
             list.push(T::default());
             if let Some(message) = list.last_mut() {
                 message.read(r)?;
@@ -403,10 +409,10 @@ impl<'a> Reader<'a> {
         Error::Kind { kind, field }
     }
 
-    /// Accounts for one more element of a list.
+    /// Accounts for one more message or element.
     #[inline]
-    fn charge<T>(&mut self) -> Result<(), Error> {
-        match self.memory_left.checked_sub(size_of::<T>()) {
+    fn charge(&mut self, size: usize) -> Result<(), Error> {
+        match self.memory_left.checked_sub(size) {
             Some(left) => {
                 self.memory_left = left;
                 Ok(())
@@ -599,6 +605,7 @@ impl<'a> Reader<'a> {
     }
 
     fn child<T: FromJson>(&mut self, segment: Segment, message: &mut T) -> Result<(), Error> {
+        self.charge(T::SIZE)?;
         self.path.push(segment);
         message.read(self)?;
         self.path.pop();
@@ -624,7 +631,6 @@ impl<'a> Reader<'a> {
     ) -> Result<(), Error> {
         match self.peek() {
             Some(b'{') => {
-                self.charge::<T>()?;
                 let segment = Segment { number, index: Some(list.len()), name };
                 list.push(T::default());
                 match list.last_mut() {
@@ -651,7 +657,7 @@ impl<'a> Reader<'a> {
         read: impl Fn(&mut Self) -> Result<Option<T>, Error> + Copy,
     ) -> Result<(), Error> {
         if self.peek() != Some(b'[') {
-            self.charge::<T>()?;
+            self.charge(size_of::<T>())?;
             list.extend(read(self)?);
             return Ok(());
         }
@@ -677,7 +683,7 @@ impl<'a> Reader<'a> {
                 while self.next_key()? {
                     let key = self.utf8()?;
                     self.expect(b':')?;
-                    self.charge::<(String, T)>()?;
+                    self.charge(size_of::<(String, T)>())?;
                     self.path.push(Segment { number, index: Some(map.len()), name });
                     let value = read(self)?.unwrap_or_default();
                     self.path.pop();

@@ -392,7 +392,30 @@ fn small_bodies_do_not_become_large_messages() {
     prost::encoding::encode_varint(accept.len() as u64, &mut call);
     call.extend_from_slice(&accept);
     assert_eq!(protobuf::decode::<Call>(&call), Err(protobuf::Error::TooLarge));
-    // A large but honest list is no problem.
+    // Nor do messages that are kept behind a pointer.
+    let groups = vec![r#"{"launch_group":{}}"#; 200_000].join(",");
+    let body = format!(r#"{{"type":"ACCEPT","accept":{{"operations":[{groups}]}}}}"#);
+    assert_eq!(from_slice::<Call>(body.as_bytes()), Err(Error::TooLarge));
+    // An honest launch of many tasks is no problem, nor is a large list.
+    let task = v1::TaskInfo {
+        name: "a task".into(),
+        command: Some(v1::CommandInfo { value: Some("true".into()), ..Default::default() }),
+        resources: vec![v1::Resource {
+            name: "cpus".into(),
+            scalar: Some(Default::default()),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let launch = v1::offer::operation::Launch { task_infos: vec![task; 100_000] };
+    let operation = v1::offer::Operation { launch: Some(launch), ..Default::default() };
+    let call = Call {
+        accept: Some(v1::scheduler::call::Accept { operations: vec![operation], ..Default::default() }),
+        ..Default::default()
+    };
+    assert!(protobuf::decode::<Call>(&call.encode_to_vec()).is_ok());
+    assert!(from_slice::<Call>(&to_vec(&call)).is_ok());
+
     let resource = r#"{"name":"cpus","type":"SCALAR","scalar":{"value":1}}"#;
     let list = format!("[{}]", vec![resource; 20_000].join(","));
     let list: Vec<v1::Resource> = list_from_slice(list.as_bytes()).unwrap();

@@ -7,7 +7,7 @@ use crate::{CheckId, CheckKind, CheckOutcome, Effect, Input};
 
 fn healthy_task(failures: u32) -> v1::TaskInfo {
     let mut info = task("t");
-    info.health_check = Some(v1::HealthCheck {
+    info.health_check = Some(Box::new(v1::HealthCheck {
         r#type: Some(v1::health_check::Type::Http as i32),
         http: Some(v1::health_check::HttpCheckInfo {
             port: 8080,
@@ -17,7 +17,7 @@ fn healthy_task(failures: u32) -> v1::TaskInfo {
         consecutive_failures: Some(failures),
         grace_period_seconds: Some(30.0),
         ..Default::default()
-    });
+    }));
     info
 }
 
@@ -114,13 +114,13 @@ fn rule_337_what_is_healthy() {
 fn rule_343_checks_only_report() {
     let mut world = World::new();
     let mut info = task("t");
-    info.check = Some(v1::CheckInfo {
+    info.check = Some(Box::new(v1::CheckInfo {
         r#type: Some(v1::check_info::Type::Command as i32),
         command: Some(v1::check_info::Command {
             command: v1::CommandInfo { value: Some("test -f x".into()), ..Default::default() },
         }),
         ..Default::default()
-    });
+    }));
     run(&mut world, info);
     let known = |world: &World| {
         let tasks = crate::query::tasks(&world.agent.snapshot());

@@ -190,8 +190,10 @@ fn rule_364_memory_limit() {
 fn rule_347_docker_containers_are_taken_by_nobody() {
     let mut world = World::new();
     let mut info = task("t");
-    info.container =
-        Some(v1::ContainerInfo { r#type: v1::container_info::Type::Docker as i32, ..Default::default() });
+    info.container = Some(Box::new(v1::ContainerInfo {
+        r#type: v1::container_info::Type::Docker as i32,
+        ..Default::default()
+    }));
     let run = world.run(vec![info]);
     world.launch(run);
     assert_eq!(world.newest().state(), v1::TaskState::TaskFailed);

@@ -53,10 +53,10 @@ fn rule_427_default_container_info() {
     world.launch_command("t");
     assert_eq!(world.launches[0].container_info.as_ref(), Some(&container));
     let mut info = task("u");
-    info.container = Some(v1::ContainerInfo { hostname: None, ..container });
+    info.container = Some(Box::new(v1::ContainerInfo { hostname: None, ..container }));
     let run = world.run(vec![info.clone()]);
     world.launch(run);
-    assert_eq!(world.launches[1].container_info, info.container);
+    assert_eq!(world.launches[1].container_info.as_ref(), info.container.as_deref());
 }
 
 #[test]

@@ -108,17 +108,20 @@ fn rule_197_and_198_grow_and_shrink() {
     apply(&mut world, None, 2, create(vec![volume(64.0)]));
     let grow = v1::offer::Operation {
         r#type: Some(operation::Type::GrowVolume as i32),
-        grow_volume: Some(operation::GrowVolume { volume: volume(64.0), addition: reserved("disk", 32.0) }),
+        grow_volume: Some(Box::new(operation::GrowVolume {
+            volume: volume(64.0),
+            addition: reserved("disk", 32.0),
+        })),
         ..Default::default()
     };
     apply(&mut world, None, 3, grow);
     assert_eq!(disks(&world), (128.0, 96.0));
     let shrink = v1::offer::Operation {
         r#type: Some(operation::Type::ShrinkVolume as i32),
-        shrink_volume: Some(operation::ShrinkVolume {
+        shrink_volume: Some(Box::new(operation::ShrinkVolume {
             volume: volume(96.0),
             subtract: v1::value::Scalar { value: 90.0 },
-        }),
+        })),
         ..Default::default()
     };
     apply(&mut world, None, 4, shrink);

@@ -285,7 +285,7 @@ fn rule_101_what_growing_makes_is_not_for_the_same_accept() {
         launch: Some(operation::Launch { task_infos: vec![launched] }),
         ..op(Type::Launch, None)
     };
-    let grow = Operation { grow_volume: Some(grow), ..op(Type::GrowVolume, None) };
+    let grow = Operation { grow_volume: Some(Box::new(grow)), ..op(Type::GrowVolume, None) };
     do_accept(&mut world, &scheduler, &offer, vec![grow, launch]);
     assert_eq!(world.status(&scheduler).state(), v1::TaskState::TaskError);
     assert!(world.master.snapshot().agents[&agent.id].total.to_string().contains("[vol:data]:192"));
@@ -375,8 +375,12 @@ fn rule_199_create_disk() {
             target_type: target.into(),
             target_profile: profile.map(Into::into),
         };
-        plan(Operation { create_disk: Some(create), ..op(Type::CreateDisk, None) }, &agent, OPERATOR)
-            .map(|plan| plan.speculative)
+        plan(
+            Operation { create_disk: Some(Box::new(create)), ..op(Type::CreateDisk, None) },
+            &agent,
+            OPERATOR,
+        )
+        .map(|plan| plan.speculative)
     };
     assert_eq!(check(provided("p", Raw, false, true), Mount, None), Ok(false));
     assert_eq!(check(provided("p", Raw, false, false), Block, Some("fast")), Ok(false));
@@ -393,8 +397,12 @@ fn rule_200_destroy_disk() {
     let agent = agent();
     let check = |source: v1::Resource| {
         let destroy = operation::DestroyDisk { source };
-        plan(Operation { destroy_disk: Some(destroy), ..op(Type::DestroyDisk, None) }, &agent, OPERATOR)
-            .map(|plan| plan.speculative)
+        plan(
+            Operation { destroy_disk: Some(Box::new(destroy)), ..op(Type::DestroyDisk, None) },
+            &agent,
+            OPERATOR,
+        )
+        .map(|plan| plan.speculative)
     };
     assert_eq!(check(provided("p", Mount, true, false)), Ok(false));
     assert_eq!(check(provided("p", Raw, true, false)), Ok(false));
@@ -442,7 +450,7 @@ fn rule_197_and_198_resizing_needs_the_capability_and_a_plain_disk() {
     let mut agent = agent();
     let shrink = |agent: &Agent, volume: v1::Resource| {
         let shrink = operation::ShrinkVolume { volume, subtract: v1::value::Scalar { value: 1.0 } };
-        let operation = Operation { shrink_volume: Some(shrink), ..op(Type::ShrinkVolume, None) };
+        let operation = Operation { shrink_volume: Some(Box::new(shrink)), ..op(Type::ShrinkVolume, None) };
         plan(operation, agent, OPERATOR).map(|_| ())
     };
     assert_eq!(shrink(&agent, volume(2.0)), Ok(()));
@@ -491,7 +499,7 @@ fn rule_199_a_disk_is_free_when_the_provider_has_made_it() {
     let offer = world.offer(&scheduler);
     let mount = disk_info::source::Type::Mount;
     let create = operation::CreateDisk { source: raw, target_type: mount.into(), target_profile: None };
-    let create = Operation { create_disk: Some(create), ..op(Type::CreateDisk, Some("disk")) };
+    let create = Operation { create_disk: Some(Box::new(create)), ..op(Type::CreateDisk, Some("disk")) };
     do_accept(&mut world, &scheduler, &offer, vec![create]);
     let apply = applied(&mut world, &agent).remove(0);
     let offered = world.offers(&scheduler);

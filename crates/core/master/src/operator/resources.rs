@@ -76,7 +76,7 @@ pub(super) fn on_grow(
     call: call::GrowVolume,
 ) -> Served {
     let grow = operation::GrowVolume { volume: call.volume, addition: call.addition };
-    let operation = Operation { grow_volume: Some(grow), ..operation(Type::GrowVolume) };
+    let operation = Operation { grow_volume: Some(Box::new(grow)), ..operation(Type::GrowVolume) };
     apply(master, moment, principal, call.agent_id, operation)
 }
 
@@ -87,7 +87,7 @@ pub(super) fn on_shrink(
     call: call::ShrinkVolume,
 ) -> Served {
     let shrink = operation::ShrinkVolume { volume: call.volume, subtract: call.subtract };
-    let operation = Operation { shrink_volume: Some(shrink), ..operation(Type::ShrinkVolume) };
+    let operation = Operation { shrink_volume: Some(Box::new(shrink)), ..operation(Type::ShrinkVolume) };
     apply(master, moment, principal, call.agent_id, operation)
 }
 

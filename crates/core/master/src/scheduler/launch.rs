@@ -89,7 +89,7 @@ fn launch(master: &mut Master, acceptance: &mut Acceptance, task: v1::TaskInfo, 
         (executor, _) => executor.is_none(),
     };
     add_task(master, acceptance, &task, needs.task);
-    let executor = task.executor.clone();
+    let executor = task.executor.as_deref().cloned();
     send_run(master, acceptance, executor, vec![task], false, launch_executor);
 }
 

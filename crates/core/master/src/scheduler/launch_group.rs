@@ -22,7 +22,7 @@ pub(super) fn on_launch_group(
     validate::prepare_group(&mut group, &acceptance.framework, &acceptance.role);
     let checked = if feedback { Err(launch::no_feedback()) } else { check(master, acceptance, &group) };
     match checked {
-        Ok(needs) => launch_all(master, acceptance, group, needs),
+        Ok(needs) => launch_all(master, acceptance, *group, needs),
         Err(why) => {
             let tasks = &group.task_group.tasks;
             launch::refuse(master, moment, acceptance, tasks, Reason::TaskGroupInvalid, &why);
@@ -55,7 +55,7 @@ fn launch_all(
     for (task, resources) in tasks.iter_mut().zip(needs.tasks) {
         acceptance.remaining.subtract(&resources);
         // Rule 181: every task names the executor that runs it.
-        task.executor = Some(executor.clone());
+        task.executor = Some(Box::new(executor.clone()));
         launch::add_task(master, acceptance, task, resources);
     }
     launch::send_run(master, acceptance, Some(executor), tasks, true, launch_executor);

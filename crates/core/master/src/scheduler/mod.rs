@@ -54,7 +54,7 @@ pub(crate) fn on_call(
     match call.r#type() {
         Type::UpdateFramework => {
             let Some(update) = call.update_framework else { return };
-            let answer = update_framework::on_update_framework(master, moment, &framework, update);
+            let answer = update_framework::on_update_framework(master, moment, &framework, *update);
             return master.answer(request, answer);
         }
         // SUBSCRIBE has its own input; anything else was refused above.

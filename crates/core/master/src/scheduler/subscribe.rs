@@ -49,10 +49,10 @@ pub(crate) fn on_subscribe(
     };
     subscribe.framework_info.id = Some(v1::FrameworkId { value: id.to_string() });
     if master.state.frameworks.contains_key(&id) {
-        fail_over(master, moment, &id, subscribe);
+        fail_over(master, moment, &id, *subscribe);
     } else {
         // Rule 55: an id that is not known comes from a time before this master.
-        add(master, moment, &id, subscribe);
+        add(master, moment, &id, *subscribe);
     }
     connect(master, &id, stream, stream_uuid, principal);
 }
@@ -170,12 +170,16 @@ fn connect(
     framework.failover_deadline = None;
     master.streams.insert(stream, id.clone());
     master.counters().call(id, call::Type::Subscribe);
-    let subscribed = Some(scheduler::event::Subscribed {
+    let subscribed = scheduler::event::Subscribed {
         framework_id: v1::FrameworkId { value: id.to_string() },
         heartbeat_interval_seconds: Some(HEARTBEAT_INTERVAL_SECONDS),
         master_info: Some(master.config.info.clone()),
-    });
-    master.send(id, scheduler::Event { subscribed, ..scheduler_event(scheduler::event::Type::Subscribed) });
+    };
+    let event = scheduler::Event {
+        subscribed: Some(Box::new(subscribed)),
+        ..scheduler_event(scheduler::event::Type::Subscribed)
+    };
+    master.send(id, event);
     master.effects.push(Effect::StartHeartbeat(stream));
     master.allocator.activate_framework(id);
     if returned {

@@ -94,7 +94,7 @@ fn rule_66_histories_are_bounded() {
 fn update(info: v1::FrameworkInfo) -> v1::scheduler::Call {
     call(call::Type::UpdateFramework, |call| {
         let update = call::UpdateFramework { framework_info: info, ..Default::default() };
-        call.update_framework = Some(update);
+        call.update_framework = Some(Box::new(update));
     })
 }
 

@@ -114,12 +114,12 @@ impl Story {
         let mut launched = task(&format!("t{}", self.tasks), &offer, "cpus:1;mem:256");
         if self.pick(3) == 0 {
             launched.command = None;
-            launched.executor = Some(v1::ExecutorInfo {
+            launched.executor = Some(Box::new(v1::ExecutorInfo {
                 executor_id: v1::ExecutorId { value: "e".into() },
                 command: Some(v1::CommandInfo::default()),
                 resources: crate::testing::resources("cpus:0.5;mem:64"),
                 ..Default::default()
-            });
+            }));
         }
         self.world.launch(&scheduler, &offer, vec![launched]);
     }

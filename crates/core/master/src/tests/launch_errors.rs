@@ -76,7 +76,7 @@ fn rule_154_times_are_not_negative() {
 fn rule_171_health_checks() {
     let error = error_of(|task| {
         let r#type = Some(v1::health_check::Type::Http.into());
-        task.health_check = Some(v1::HealthCheck { r#type, ..Default::default() });
+        task.health_check = Some(Box::new(v1::HealthCheck { r#type, ..Default::default() }));
     });
     assert_eq!(error, "Task uses invalid health check: Expecting 'http' to be set for HTTP health check");
 }
@@ -121,7 +121,7 @@ fn rule_156_whole_gpus_and_nothing_half_revocable() {
 fn rule_157_command_or_executor() {
     let text = "Task should have at least one (but not both) of CommandInfo or ExecutorInfo present";
     assert_eq!(error_of(|task| task.command = None), text);
-    assert_eq!(error_of(|task| task.executor = Some(executor("e"))), text);
+    assert_eq!(error_of(|task| task.executor = Some(Box::new(executor("e")))), text);
 }
 
 fn executor(id: &str) -> v1::ExecutorInfo {
@@ -138,7 +138,7 @@ fn executor_error(change: impl FnOnce(&mut v1::ExecutorInfo)) -> String {
         let mut wrong = executor("e");
         change(&mut wrong);
         task.command = None;
-        task.executor = Some(wrong);
+        task.executor = Some(Box::new(wrong));
     })
 }
 
@@ -168,7 +168,7 @@ fn rule_160_and_162_an_executor_counts_once_and_stays_the_same() {
     let Case { mut world, scheduler, offer } = case();
     let with = |id: &str, executor: v1::ExecutorInfo| v1::TaskInfo {
         command: None,
-        executor: Some(executor),
+        executor: Some(Box::new(executor)),
         ..task(id, &offer, "cpus:1;mem:32")
     };
     let changed = v1::ExecutorInfo { name: Some("other".into()), ..executor("e") };
@@ -188,8 +188,8 @@ fn rule_163_task_and_executor_do_not_share_ports() {
     let error = error_of(|task| {
         task.command = None;
         task.resources = resources("cpus:1;ports:[31000-31002]");
-        task.executor =
-            Some(v1::ExecutorInfo { resources: resources("cpus:1;ports:[31002-31003]"), ..executor("e") });
+        let resources = resources("cpus:1;ports:[31002-31003]");
+        task.executor = Some(Box::new(v1::ExecutorInfo { resources, ..executor("e") }));
     });
     assert!(error.contains("overlapping"), "{error}");
 }
@@ -239,11 +239,11 @@ fn rule_173_environments() {
 #[test]
 fn rule_176_share_cgroups_belongs_to_groups() {
     let error = error_of(|task| {
-        task.container = Some(v1::ContainerInfo {
+        task.container = Some(Box::new(v1::ContainerInfo {
             r#type: v1::container_info::Type::Mesos.into(),
             linux_info: Some(v1::LinuxInfo { share_cgroups: Some(false), ..Default::default() }),
             ..Default::default()
-        });
+        }));
     });
     assert!(error.contains("share_cgroups"), "{error}");
 }
@@ -266,7 +266,7 @@ fn rule_164_a_small_executor_of_a_launch_is_let_through() {
     let Case { mut world, scheduler, offer } = case();
     let small = v1::ExecutorInfo { resources: resources("cpus:0.001;mem:1"), ..executor("e") };
     let launched =
-        v1::TaskInfo { command: None, executor: Some(small), ..task("t", &offer, "cpus:1;mem:32") };
+        v1::TaskInfo { command: None, executor: Some(Box::new(small)), ..task("t", &offer, "cpus:1;mem:32") };
     world.launch(&scheduler, &offer, vec![launched]);
     assert!(world.statuses(&scheduler).is_empty());
     assert_eq!(world.master.task_agents[&scheduler.id].len(), 1);

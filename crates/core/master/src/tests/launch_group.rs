@@ -27,7 +27,7 @@ fn launch(change: impl FnOnce(&mut operation::LaunchGroup)) -> (World, Scheduler
     change(&mut group);
     let operation = v1::offer::Operation {
         r#type: Some(operation::Type::LaunchGroup.into()),
-        launch_group: Some(group),
+        launch_group: Some(Box::new(group)),
         ..Default::default()
     };
     world.call(&scheduler, accept(&[&offer], vec![operation]));
@@ -56,7 +56,7 @@ fn rule_177_and_181_a_group_goes_to_the_agent_as_one() {
     let runs = world.runs(agent.link);
     assert_eq!((runs.len(), runs[0].tasks.len(), runs[0].group), (1, 2, true));
     let executor = runs[0].executor.as_ref().expect("of the group");
-    assert_eq!(runs[0].tasks[0].executor.as_ref(), Some(executor));
+    assert_eq!(runs[0].tasks[0].executor.as_deref(), Some(executor));
     let cpus = |offer: v1::Offer| {
         let cpus = offer.resources.into_iter().find(|r| r.name == "cpus").expect("left");
         cpus.scalar.expect("a scalar").value
@@ -89,7 +89,7 @@ fn rule_179_containers_of_default_executors() {
         docker: Some(v1::container_info::DockerInfo::default()),
         ..Default::default()
     };
-    assert!(error_of(|g| g.executor.container = Some(docker)).contains("MESOS"));
+    assert!(error_of(|g| g.executor.container = Some(Box::new(docker))).contains("MESOS"));
 }
 
 #[test]
@@ -111,21 +111,21 @@ fn rule_181_and_182_members() {
         docker: Some(v1::container_info::DockerInfo::default()),
         ..Default::default()
     };
-    let error = error_of(|g| g.task_group.tasks[0].container = Some(docker));
+    let error = error_of(|g| g.task_group.tasks[0].container = Some(Box::new(docker)));
     assert_eq!(error, "Task 'a' is invalid: Docker ContainerInfo is not supported on the task");
     let other = v1::ExecutorInfo { executor_id: v1::ExecutorId { value: "y".into() }, ..Default::default() };
-    assert!(error_of(|g| g.task_group.tasks[0].executor = Some(other)).contains("ExecutorInfo"));
+    assert!(error_of(|g| g.task_group.tasks[0].executor = Some(Box::new(other))).contains("ExecutorInfo"));
     let error = error_of(|g| {
-        g.task_group.tasks[0].container = Some(v1::ContainerInfo {
+        g.task_group.tasks[0].container = Some(Box::new(v1::ContainerInfo {
             r#type: v1::container_info::Type::Mesos.into(),
             network_infos: vec![v1::NetworkInfo::default()],
             ..Default::default()
-        });
-        g.task_group.tasks[0].health_check = Some(v1::HealthCheck {
+        }));
+        g.task_group.tasks[0].health_check = Some(Box::new(v1::HealthCheck {
             r#type: Some(v1::health_check::Type::Tcp.into()),
             tcp: Some(v1::health_check::TcpCheckInfo::default()),
             ..Default::default()
-        });
+        }));
     });
     assert!(error.contains("NetworkInfos"), "{error}");
 }
@@ -140,7 +140,7 @@ fn rule_183_and_184_limits_and_cgroups() {
         linux_info: Some(v1::LinuxInfo { share_cgroups: Some(false), ..Default::default() }),
         ..Default::default()
     };
-    let error = error_of(|g| g.task_group.tasks[0].container = Some(own));
+    let error = error_of(|g| g.task_group.tasks[0].container = Some(Box::new(own)));
     assert!(error.contains("same 'share_cgroups'"), "{error}");
 }
 

@@ -35,7 +35,7 @@ fn rule_52_subscribed_comes_first() {
     let subscribe = call::Subscribe { framework_info: framework_info(), ..Default::default() };
     let call = Box::new(v1::scheduler::Call {
         r#type: Some(call::Type::Subscribe.into()),
-        subscribe: Some(subscribe),
+        subscribe: Some(Box::new(subscribe)),
         ..Default::default()
     });
     let now = world.now;

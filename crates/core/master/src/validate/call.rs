@@ -124,14 +124,13 @@ mod tests {
 
     #[test]
     fn rule_53_ids_of_call_and_info_agree() {
-        let subscribe = Some(call::Subscribe::default());
+        let subscribe = Some(Box::<call::Subscribe>::default());
         let mut wrong = Call { subscribe, ..call(Type::Subscribe) };
         let message = "'framework_id' differs from 'subscribe.framework_info.id'";
         assert_eq!(scheduler_call(&wrong, None), Err(message.into()));
         wrong.framework_id = None;
         assert_eq!(scheduler_call(&wrong, None), Ok(()));
-        let update =
-            Call { update_framework: Some(call::UpdateFramework::default()), ..call(Type::UpdateFramework) };
+        let update = Call { update_framework: Some(Box::default()), ..call(Type::UpdateFramework) };
         let message = "'framework_id' differs from 'update_framework.framework_info.id'";
         assert_eq!(scheduler_call(&update, None), Err(message.into()));
     }

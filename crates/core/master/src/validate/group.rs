@@ -120,7 +120,7 @@ fn validate_member(
     offered: &Offered<'_>,
 ) -> Result<Resources, String> {
     let resources = validate_alone(task, offered)?;
-    if task.executor.as_ref().is_some_and(|own| own != executor) {
+    if task.executor.as_ref().is_some_and(|own| **own != *executor) {
         return Err("The `ExecutorInfo` of the task is not that of the task group".into());
     }
     if let Some(container) = &task.container {
@@ -134,7 +134,7 @@ fn validate_member(
             return Err("NetworkInfos must not be set on a task with HTTP or TCP health checks".into());
         }
     }
-    if !task.limits.is_empty() && share_cgroups(task.container.as_ref()) != Some(false) {
+    if !task.limits.is_empty() && share_cgroups(task.container.as_deref()) != Some(false) {
         return Err("Resource limits need 'share_cgroups' to be false for the tasks of a task group".into());
     }
     Ok(resources)
@@ -143,7 +143,7 @@ fn validate_member(
 /// Rule 184: a nested container has its own cgroup or not, as all of its siblings.
 fn same_sharing(group: &v1::offer::operation::LaunchGroup) -> Result<(), String> {
     let mut shared =
-        group.task_group.tasks.iter().map(|task| share_cgroups(task.container.as_ref()).unwrap_or(true));
+        group.task_group.tasks.iter().map(|task| share_cgroups(task.container.as_deref()).unwrap_or(true));
     let first = shared.next();
     if shared.any(|share| Some(share) != first) {
         return Err("All tasks of a task group must have the same 'share_cgroups'".into());

@@ -57,7 +57,7 @@ pub(super) fn prepare_resources(resources: &mut [v1::Resource], role: &Role) {
 pub(crate) fn validate_task(task: &v1::TaskInfo, offered: &Offered<'_>) -> Result<Needs, String> {
     let resources = validate_alone(task, offered)?;
     // Rule 176.
-    if container::share_cgroups(task.container.as_ref()) == Some(false) {
+    if container::share_cgroups(task.container.as_deref()) == Some(false) {
         return Err("'share_cgroups' may only be false for the tasks of a task group".into());
     }
     let executor = match (&task.command, &task.executor) {
