@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 /// Fields that are kept behind a pointer.
-const BOXED: [&str; 20] = [
+const BOXED: [&str; 28] = [
     ".mesos.v1.ExecutorInfo.container",
     ".mesos.v1.Offer.Operation.create_disk",
     ".mesos.v1.Offer.Operation.destroy_disk",
@@ -20,6 +20,14 @@ const BOXED: [&str; 20] = [
     ".mesos.v1.TaskInfo.discovery",
     ".mesos.v1.TaskInfo.executor",
     ".mesos.v1.TaskInfo.health_check",
+    ".mesos.v1.master.Event.agent_added",
+    ".mesos.v1.master.Event.agent_removed",
+    ".mesos.v1.master.Event.framework_added",
+    ".mesos.v1.master.Event.framework_removed",
+    ".mesos.v1.master.Event.framework_updated",
+    ".mesos.v1.master.Event.subscribed",
+    ".mesos.v1.master.Event.task_added",
+    ".mesos.v1.master.Event.task_updated",
     ".mesos.v1.scheduler.Call.subscribe",
     ".mesos.v1.scheduler.Call.update_framework",
     ".mesos.v1.scheduler.Event.subscribed",

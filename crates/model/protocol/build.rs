@@ -7,6 +7,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         protox::compile(["mezzo/link.proto", "mezzo/records.proto"], ["proto", "../mesos/proto"])?;
     prost_build::Config::new()
         .btree_map(["."])
+        // Inline they would make every message of the link as big as the biggest.
+        .boxed(".mezzo.link.ToAgent.message.registered")
+        .boxed(".mezzo.link.ToAgent.message.run")
+        .boxed(".mezzo.link.ToAgent.message.apply_operation")
         .extern_path(".mesos.v1", "::mezzo_mesos::v1")
         .compile_fds(descriptors)?;
     Ok(())

@@ -163,9 +163,9 @@ impl Agent {
     fn on_master_message(&mut self, m: &mut Moment<'_>, message: to_agent::Message) {
         use to_agent::Message as M;
         match message {
-            M::Registered(registered) => self.on_registered(m, registered),
+            M::Registered(registered) => self.on_registered(m, *registered),
             M::Shutdown(shutdown) => self.on_shutdown(m, shutdown.message),
-            M::Run(run) => self.on_run(m, run),
+            M::Run(run) => self.on_run(m, *run),
             M::Kill(kill) => self.on_kill(m, kill),
             M::ShutdownExecutor(call) => self.on_shutdown_executor(m, call),
             M::ShutdownFramework(call) => self.on_shutdown_framework(m, call),
@@ -173,7 +173,7 @@ impl Agent {
             M::Acknowledge(ack) => self.on_acknowledge(m, ack),
             M::AcknowledgeOperation(ack) => self.on_acknowledge_operation(ack),
             M::FrameworkMessage(message) => self.on_framework_message(message),
-            M::ApplyOperation(apply) => self.on_apply_operation(m, apply),
+            M::ApplyOperation(apply) => self.on_apply_operation(m, *apply),
             M::ReconcileTasks(list) => self.on_reconcile_tasks(m, list),
             M::ReconcileOperations(list) => self.on_reconcile_operations(list),
             M::Drain(drain) => self.on_drain(m, drain),

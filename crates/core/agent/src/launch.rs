@@ -36,7 +36,7 @@ impl Refusal {
 
 /// The parts of a launch, with what must be there.
 struct Launch {
-    framework: v1::FrameworkInfo,
+    framework: Arc<v1::FrameworkInfo>,
     framework_id: FrameworkId,
     /// `None` for a command task.
     executor: Option<v1::ExecutorInfo>,
@@ -49,28 +49,34 @@ struct Launch {
 
 impl Agent {
     pub(crate) fn on_run(&mut self, m: &mut Moment<'_>, run: link::Run) {
-        let Some(framework) = run.framework else { return };
+        let Some(framework) = run.framework.map(Arc::new) else { return };
         let Some(id) = &framework.id else { return };
         let framework_id = FrameworkId::from(id.value.as_str());
-        let Some(first) = run.tasks.first() else { return };
-        let executor_id = match run.executor.as_ref() {
-            Some(executor) => ExecutorId::from(executor.executor_id.value.as_str()),
-            None => ExecutorId::from(first.task_id.value.as_str()),
-        };
-        let launch = Launch {
-            framework,
-            framework_id,
-            executor: run.executor,
-            executor_id,
-            tasks: run.tasks,
-            group: run.group,
-            new_executor: run.launch_executor,
-            version: run.resource_version_uuid,
-        };
-        if self.framework(&launch.framework_id).is_some_and(|f| f.terminating) {
+        if run.tasks.is_empty() || self.framework(&framework_id).is_some_and(|f| f.terminating) {
             // The master has removed it and expects no answer.
             return;
         }
+        let launch = |executor_id, executor, tasks| Launch {
+            framework: framework.clone(),
+            framework_id: framework_id.clone(),
+            executor,
+            executor_id,
+            tasks,
+            group: run.group,
+            new_executor: run.launch_executor,
+            version: run.resource_version_uuid.clone(),
+        };
+        if let Some(executor) = run.executor {
+            let id = ExecutorId::from(executor.executor_id.value.as_str());
+            return self.admit_and_start(m, launch(id, Some(executor), run.tasks));
+        }
+        for task in run.tasks {
+            let id = ExecutorId::from(task.task_id.value.as_str());
+            self.admit_and_start(m, launch(id, None, vec![task]));
+        }
+    }
+
+    fn admit_and_start(&mut self, m: &mut Moment<'_>, launch: Launch) {
         match self.admit(&launch) {
             Err(refusal) => self.refuse(m, &launch, &refusal),
             Ok(()) => self.start(m, launch),
@@ -165,7 +171,7 @@ impl Agent {
     }
 
     /// Makes the framework known and takes its folder back from garbage collection (rule 401).
-    pub(crate) fn ensure_framework(&mut self, id: &FrameworkId, info: v1::FrameworkInfo) {
+    pub(crate) fn ensure_framework(&mut self, id: &FrameworkId, info: Arc<v1::FrameworkInfo>) {
         if self.state.frameworks.contains_key(id) {
             return;
         }
@@ -177,7 +183,7 @@ impl Agent {
             .unwrap_or_default();
         let framework = Framework {
             id: id.clone(),
-            info: Arc::new(info),
+            info,
             executors: BTreeMap::new(),
             completed_executors,
             terminating: false,

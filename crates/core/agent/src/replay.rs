@@ -26,7 +26,7 @@ impl Agent {
                 };
                 match self.framework_mut(&id) {
                     Some(framework) => framework.info = Arc::new(info),
-                    None => self.ensure_framework(&id, info),
+                    None => self.ensure_framework(&id, Arc::new(info)),
                 }
             }
             Record::FrameworkEnded(record) => {

@@ -82,10 +82,13 @@ impl Master {
         self.effects.push(Effect::Publish(Arc::new(event)));
     }
 
-    pub(crate) fn publish_task_added(&mut self, task: v1::Task) {
-        let added = master::event::TaskAdded { task };
+    pub(crate) fn publish_task_added(&mut self, task: &v1::Task) {
+        if !self.watched {
+            return;
+        }
+        let added = master::event::TaskAdded { task: task.clone() };
         self.publish(master::Event {
-            task_added: Some(added),
+            task_added: Some(Box::new(added)),
             ..master_event(master::event::Type::TaskAdded)
         });
     }
@@ -99,7 +102,7 @@ impl Master {
         let framework_id = v1::FrameworkId { value: framework.to_string() };
         let updated = master::event::TaskUpdated { framework_id, status, state: state.into() };
         self.publish(master::Event {
-            task_updated: Some(updated),
+            task_updated: Some(Box::new(updated)),
             ..master_event(master::event::Type::TaskUpdated)
         });
     }
@@ -108,7 +111,7 @@ impl Master {
         let Some(framework) = self.state.frameworks.get(id) else { return };
         let added = master::event::FrameworkAdded { framework: framework_view(framework) };
         self.publish(master::Event {
-            framework_added: Some(added),
+            framework_added: Some(Box::new(added)),
             ..master_event(master::event::Type::FrameworkAdded)
         });
     }
@@ -117,7 +120,7 @@ impl Master {
         let Some(framework) = self.state.frameworks.get(id) else { return };
         let updated = master::event::FrameworkUpdated { framework: framework_view(framework) };
         self.publish(master::Event {
-            framework_updated: Some(updated),
+            framework_updated: Some(Box::new(updated)),
             ..master_event(master::event::Type::FrameworkUpdated)
         });
     }
@@ -125,7 +128,7 @@ impl Master {
     pub(crate) fn publish_framework_removed(&mut self, info: &v1::FrameworkInfo) {
         let removed = master::event::FrameworkRemoved { framework_info: info.clone() };
         self.publish(master::Event {
-            framework_removed: Some(removed),
+            framework_removed: Some(Box::new(removed)),
             ..master_event(master::event::Type::FrameworkRemoved)
         });
     }
@@ -134,7 +137,7 @@ impl Master {
         let Some(agent) = self.state.agents.get(id) else { return };
         let added = master::event::AgentAdded { agent: agent_view(agent, &self.config.agent_url_path) };
         self.publish(master::Event {
-            agent_added: Some(added),
+            agent_added: Some(Box::new(added)),
             ..master_event(master::event::Type::AgentAdded)
         });
     }
@@ -142,7 +145,7 @@ impl Master {
     pub(crate) fn publish_agent_removed(&mut self, id: &AgentId) {
         let removed = master::event::AgentRemoved { agent_id: crate::status::agent_id(id) };
         self.publish(master::Event {
-            agent_removed: Some(removed),
+            agent_removed: Some(Box::new(removed)),
             ..master_event(master::event::Type::AgentRemoved)
         });
     }

@@ -167,7 +167,7 @@ impl Master {
                     Reason::FrameworkRemoved,
                     message.clone(),
                 );
-                self.update_task(moment, id, &task, &killed, None);
+                self.update_task(moment, id, &task, killed.clone(), None);
             }
             self.remove_task(moment, id, &task);
         }

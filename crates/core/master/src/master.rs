@@ -101,6 +101,8 @@ pub struct Master {
     pub(crate) next_offer: u64,
     /// Dispatched while stepping; taken by the driver.
     pub(crate) effects: Vec<Effect>,
+    /// See [`Master::set_watched`].
+    pub(crate) watched: bool,
 }
 
 /// What every handler gets beside the master itself: the time and a source of randomness.
@@ -141,6 +143,7 @@ impl Master {
             next_agent: 0,
             next_offer: 0,
             effects: Vec::new(),
+            watched: true,
         };
         registry::recover(&mut master, now, registry);
         master.start_timers(now);
@@ -185,6 +188,12 @@ impl Master {
             allocation_runs: self.allocator.runs(),
             ..self.state.clone()
         }
+    }
+
+    /// Whether anybody gets what is published. While nobody does, events of tasks, of which there are
+    /// many, are not made; those of agents and frameworks are.
+    pub fn set_watched(&mut self, watched: bool) {
+        self.watched = watched;
     }
 
     /// Passes of the allocator that looked at agents.

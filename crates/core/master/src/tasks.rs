@@ -64,13 +64,14 @@ impl Master {
         moment: &Moment<'_>,
         framework: &FrameworkId,
         id: &TaskId,
-        update: &v1::TaskStatus,
+        update: v1::TaskStatus,
         latest: Option<TaskState>,
     ) {
         let Some(agent_id) = self.task_agents.get(framework).and_then(|tasks| tasks.get(id)).cloned() else {
             return;
         };
-        let Some(agent) = self.agent_mut(&agent_id) else { return };
+        let watched = self.watched;
+        let Some(agent) = self.state.agents.get_mut(&agent_id).map(Arc::make_mut) else { return };
         let Some(task) = agent.tasks.get_mut(&(framework.clone(), id.clone())) else { return };
         let task = Arc::make_mut(task);
         let state = latest.unwrap_or(update.state());
@@ -87,29 +88,30 @@ impl Master {
             task.info.status_update_state = Some(update.state);
             task.info.status_update_uuid = Some(uuid.clone());
         }
-        // Rule 218: equal states in a row are one entry; rule 217: data is not kept.
-        if task.info.statuses.last().is_some_and(|last| last.state == update.state) {
-            task.info.statuses.pop();
-        }
-        task.info.statuses.push(v1::TaskStatus { data: None, ..update.clone() });
-        if task.info.statuses.len() > STATUSES_MAX {
-            task.info.statuses.remove(0);
-        }
         let state = task.info.state();
         let over = status::is_terminal(state) || state == TaskState::TaskUnreachable;
         if over {
             task.kill = None;
         }
-        if over && !task.recovered {
-            task.recovered = true;
-            let resources = task.resources.clone();
+        if over && !status::is_terminal(old) {
+            Arc::make_mut(&mut self.state.counters).transition(framework, &update);
+        }
+        let freed = (over && !task.recovered).then(|| task.resources.clone());
+        task.recovered |= over;
+        let told = (tell && watched).then(|| update.clone());
+        // Rule 218: equal states in a row are one entry; rule 217: data is not kept.
+        if task.info.statuses.last().is_some_and(|last| last.state == update.state) {
+            task.info.statuses.pop();
+        }
+        task.info.statuses.push(v1::TaskStatus { data: None, ..update });
+        if task.info.statuses.len() > STATUSES_MAX {
+            task.info.statuses.remove(0);
+        }
+        if let Some(resources) = freed {
             self.give_back(moment, framework, &agent_id, &resources);
         }
-        if over && !status::is_terminal(old) {
-            self.count_transition(framework, update);
-        }
-        if tell {
-            self.publish_task_updated(framework, state, update.clone());
+        if let Some(status) = told {
+            self.publish_task_updated(framework, state, status);
         }
     }
 
@@ -161,7 +163,7 @@ impl Master {
         id: &TaskId,
         update: v1::TaskStatus,
     ) {
-        self.update_task(moment, framework, id, &update, None);
+        self.update_task(moment, framework, id, update.clone(), None);
         self.remove_task(moment, framework, id);
         self.send_update(framework, update);
     }

@@ -335,7 +335,7 @@ impl World {
     /// The tasks that an agent was told to run.
     pub(crate) fn runs(&mut self, link: LinkId) -> Vec<link::Run> {
         let run = |message| match message {
-            to_agent::Message::Run(run) => Some(run),
+            to_agent::Message::Run(run) => Some(*run),
             _ => None,
         };
         self.told(link).into_iter().filter_map(run).collect()

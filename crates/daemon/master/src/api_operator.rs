@@ -87,7 +87,13 @@ async fn answer(
         Type::ReadFile => files::read(shared, call.read_file.unwrap_or_default(), format).await,
         Type::Subscribe => {
             let (sender, response) = Response::stream(format.content_type(), BACKLOG_MAX);
-            shared.inbox.push(Work::Watch(NewSubscriber { sender, format }), bytes).await;
+            shared
+                .inbox
+                .push(
+                    Work::Watch(NewSubscriber { sender, format, watching: shared.subscribers.watch() }),
+                    bytes,
+                )
+                .await;
             Ok(response)
         }
         Type::GetState | Type::GetTasks | Type::GetAgents | Type::GetFrameworks | Type::GetExecutors => {

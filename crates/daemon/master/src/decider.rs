@@ -50,6 +50,8 @@ pub(crate) fn spawn(
             let deadline = master.next_deadline();
             inbox.take(deadline.map(instant), &mut work);
             let mut stop = false;
+            // Everybody whose subscription is in the batch is counted already.
+            master.set_watched(shared.subscribers.watched());
             for (count, work) in work.drain(..).enumerate() {
                 match work {
                     Work::Step(input) => {

@@ -26,6 +26,8 @@ pub(crate) struct NewSubscriber {
     pub(crate) sender: StreamSender,
     /// In which form.
     pub(crate) format: Format,
+    /// From [`Subscribers::watch`]; lives as long as the subscriber.
+    pub(crate) watching: Arc<()>,
 }
 
 /// Everybody who gets events, oldest first.
@@ -35,12 +37,15 @@ pub(crate) struct Subscribers {
     subscribers_max: usize,
     opening: Arc<Semaphore>,
     agent_url_path: String,
+    /// Shared with every subscriber, those that are not added yet included.
+    watching: Arc<()>,
 }
 
 #[derive(Debug)]
 struct Subscriber {
     sender: Arc<StreamSender>,
     format: Format,
+    _watching: Arc<()>,
     /// What came while the snapshot is being written; `None` once that has been sent.
     held_back: Mutex<Option<HeldBack>>,
 }
@@ -87,7 +92,18 @@ impl Subscribers {
             subscribers_max,
             opening: Arc::new(Semaphore::new(OPENING_MAX)),
             agent_url_path,
+            watching: Arc::default(),
         }
+    }
+
+    /// To be held by a new subscriber.
+    pub(crate) fn watch(&self) -> Arc<()> {
+        self.watching.clone()
+    }
+
+    /// Whether somebody subscribes or wants to. One who went away counts until the next event.
+    pub(crate) fn watched(&self) -> bool {
+        Arc::strong_count(&self.watching) > 1
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Subscriber>>> {
@@ -104,6 +120,7 @@ impl Subscribers {
         let subscriber = Arc::new(Subscriber {
             sender: Arc::new(new.sender),
             format: new.format,
+            _watching: new.watching,
             held_back: Mutex::new(Some(HeldBack::default())),
         });
         let mut subscribers = self.lock();
@@ -159,7 +176,7 @@ mod tests {
 
     fn subscriber(format: Format) -> (NewSubscriber, StreamBody) {
         let (sender, body) = stream(BACKLOG_MAX);
-        (NewSubscriber { sender, format }, body)
+        (NewSubscriber { sender, format, watching: Arc::default() }, body)
     }
 
     fn read(body: &StreamBody) -> Option<Option<Bytes>> {
@@ -222,9 +239,9 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         let big = Event {
-            agent_removed: Some(event::AgentRemoved {
+            agent_removed: Some(Box::new(event::AgentRemoved {
                 agent_id: mezzo_mesos::v1::AgentId { value: "x".repeat(BACKLOG_MAX / 4) },
-            }),
+            })),
             ..event(event::Type::AgentRemoved)
         };
         for _ in 0..5 {

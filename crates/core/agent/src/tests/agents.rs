@@ -35,7 +35,7 @@ fn the_id_is_durable_before_anything_else() {
     // The same answer again changes nothing; another id is a grave error.
     assert!(world.registered().is_empty());
     let other = link::Registered { agent_id: Some(v1::AgentId { value: "S9".into() }), ..Default::default() };
-    assert_eq!(world.master(to_agent::Message::Registered(other)), ["exit 1"]);
+    assert_eq!(world.master(to_agent::Message::Registered(Box::new(other))), ["exit 1"]);
 }
 
 #[test]

@@ -101,11 +101,11 @@ impl Chaos {
         }
         match message {
             Some(to_master::Message::Register(_) | to_master::Message::Reregister(_)) => {
-                self.tell(to_agent::Message::Registered(link::Registered {
+                self.tell(to_agent::Message::Registered(Box::new(link::Registered {
                     agent_id: Some(v1::AgentId { value: "S0".into() }),
                     ping_timeout_nanos: u64::MAX / 4,
                     master: None,
-                }));
+                })));
             }
             Some(to_master::Message::StatusUpdate(update)) => {
                 let status = update.status.expect("updates have a status");
@@ -194,7 +194,7 @@ impl Chaos {
             let mut run = world.run(vec![task(&format!("t{}", self.launched))]);
             run.resource_version_uuid = self.agent.resource_version.to_vec();
             self.launched += 1;
-            self.tell(to_agent::Message::Run(run));
+            self.tell(to_agent::Message::Run(Box::new(run)));
         }
         let some = (self.dice.next_u64() % 12) as usize;
         self.perform(if calm { usize::MAX } else { some });

@@ -157,7 +157,7 @@ impl World {
     }
 
     pub(crate) fn registered(&mut self) -> Vec<String> {
-        self.master(to_agent::Message::Registered(link::Registered {
+        self.master(to_agent::Message::Registered(Box::new(link::Registered {
             agent_id: Some(v1::AgentId { value: "S0".into() }),
             ping_timeout_nanos: 75_000_000_000,
             master: Some(v1::MasterInfo {
@@ -166,7 +166,7 @@ impl World {
                 }],
                 ..Default::default()
             }),
-        }))
+        })))
     }
 
     /// One input; what came out, one line each.
@@ -316,7 +316,7 @@ impl World {
     }
 
     pub(crate) fn launch(&mut self, run: link::Run) -> Vec<String> {
-        self.master(to_agent::Message::Run(run))
+        self.master(to_agent::Message::Run(Box::new(run)))
     }
 
     pub(crate) fn launch_command(&mut self, id: &str) -> Vec<String> {

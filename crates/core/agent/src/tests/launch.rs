@@ -150,3 +150,15 @@ fn answers_of_the_reading_calls() {
     assert_eq!(value("executors_running"), Some(1.0));
     assert_eq!(value("valid_status_updates"), Some(2.0));
 }
+
+#[test]
+fn command_tasks_of_one_message_stand_for_themselves() {
+    let mut world = World::new();
+    world.running("b");
+    let run = world.run(vec![task("a"), task("b"), task("c")]);
+    world.launch(run);
+    let launched: Vec<_> = world.launches.iter().map(|spec| spec.sandbox.clone()).collect();
+    assert_eq!(launched.len(), 3, "{launched:?}");
+    assert_eq!(world.newest().task_id.value, "b");
+    assert_eq!(world.newest().state(), v1::TaskState::TaskLost);
+}

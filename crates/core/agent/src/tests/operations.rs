@@ -35,12 +35,12 @@ fn volume(value: f64) -> v1::Resource {
 fn apply(world: &mut World, id: Option<&str>, uuid: u8, mut operation: v1::offer::Operation) -> Vec<String> {
     operation.id = id.map(|id| v1::OperationId { value: id.into() });
     let version = world.agent.resource_version.to_vec();
-    world.master(to_agent::Message::ApplyOperation(link::ApplyOperation {
+    world.master(to_agent::Message::ApplyOperation(Box::new(link::ApplyOperation {
         framework_id: Some(v1::FrameworkId { value: "F".into() }),
         operation: Some(operation),
         operation_uuid: vec![uuid; 16],
         resource_version_uuid: version,
-    }))
+    })))
 }
 
 fn reserve(resources: Vec<v1::Resource>) -> v1::offer::Operation {
@@ -171,7 +171,7 @@ fn operations_that_cannot_be_applied_are_dropped() {
         resource_version_uuid: vec![9; 16],
         ..Default::default()
     };
-    let lines = world.master(to_agent::Message::ApplyOperation(outdated));
+    let lines = world.master(to_agent::Message::ApplyOperation(Box::new(outdated)));
     assert_eq!(visible(lines), ["operation OPERATION_DROPPED"]);
     let unknown = link::ReconcileOperations { operation_uuids: vec![vec![1; 16], vec![7; 16]] };
     let lines = world.master(to_agent::Message::ReconcileOperations(unknown));

@@ -179,7 +179,7 @@ fn rule_416_and_420_more_resources_need_a_master_that_takes_them() {
         agent_id: Some(v1::AgentId { value: "S0".into() }),
         ..Default::default()
     };
-    let message = mezzo_protocol::link::to_agent::Message::Registered(registered);
+    let message = mezzo_protocol::link::to_agent::Message::Registered(Box::new(registered));
     assert_eq!(world.master(message), ["exit 1"]);
     assert_eq!(world.registered(), ["persist identity"]);
 }

@@ -186,5 +186,5 @@ pub(super) fn acknowledge(master: &mut Master, id: &AgentId, link: LinkId) {
         ping_timeout_nanos: u64::try_from(total.as_nanos()).unwrap_or(u64::MAX),
         master: Some(master.config.info.clone()),
     };
-    master.effects.push(to_agent(link, link::to_agent::Message::Registered(registered)));
+    master.effects.push(to_agent(link, link::to_agent::Message::Registered(Box::new(registered))));
 }

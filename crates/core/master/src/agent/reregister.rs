@@ -317,7 +317,7 @@ fn take_state(master: &mut Master, moment: &Moment<'_>, framework: &FrameworkId,
         && !status::is_terminal(old)
         && let Some(last) = seen.info.statuses.last().cloned()
     {
-        master.update_task(moment, framework, id, &last, Some(state));
+        master.update_task(moment, framework, id, last, Some(state));
     }
     let Some(agent) = master.task_agents.get(framework).and_then(|tasks| tasks.get(id)).cloned() else {
         return;

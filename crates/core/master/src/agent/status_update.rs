@@ -33,5 +33,5 @@ pub(super) fn on_status_update(
         return master.send_update(&framework, status);
     }
     master.send_update(&framework, status.clone());
-    master.update_task(moment, &framework, &task, &status, latest);
+    master.update_task(moment, &framework, &task, status, latest);
 }

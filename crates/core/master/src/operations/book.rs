@@ -52,6 +52,6 @@ pub(crate) fn book(
     let link = agent.link;
     master.operation_agents.insert(uuid, agent_id.clone());
     if let Some(link) = link {
-        master.effects.push(to_agent(link, link::to_agent::Message::ApplyOperation(message)));
+        master.effects.push(to_agent(link, link::to_agent::Message::ApplyOperation(Box::new(message))));
     }
 }

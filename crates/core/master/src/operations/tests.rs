@@ -91,7 +91,7 @@ fn do_accept(world: &mut World, of: &Scheduler, offer: &v1::Offer, operations: V
 
 fn applied(world: &mut World, agent: &FakeAgent) -> Vec<link::ApplyOperation> {
     let apply = |message| match message {
-        to_agent::Message::ApplyOperation(apply) => Some(apply),
+        to_agent::Message::ApplyOperation(apply) => Some(*apply),
         _ => None,
     };
     world.told(agent.link).into_iter().filter_map(apply).collect()

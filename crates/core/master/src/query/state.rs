@@ -146,10 +146,10 @@ impl<'a> View<'a> {
     pub fn subscribed(&self) -> Event {
         Event {
             r#type: Some(event::Type::Subscribed.into()),
-            subscribed: Some(event::Subscribed {
+            subscribed: Some(Box::new(event::Subscribed {
                 get_state: Some(self.state()),
                 heartbeat_interval_seconds: Some(HEARTBEAT_INTERVAL_SECONDS),
-            }),
+            })),
             ..Default::default()
         }
     }

@@ -16,6 +16,10 @@ use crate::{
     validate::{self, Needs, Offered},
 };
 
+/// Command tasks that go to the agent in one message: enough to share what is said once for all of them,
+/// few enough that the agent begins with the first while the rest is on its way.
+const RUN_TASKS_MAX: usize = 64;
+
 /// Launches the tasks that are valid.
 pub(super) fn on_launch(
     master: &mut Master,
@@ -25,15 +29,28 @@ pub(super) fn on_launch(
 ) {
     master.count(Counter::MessagesLaunchTasks);
     let feedback = operation.id.is_some();
+    // Command tasks that leave together.
+    let mut run = Vec::new();
     for mut task in operation.launch.unwrap_or_default().task_infos {
         validate::prepare(&mut task, &acceptance.framework, &acceptance.role);
         let checked = if feedback { Err(no_feedback()) } else { check(master, acceptance, &task) };
         match checked {
-            Ok(needs) => launch(master, acceptance, task, needs),
+            Ok(needs) if task.executor.is_none() => {
+                acceptance.remaining.subtract(&needs.task);
+                add_task(master, acceptance, &task, needs.task);
+                run.push(task);
+                if run.len() == RUN_TASKS_MAX {
+                    send_run(master, acceptance, None, std::mem::take(&mut run), false, true);
+                }
+            }
+            Ok(needs) => launch_on_executor(master, acceptance, task, needs),
             Err(why) => {
                 refuse(master, moment, acceptance, std::slice::from_ref(&task), Reason::TaskInvalid, &why);
             }
         }
+    }
+    if !run.is_empty() {
+        send_run(master, acceptance, None, run, false, true);
     }
 }
 
@@ -77,19 +94,16 @@ pub(super) fn refuse(
     }
 }
 
-/// Books the task, then tells the agent.
-fn launch(master: &mut Master, acceptance: &mut Acceptance, task: v1::TaskInfo, needs: Needs) {
+/// Books a task and, if need be, its executor, then tells the agent.
+fn launch_on_executor(master: &mut Master, acceptance: &mut Acceptance, task: v1::TaskInfo, needs: Needs) {
     acceptance.remaining.subtract(&needs.task);
-    let launch_executor = match (&task.executor, needs.executor) {
-        (Some(executor), Some(resources)) => {
-            acceptance.remaining.subtract(&resources);
-            add_executor(master, acceptance, executor, resources);
-            true
-        }
-        (executor, _) => executor.is_none(),
-    };
-    add_task(master, acceptance, &task, needs.task);
     let executor = task.executor.as_deref().cloned();
+    let launch_executor = needs.executor.is_some();
+    if let (Some(executor), Some(resources)) = (&executor, needs.executor) {
+        acceptance.remaining.subtract(&resources);
+        add_executor(master, acceptance, executor, resources);
+    }
+    add_task(master, acceptance, &task, needs.task);
     send_run(master, acceptance, executor, vec![task], false, launch_executor);
 }
 
@@ -114,7 +128,7 @@ pub(super) fn add_task(
     resources: mezzo_resources::Resources,
 ) {
     let info = tasks::staging(task, &acceptance.framework);
-    master.publish_task_added(info.clone());
+    master.publish_task_added(&info);
     let entry = Task { info, resources, recovered: false, kill: None };
     master.add_task(&acceptance.agent, &acceptance.framework, validate::task_id(task), entry);
 }
@@ -139,5 +153,5 @@ pub(super) fn send_run(
         resource_version_uuid: agent.resource_version.to_vec(),
         launch_executor,
     };
-    master.effects.push(to_agent(link, link::to_agent::Message::Run(run)));
+    master.effects.push(to_agent(link, link::to_agent::Message::Run(Box::new(run))));
 }

@@ -20,8 +20,10 @@ fn rule_100_a_launch_becomes_a_task_of_the_agent() {
         vec![task("a", &offer, "cpus:1;mem:32"), task("b", &offer, "cpus:1;mem:32")],
     );
     let runs = world.runs(agent.link);
-    assert_eq!(runs.len(), 2);
-    assert_eq!(runs[0].tasks[0].task_id.value, "a");
+    // Command tasks of a launch leave together.
+    assert_eq!(runs.len(), 1);
+    let told: Vec<_> = runs[0].tasks.iter().map(|task| task.task_id.value.as_str()).collect();
+    assert_eq!(told, ["a", "b"]);
     assert_eq!((&runs[0].executor, runs[0].group), (&None, false));
     assert_eq!(runs[0].resource_version_uuid, [7; 16]);
     let allocated = |r: &v1::Resource| r.allocation_info.as_ref().is_some_and(|info| info.role() == "*");

@@ -41,3 +41,17 @@ fn rule_500_the_events_of_a_short_life() {
     let removed = published[4].framework_removed.as_ref().expect("of its type");
     assert_eq!(removed.framework_info.id, Some(v1::FrameworkId { value: scheduler.id.to_string() }));
 }
+
+#[test]
+fn events_of_tasks_are_not_made_while_nobody_watches() {
+    let mut world = World::new();
+    let agent = world.agent("cpus:4;mem:4096");
+    let scheduler = world.framework();
+    world.master.set_watched(false);
+    let offer = world.offer(&scheduler);
+    world.launch(&scheduler, &offer, vec![task("t", &offer, "cpus:1;mem:32")]);
+    world.master.set_watched(true);
+    world.update(&agent, &scheduler, "t", TaskState::TaskFinished);
+    let types: Vec<_> = world.published().iter().map(|event| event.r#type()).collect();
+    assert_eq!(types, [Published::AgentAdded, Published::FrameworkAdded, Published::TaskUpdated]);
+}
