@@ -1,13 +1,14 @@
 //! How soon a cluster is there, and what it costs when nothing happens.
 
 use std::{
+    fs,
     process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
-use mezzo_mesos::v1::TaskState;
+use mezzo_mesos::v1::{self, TaskState, scheduler::call};
 
 use crate::{
     client::{Scheduler, command_task, parts},
@@ -121,22 +122,52 @@ pub(crate) fn idle(table: &mut Table) -> Result<()> {
         scheduler.flush()?;
     }
     thread::sleep(Duration::from_secs(1));
-    let launcher = children(agent.pid());
-    let supervisors: Vec<u32> = launcher.iter().flat_map(|pid| children(*pid)).collect();
-    let supervisors = if supervisors.is_empty() { launcher } else { supervisors };
-    let private: f64 = supervisors
+    let measured = running_row(table, &agent, TASKS);
+    // Tasks outlive their agent, so whoever starts some has to end them.
+    end_tasks(&mut scheduler, TASKS)?;
+    measured
+}
+
+/// What running tasks take beside the agent.
+fn running_row(table: &mut Table, agent: &Daemon, tasks: usize) -> Result<()> {
+    let launchers = children(agent.pid());
+    let supervisors: Vec<u32> = launchers.iter().flat_map(|pid| children(*pid)).collect();
+    // Processes that share their memory with the launcher show the same sizes, to the page, and count
+    // once, as the launcher.
+    let sizes = |pid: u32| fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    let shared: Vec<String> = launchers.iter().map(|pid| sizes(*pid)).collect();
+    let own = supervisors.iter().filter(|pid| !shared.contains(&sizes(**pid)));
+    let private: f64 = launchers
         .iter()
+        .chain(own)
         .filter_map(|pid| memory_mib(*pid, "smaps_rollup", &["Private_Clean", "Private_Dirty"]).ok())
         .sum();
     table.row(
         "private memory per running command task",
-        &format!("{:.2} MiB", private / TASKS as f64),
+        &format!("{:.2} MiB", private / tasks as f64),
         &format!(
-            "{} supervisors; agent then {:.1} MiB",
+            "{} supervisors and their launcher; agent then {:.1} MiB",
             supervisors.len(),
             memory_mib(agent.pid(), "status", &["VmRSS"])?
         ),
         "<= 1 MiB",
     );
     Ok(())
+}
+
+/// Kills the tasks of [`idle`] and waits until all have ended.
+fn end_tasks(scheduler: &mut Scheduler, tasks: usize) -> Result<()> {
+    for n in 0..tasks {
+        let kill = call::Kill { task_id: v1::TaskId { value: format!("sleep-{n}") }, ..Default::default() };
+        scheduler.queue(call::Type::Kill, |call| call.kill = Some(kill));
+    }
+    let mut ended = 0;
+    while ended < tasks {
+        let (status, _) = parts(scheduler.next_flushing().context("wait for the end of the tasks")?);
+        if let Some(status) = status {
+            scheduler.acknowledge(&status);
+            ended += usize::from(status.state() == TaskState::TaskKilled);
+        }
+    }
+    scheduler.flush()
 }
