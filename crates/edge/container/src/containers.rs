@@ -302,9 +302,10 @@ impl Containers {
         if !layout::is_valid_id(id) || self.shared.state().table.contains_key(id) {
             return;
         }
-        for name in [layout::PID, layout::STATUS, layout::FAILED] {
+        for name in [layout::PID, layout::STATUS] {
             let _ = fs::remove_file(directory.join(name));
         }
+        // What else may be in it, a reason why it could not be started or children, seldom is.
         if fs::remove_dir(&directory).is_err_and(|error| error.kind() == io::ErrorKind::DirectoryNotEmpty) {
             let _ = fs::remove_dir_all(&directory);
         }

@@ -51,7 +51,7 @@ pub(crate) struct Notice<'a> {
     pub(crate) news: News<'a>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum News<'a> {
     Started(u32),
     Failed(&'a str),
@@ -59,6 +59,9 @@ pub(crate) enum News<'a> {
 }
 
 impl<'a> Notice<'a> {
+    /// Bytes beside the id and the text.
+    pub(crate) const SIZE_WITHOUT_TEXTS: usize = 11;
+
     pub(crate) fn encode(&self, to: &mut Vec<u8>) {
         let (kind, value, text) = match self.news {
             News::Started(pid) => (0u8, pid.to_le_bytes(), ""),
@@ -100,6 +103,8 @@ mod tests {
             let notice = Notice { supervisor: 9, id: "a.b", news };
             let mut bytes = Vec::new();
             notice.encode(&mut bytes);
+            let texts = if let News::Failed(text) = news { text.len() } else { 0 };
+            assert_eq!(bytes.len(), Notice::SIZE_WITHOUT_TEXTS + "a.b".len() + texts);
             assert_eq!(Notice::decode(&bytes), Some(notice));
             assert_eq!(Notice::decode(&bytes[..12]), None);
         }

@@ -1,6 +1,11 @@
 //! The system calls that neither `rustix` nor `nix` offers in a safe form.
 
-use std::{ffi::CStr, io, mem::MaybeUninit, os::fd::AsRawFd, os::fd::BorrowedFd};
+use std::{
+    ffi::{CStr, c_char},
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
+};
 
 use nix::libc;
 
@@ -207,12 +212,6 @@ pub(crate) fn send_order(supervisor: BorrowedFd<'_>, value: i32) -> io::Result<(
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Takes the record lock on a whole file for this process; it ends with the process.
-pub(crate) fn lock_record(file: BorrowedFd<'_>) -> io::Result<()> {
-    let mut lock = whole_file(libc::F_WRLCK);
-    record_lock(file, libc::F_SETLK, &mut lock)
-}
-
 /// Process id of whoever holds the record lock on a file.
 pub(crate) fn record_holder(file: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     let mut lock = whole_file(libc::F_WRLCK);
@@ -250,6 +249,72 @@ pub(crate) fn fork() -> io::Result<Option<i32>> {
     }
 }
 
+/// Whether [`execve`] tells its error without `errno`, which is one for all processes of one memory.
+pub(crate) const ERRNO_FREE_EXECVE: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
+
+/// Executes a program; returns the number of the error when that failed.
+///
+/// # Safety
+///
+/// Both lists end in a null pointer, and each other element is a C string.
+#[expect(unsafe_code, reason = "execve over prepared pointers, without errno")]
+pub(crate) unsafe fn execve(
+    path: &CStr,
+    arguments: *const *const c_char,
+    variables: *const *const c_char,
+) -> i32 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the system call reads what its caller has promised, and returns only when it failed.
+    unsafe {
+        let result: isize;
+        std::arch::asm!(
+            "syscall",
+            inlateout("rax") libc::SYS_execve as isize => result,
+            in("rdi") path.as_ptr(),
+            in("rsi") arguments,
+            in("rdx") variables,
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+        i32::try_from(-result).unwrap_or(libc::EINVAL)
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        let result: isize;
+        std::arch::asm!(
+            "svc 0",
+            in("x8") libc::SYS_execve as isize,
+            inlateout("x0") path.as_ptr() as isize => result,
+            in("x1") arguments,
+            in("x2") variables,
+            options(nostack),
+        );
+        i32::try_from(-result).unwrap_or(libc::EINVAL)
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    // SAFETY: as promised by the caller.
+    unsafe {
+        libc::execve(path.as_ptr(), arguments, variables);
+        last_errno()
+    }
+}
+
+/// A descriptor that is open as long as this process is.
+#[expect(unsafe_code, reason = "descriptors of a supervisor are numbers")]
+pub(crate) fn borrow_descriptor(descriptor: RawFd) -> BorrowedFd<'static> {
+    // SAFETY: only called with descriptors that supervisors have open to their end.
+    unsafe { BorrowedFd::borrow_raw(descriptor) }
+}
+
+/// Closes a descriptor of this process that belongs to an object of the process it was copied from.
+#[expect(unsafe_code, reason = "descriptors of a supervisor are numbers")]
+pub(crate) fn close_copy(descriptor: RawFd) {
+    // SAFETY: nothing in this process uses it any more.
+    unsafe { rustix::io::close(descriptor) }
+}
+
 /// Ends this process at once, without running what `exit` runs.
 #[expect(unsafe_code, reason = "exit handlers belong to the process this one was forked from")]
 pub(crate) fn exit_now(status: i32) -> ! {
@@ -258,8 +323,8 @@ pub(crate) fn exit_now(status: i32) -> ! {
 }
 
 /// The text of an error number.
-pub(crate) fn errno_text(errno: i32) -> String {
-    nix::errno::Errno::from_raw(errno).desc().to_owned()
+pub(crate) fn errno_text(errno: i32) -> &'static str {
+    nix::errno::Errno::from_raw(errno).desc()
 }
 
 /// An error number of the last failed libc call.

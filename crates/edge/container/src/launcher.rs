@@ -1,9 +1,10 @@
 //! The small process that forks supervisors, and the agent's end of it.
 
 use std::{
+    fmt::Write as _,
     fs::File,
     io::{self, IoSlice, IoSliceMut},
-    mem::MaybeUninit,
+    mem::{ManuallyDrop, MaybeUninit},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -18,12 +19,11 @@ use rustix::net::{
 };
 
 use crate::{
-    child,
     containers::LauncherProgram,
-    event::News,
+    crew::{Crew, Users},
+    job::{Inherited, Job},
     kernel, layout,
-    request::{Launch, REQUEST_BYTES_MAX},
-    supervisor::{self, Inherited},
+    request::REQUEST_BYTES_MAX,
 };
 
 /// The hidden first argument that makes the binary a launcher. Its main function must check for it
@@ -69,12 +69,13 @@ fn serve() -> io::Result<()> {
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let events = SocketAddrUnix::new(runtime_dir.join(layout::EVENTS_SOCKET))?;
-    let stack = Vec::with_capacity(child::STACK_BYTES);
-    let inherited = Inherited { socket, events, lock: Some(lock), stack };
+    let inherited = Inherited { socket, events, lock, requests };
+    // Never dropped: supervisors go on using it when the launcher has ended.
+    let mut crew = ManuallyDrop::new(Crew::default());
     let mut buffer = vec![0; PACKET_BYTES_MAX];
     loop {
         let large;
-        let bytes = match receive(&requests, &mut buffer)? {
+        let bytes = match receive(&inherited.requests, &mut buffer)? {
             Request::End => return Ok(()),
             Request::Packet(length) => buffer.get(..length).unwrap_or_default(),
             Request::File(content) => {
@@ -82,20 +83,12 @@ fn serve() -> io::Result<()> {
                 &large
             }
         };
-        match kernel::fork() {
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                drop(requests);
-                // What the agent sends is well-formed; a packet that is not has nobody to blame.
-                let Some(launch) = Launch::decode(bytes) else { kernel::exit_now(1) };
-                supervisor::supervise(&launch, inherited)
-            }
-            Err(error) => {
-                if let Some(launch) = Launch::decode(bytes) {
-                    let message = format!("Failed to fork a supervisor: {error}");
-                    inherited.tell(launch.id, 0, News::Failed(&message));
-                }
-            }
+        // What the agent sends is well-formed; a packet that is not has nobody to blame.
+        if let Err(error) = crew.start(bytes, &inherited)
+            && let Some(mut job) = Job::new(bytes, &inherited, std::ptr::null_mut(), &Users::default())
+        {
+            let _ = write!(job.reason, "Failed to fork a supervisor: {error}");
+            job.tell_failure(0);
         }
     }
 }

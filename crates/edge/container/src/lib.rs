@@ -3,8 +3,9 @@
 //! Three kinds of process work together:
 //! - the **agent** holds a [`Containers`]; it asks for launches, signals and ends, and hears events;
 //! - the **launcher** ([`launcher_main`]) is a small single-threaded re-execution of the same binary.
-//!   It only forks, because forking is cheap from a process that is small;
-//! - one **supervisor** per container, forked by the launcher. It starts the task, reaps everything
+//!   It only makes supervisors, most of which share its memory, which must therefore be small and
+//!   free of threads;
+//! - one **supervisor** per container, a process made by the launcher. It starts the task, reaps everything
 //!   the task leaves behind, keeps `pid` and `status` under the runtime directory, and tells the
 //!   agent over a datagram socket if one listens. It needs neither the agent nor the launcher alive.
 //!
@@ -17,9 +18,11 @@
 
 mod child;
 mod containers;
+mod crew;
 mod event;
 mod events;
 mod isolators;
+mod job;
 mod kernel;
 mod launcher;
 mod layout;

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::CString,
-    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::{
@@ -20,6 +20,7 @@ use crate::{
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The rotated outputs of one container; usually none.
+#[derive(Default)]
 pub(crate) struct Outputs {
     streams: [Option<Stream>; 2],
     /// Readable when a signal waits; only there when a stream is.
@@ -45,7 +46,7 @@ struct Log {
 
 impl Outputs {
     pub(crate) fn open(launch: &Launch<'_>) -> rustix::io::Result<Self> {
-        let mut outputs = Self { streams: [None, None], signals: None };
+        let mut outputs = Self::default();
         for (output, stream) in launch.outputs.iter().zip(&mut outputs.streams) {
             let (Some(name), Some(rotation), Some(sandbox)) = (output.name, output.rotation, launch.sandbox)
             else {
@@ -76,9 +77,9 @@ impl Outputs {
         Ok(outputs)
     }
 
-    /// Where the program writes.
-    pub(crate) fn pipes(&self) -> [Option<RawFd>; 2] {
-        [0, 1].map(|n| self.streams[n].as_ref()?.writing_end.as_ref().map(AsRawFd::as_raw_fd))
+    /// Where the program writes, unless that is a file.
+    pub(crate) fn pipe(&self, n: usize) -> Option<BorrowedFd<'_>> {
+        self.streams[n].as_ref()?.writing_end.as_ref().map(AsFd::as_fd)
     }
 
     /// Lets the pipes end when the container's last process does.

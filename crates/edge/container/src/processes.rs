@@ -1,9 +1,10 @@
 //! What `/proc` says about processes. Read only when asked for, or when something is left behind:
 //! a pass over the whole table is far too slow to be part of an ordinary launch.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, ffi::CStr, fs, mem::MaybeUninit, path::Path};
 
 use nix::libc;
+use rustix::fs::{Mode, OFlags, RawDir};
 
 use crate::kernel;
 
@@ -74,14 +75,72 @@ pub(crate) fn descendants(table: &[Process], root: i32) -> Vec<Process> {
     }
 }
 
-/// Kills all descendants of a process: first they are stopped, so that none can go on forking.
+/// Descendants that are stopped before the first of them is killed.
+const STOPPED_MAX: usize = 1024;
+
+/// Kills descendants of a process: first they are stopped, so that none can go on forking. The caller
+/// repeats it while there are any.
+///
+/// Asks for no memory (see [`crate::crew`]).
 pub(crate) fn kill_descendants(root: i32) {
-    let found = descendants(&all(), root);
-    for signal in [libc::SIGSTOP, libc::SIGKILL] {
-        for process in &found {
-            let _ = kernel::signal_process(process.pid, signal);
+    let mut found = [0; STOPPED_MAX];
+    let mut count = 0;
+    loop {
+        let before = count;
+        each_process(|pid, parent| {
+            let known = found.get(..count).unwrap_or_default();
+            if (parent == root || known.contains(&parent))
+                && !known.contains(&pid)
+                && let Some(place) = found.get_mut(count)
+            {
+                let _ = kernel::signal_process(pid, libc::SIGSTOP);
+                *place = pid;
+                count += 1;
+            }
+        });
+        // What was forked before its parent was stopped is found by the next look.
+        if count == before {
+            break;
         }
     }
+    for pid in found.iter().take(count) {
+        let _ = kernel::signal_process(*pid, libc::SIGKILL);
+    }
+}
+
+/// Calls `seen` with the id and the parent's of every process.
+fn each_process(mut seen: impl FnMut(i32, i32)) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let Ok(proc) = rustix::fs::open(c"/proc", flags, Mode::empty()) else { return };
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut entries = RawDir::new(&proc, &mut buffer);
+    while let Some(Ok(entry)) = entries.next() {
+        let name = entry.file_name().to_bytes();
+        let Some(pid) = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok()) else { continue };
+        let mut path = [0; 32];
+        let Some((start, rest)) = path.split_at_mut_checked(name.len()) else { continue };
+        let Some(end) = rest.get_mut(..5) else { continue };
+        start.copy_from_slice(name);
+        end.copy_from_slice(b"/stat");
+        let Ok(path) = CStr::from_bytes_until_nul(&path) else { continue };
+        let Ok(file) = rustix::fs::openat(&proc, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        else {
+            continue;
+        };
+        // Enough for the fields before the third: the name has at most 64 bytes.
+        let mut stat = [0; 256];
+        let length = rustix::io::read(&file, &mut stat).unwrap_or(0);
+        if let Some(parent) = parent(stat.get(..length).unwrap_or_default()) {
+            seen(pid, parent);
+        }
+    }
+}
+
+/// The parent in the start of a `stat` file.
+fn parent(stat: &[u8]) -> Option<i32> {
+    let close = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(close + 1..)?).ok()?;
+    fields.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Kills all members of a session and their descendants, for a container without supervisor.
@@ -107,6 +166,7 @@ mod tests {
         assert_eq!((process.parent, process.session), (3, 11));
         assert_eq!((process.user_ticks, process.system_ticks), (40, 60));
         assert_eq!((process.threads, process.resident_pages), (5, 77));
+        assert_eq!(parent(line), Some(3));
         assert_eq!(parse(b""), None);
         assert_eq!(parse(b"12 )("), None);
     }
@@ -133,5 +193,8 @@ mod tests {
     fn this_process_is_in_the_table() {
         let own = i32::try_from(std::process::id()).unwrap();
         assert!(all().iter().any(|process| process.pid == own && process.resident_pages > 0));
+        let mut found = None;
+        each_process(|pid, parent| found = found.or((pid == own).then_some(parent)));
+        assert_eq!(found, all().iter().find(|process| process.pid == own).map(|process| process.parent));
     }
 }

@@ -1,119 +1,126 @@
 //! The process that stands between one container and everything else.
 
 use std::{
-    ffi::{CStr, CString},
+    ffi::CStr,
+    fmt::Write as _,
     os::fd::{AsFd, OwnedFd},
 };
 
 use nix::libc;
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags},
+    io::Errno,
+};
 
 use crate::{
     child,
-    event::{News, Notice},
+    event::News,
+    job::{Job, Shown},
     kernel::{self, Waited},
-    layout,
     outputs::Outputs,
     processes,
-    request::Launch,
 };
 
 /// The order to end everything; smaller numbers are signals for the program's group.
 pub(crate) const ORDER_DESTROY: i32 = 1000;
 
-/// What the launcher hands on to each supervisor.
-pub(crate) struct Inherited {
-    /// An unbound datagram socket, shared by all.
-    pub(crate) socket: OwnedFd,
-    /// Where the agent listens.
-    pub(crate) events: rustix::net::SocketAddrUnix,
-    /// Closed when the container is on disk; see [`layout::LAUNCHER_LOCK`].
-    pub(crate) lock: Option<OwnedFd>,
-    /// For the child of [`child::start`]. Made before the fork, so that no supervisor has to ask the
-    /// kernel for memory.
-    pub(crate) stack: Vec<u8>,
-}
+/// A reason that could not be written in full is told as far as it went.
+struct Failed;
 
-impl Inherited {
-    /// Tells the agent. An agent that is away reads the files when it comes back.
-    pub(crate) fn tell(&self, id: &str, supervisor: u32, news: News<'_>) {
-        let mut bytes = Vec::with_capacity(128);
-        Notice { supervisor, id, news }.encode(&mut bytes);
-        let flags = rustix::net::SendFlags::NOSIGNAL;
-        while let Err(rustix::io::Errno::INTR) =
-            rustix::net::sendto(&self.socket, &bytes, flags, &self.events)
-        {}
-    }
-}
-
-/// Runs one container to its end. Never returns.
-pub(crate) fn supervise(launch: &Launch<'_>, mut inherited: Inherited) -> ! {
+/// Runs one container to its end. Never returns, and mostly shares the launcher's memory: see
+/// [`crate::crew`] for what that forbids here.
+pub(crate) fn supervise(job: &mut Job) -> ! {
+    kernel::close_copy(job.requests);
     kernel::reap_children_automatically(false);
-    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-    let own_pid = rustix::process::getpid().as_raw_nonzero().get().cast_unsigned();
-    let Err(message) = run(launch, &mut inherited, own_pid) else { kernel::exit_now(0) };
-    if let Some(directory) = launch.runtime_dir {
+    let own_pid = rustix::process::getpid();
+    let _ = rustix::process::set_child_subreaper(Some(own_pid));
+    let own_pid = own_pid.as_raw_nonzero().get().cast_unsigned();
+    let Err(Failed) = run(job, own_pid) else { kernel::exit_now(0) };
+    if job.launch.runtime_dir.is_some() {
         // The agent may be away; without this file it could not tell why nothing runs.
-        let _ = write_new(&below(directory, layout::FAILED), message.as_bytes());
+        let _ = write_new(&job.failed_file, job.reason.as_bytes());
     }
-    inherited.tell(launch.id, own_pid, News::Failed(&message));
+    job.tell_failure(own_pid);
     kernel::exit_now(0)
 }
 
-fn run(launch: &Launch<'_>, inherited: &mut Inherited, own_pid: u32) -> Result<(), String> {
-    let directory = launch.runtime_dir.ok_or("Failed to launch: no runtime directory was given")?;
-    let pid_file = claim(directory).map_err(|errno| {
-        format!(
-            "Failed to create '{}': {}",
-            directory.to_string_lossy(),
-            kernel::errno_text(errno.raw_os_error())
-        )
-    })?;
-    let mut outputs = Outputs::open(launch)
-        .map_err(|errno| format!("Failed to create pipes: {}", kernel::errno_text(errno.raw_os_error())))?;
-    let pid = child::start(launch, outputs.pipes(), &mut inherited.stack)
-        .map_err(|failure| failure.describe(launch))?;
-    outputs.close_writing_ends();
+fn run(job: &mut Job, own_pid: u32) -> Result<(), Failed> {
+    if job.launch.runtime_dir.is_none() {
+        let _ = write!(job.reason, "Failed to launch: no runtime directory was given");
+        return Err(Failed);
+    }
+    let pid_file = match claim(&mut job.directory, &job.pid_file) {
+        Ok(file) => file,
+        Err(errno) => {
+            let (directory, why) = (Shown(job.launch.runtime_dir), kernel::errno_text(errno.raw_os_error()));
+            let _ = write!(job.reason, "Failed to create '{directory}': {why}");
+            return Err(Failed);
+        }
+    };
+    match Outputs::open(&job.launch) {
+        Ok(outputs) => job.outputs = outputs,
+        Err(errno) => {
+            let why = kernel::errno_text(errno.raw_os_error());
+            let _ = write!(job.reason, "Failed to create pipes: {why}");
+            return Err(Failed);
+        }
+    }
+    let pid = match child::start(job) {
+        Ok(pid) => pid,
+        Err(failure) => {
+            let _ = job.describe(failure);
+            return Err(Failed);
+        }
+    };
+    job.outputs.close_writing_ends();
     // Should this write fail, recovery knows the container by its lock and only misses the number.
-    let _ = rustix::io::write(&pid_file, pid.to_string().as_bytes());
+    let _ = write_number(&pid_file, pid);
     // From here on a restarted agent finds the container on disk. Closing gives up this process'
     // share of the lock; unlocking would take it from the launcher and all other supervisors.
-    inherited.lock = None;
-    inherited.tell(launch.id, own_pid, News::Started(pid.cast_unsigned()));
+    kernel::close_copy(job.lock);
+    job.tell(own_pid, News::Started(pid.cast_unsigned()));
 
-    let status = wait(pid, &mut outputs);
-    let _ = write_new(&below(directory, layout::STATUS), status.to_string().as_bytes());
-    end_remaining(&mut outputs);
-    outputs.drain();
-    inherited.tell(launch.id, own_pid, News::Exited(status));
+    let status = wait(pid, &mut job.outputs);
+    let _ = open_new(&job.status_file).and_then(|file| write_number(&file, status));
+    end_remaining(&mut job.outputs);
+    job.outputs.drain();
+    job.tell(own_pid, News::Exited(status));
     Ok(())
 }
 
-/// Makes the runtime directory and locks the `pid` file in it.
-fn claim(directory: &CStr) -> rustix::io::Result<OwnedFd> {
-    let mode = Mode::from_raw_mode(0o755);
-    match rustix::fs::mkdir(directory, mode) {
-        Err(rustix::io::Errno::NOENT) => {
+/// Makes the runtime directory and locks the `pid` file in it. The directory ends in a zero byte.
+fn claim(directory: &mut [u8], pid_file: &CStr) -> rustix::io::Result<OwnedFd> {
+    match make_folder(directory) {
+        Err(Errno::NOENT) => {
             // The parent of a child container may have no process, and so no directory, of its own.
-            let bytes = directory.to_bytes();
-            for (end, _) in bytes.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/') {
-                match rustix::fs::mkdir(&bytes[..end], mode) {
-                    Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            for end in 1..directory.len() {
+                if directory[end] != b'/' {
+                    continue;
+                }
+                directory[end] = 0;
+                let made = make_folder(&directory[..=end]);
+                directory[end] = b'/';
+                match made {
+                    Ok(()) | Err(Errno::EXIST) => {}
                     Err(errno) => return Err(errno),
                 }
             }
-            rustix::fs::mkdir(directory, mode)?;
+            make_folder(directory)?;
         }
         // A child container's launch may have made it as its parent.
-        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno),
     }
     // EXCL: a second launch under the same id must not take over a living one's files.
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = rustix::fs::open(&*below(directory, layout::PID), flags, Mode::from_raw_mode(0o644))?;
-    kernel::lock_record(file.as_fd())
-        .map_err(|error| rustix::io::Errno::from_raw_os_error(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    let file = rustix::fs::open(pid_file, flags, Mode::from_raw_mode(0o644))?;
+    rustix::fs::fcntl_lock(file.as_fd(), FlockOperation::NonBlockingLockExclusive)?;
     Ok(file)
+}
+
+fn make_folder(path: &[u8]) -> rustix::io::Result<()> {
+    let path = CStr::from_bytes_with_nul(path).map_err(|_| Errno::INVAL)?;
+    rustix::fs::mkdir(path, Mode::from_raw_mode(0o755))
 }
 
 /// Waits for the program's end; meanwhile reaps, passes signals on and moves output.
@@ -173,18 +180,23 @@ fn end_remaining(outputs: &mut Outputs) {
     }
 }
 
-fn below(directory: &CStr, name: &str) -> CString {
-    let mut bytes = Vec::with_capacity(directory.to_bytes().len() + name.len() + 2);
-    bytes.extend_from_slice(directory.to_bytes());
-    bytes.push(b'/');
-    bytes.extend_from_slice(name.as_bytes());
-    // Neither part has a zero byte inside: one was a C string, the other is a constant.
-    CString::new(bytes).unwrap_or_default()
-}
-
 /// Writes a file with one write. A reader that finds it empty treats it as not there.
 fn write_new(path: &CStr, content: &[u8]) -> rustix::io::Result<()> {
+    rustix::io::write(open_new(path)?, content).map(|_| ())
+}
+
+fn open_new(path: &CStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))?;
-    rustix::io::write(&file, content).map(|_| ())
+    rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))
+}
+
+/// Writes a number as decimal text with one write.
+fn write_number(file: &OwnedFd, number: i32) -> rustix::io::Result<()> {
+    // A sign and ten digits.
+    let mut text = [0; 11];
+    let room = text.len();
+    let mut rest = &mut text[..];
+    let _ = std::io::Write::write_fmt(&mut rest, format_args!("{number}"));
+    let length = room - rest.len();
+    rustix::io::write(file, &text[..length]).map(|_| ())
 }
