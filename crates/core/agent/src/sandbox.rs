@@ -60,7 +60,9 @@ pub(crate) fn attach(executor: &Executor, effects: &mut Vec<Effect>) {
     effects.push(Effect::Attach { virtual_path: latest.clone(), real_path: directory.clone() });
     let short = virtual_latest(&executor.framework, &executor.id);
     effects.push(Effect::Attach { virtual_path: short, real_path: directory.clone() });
-    effects.push(Effect::Link { path: latest, target: directory.to_string() });
+    // Beside the folder, so its name leads there; a text as short as this lies in the link's inode.
+    let target = directory.rsplit('/').next().unwrap_or_default().to_owned();
+    effects.push(Effect::Link { path: latest, target });
 }
 
 /// Shows a task's sandbox below its executor's (rules 316 and 399).

@@ -8,10 +8,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use mezzo_agent::{ContainerSpec, Input, LaunchStage, Limits};
-use mezzo_container::{Containers, Credentials, resolve_user};
+use mezzo_container::{Containers, Credentials, UserError, resolve_user};
 use mezzo_ids::ContainerId;
 use mezzo_mesos::v1;
 use thiserror::Error;
@@ -21,6 +22,10 @@ use crate::{convert, core::Core, fetch::Fetching, sandbox};
 
 /// Containers whose files are fetched at the same time; each has a thread while it lasts.
 const FETCHES_MAX: usize = 64;
+
+/// How long a user is not looked up again, which reads several files: long enough to serve the tasks
+/// of one ACCEPT, too short for an operator to notice.
+const USER_KEPT: Duration = Duration::from_secs(1);
 
 /// Starts containers and steers them. Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +38,8 @@ struct Shared {
     core: Core,
     work_dir: PathBuf,
     fetching: Fetching,
+    /// The user looked up last, and when.
+    user: Mutex<Option<(String, Instant, Credentials)>>,
     /// Containers on their way to the launcher; set to true when they shall not start any more.
     preparing: Mutex<BTreeMap<ContainerId, Arc<AtomicBool>>>,
 }
@@ -52,7 +59,8 @@ enum SandboxError {
 
 impl Launches {
     pub(crate) fn new(containers: Containers, core: Core, work_dir: PathBuf, fetching: Fetching) -> Self {
-        let shared = Shared { containers, core, work_dir, fetching, preparing: Mutex::default() };
+        let (user, preparing) = (Mutex::default(), Mutex::default());
+        let shared = Shared { containers, core, work_dir, fetching, user, preparing };
         Self { shared: Arc::new(shared) }
     }
 
@@ -142,7 +150,7 @@ impl Launches {
         let path = Path::new(&*spec.sandbox);
         let owner = match &spec.user {
             None => None,
-            Some(user) => Some(resolve_user(user).map_err(|error| {
+            Some(user) => Some(self.user(user).map_err(|error| {
                 debug!(user, error = &error as &dyn std::error::Error, "look up user");
                 SandboxError::User { path: spec.sandbox.to_string(), user: user.clone() }
             })?),
@@ -164,6 +172,18 @@ impl Launches {
             }
         }
         Ok(owner)
+    }
+
+    fn user(&self, name: &str) -> Result<Credentials, UserError> {
+        let mut last = self.shared.user.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((known, since, found)) if known == name && since.elapsed() < USER_KEPT => Ok(found.clone()),
+            _ => {
+                let found = resolve_user(name)?;
+                *last = Some((name.to_owned(), Instant::now(), found.clone()));
+                Ok(found)
+            }
+        }
     }
 
     /// Changes the limits of a container.

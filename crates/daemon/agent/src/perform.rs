@@ -1,8 +1,8 @@
 //! Performs the effects of the core, in order, behind the agent's log.
 //!
 //! All batches that wait are taken together: their records go to disk with one write, and only then
-//! is the first of their effects performed. While the disk works the core goes on, so the more there
-//! is to do, the more records share a write.
+//! is the first of the effects behind a record performed. While the disk works the core goes on, so the
+//! more there is to do, the more records share a write.
 
 use std::{
     path::PathBuf,
@@ -77,7 +77,13 @@ impl Performer {
                     }
                 }
             }
-            let mut written = self.persist(&effects);
+            // What comes before the first record waits for none: all earlier ones are on disk.
+            let free = effects.iter().position(|effect| matches!(effect, Effect::Persist(_)));
+            let mut effects = effects.into_iter();
+            for effect in effects.by_ref().take(free.unwrap_or(usize::MAX)) {
+                self.perform(effect);
+            }
+            let mut written = self.persist(effects.as_slice());
             if written.is_ok() {
                 for effect in effects {
                     self.perform(effect);

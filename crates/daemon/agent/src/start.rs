@@ -116,6 +116,9 @@ pub async fn run(
     };
     let work_dir = folder(&config.work_dir)?;
     folder(&work_dir.join("meta"))?;
+    let sandboxes = work_dir.join(names::SANDBOX_FOLDER);
+    let failed = |source| StartError::Folder { path: sandboxes.clone(), source };
+    crate::sandbox::make_root(&sandboxes).map_err(failed)?;
     let runtime_dir = folder(&config.runtime_dir.clone().unwrap_or_else(|| runtime_dir(&work_dir)))?;
     let listener = TcpListener::bind(config.listen)
         .await
@@ -184,7 +187,6 @@ pub async fn run(
     };
     let janitor_core = core.clone();
     // Taken before the core runs: later there may be a folder of an id it has just been given.
-    let sandboxes = work_dir.join(names::SANDBOX_FOLDER);
     let survey = janitor::Survey::begin(&sandboxes, agent.snapshot().id.as_deref());
     let clean_up = move || {
         janitor_core.send(Input::SandboxesFound(survey.finish()));

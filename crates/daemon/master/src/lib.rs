@@ -36,7 +36,6 @@ mod shape;
 mod shared;
 mod timing;
 mod v0;
-mod written;
 
 pub use config::{Config, RegistryKind, Verbosity};
 pub use run::run;

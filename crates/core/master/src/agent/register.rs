@@ -140,7 +140,7 @@ pub(super) fn describe(
         reregistered: None,
         total,
         resource_version,
-        tasks: Arc::default(),
+        tasks: BTreeMap::new(),
         executors: BTreeMap::new(),
         operations: BTreeMap::new(),
         used: BTreeMap::new(),
