@@ -494,7 +494,7 @@ fn frameworks(snapshot: &Snapshot, values: &mut BTreeMap<String, f64>) {
     // One pass over the tasks, because frameworks times agents would be too many.
     let mut active = BTreeMap::<&FrameworkId, BTreeMap<i32, usize>>::new();
     for agent in snapshot.agents.values() {
-        for ((framework, _), task) in &agent.tasks {
+        for ((framework, _), task) in agent.tasks.iter() {
             *active.entry(framework).or_default().entry(task.info.state).or_default() += 1;
         }
     }

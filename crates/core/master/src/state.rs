@@ -135,8 +135,9 @@ pub struct Agent {
     pub total: Resources,
     /// Changes with every operation of a provider.
     pub resource_version: Uuid,
-    /// Tasks not yet terminal and acknowledged.
-    pub tasks: BTreeMap<(FrameworkId, TaskId), Arc<Task>>,
+    /// Tasks not yet terminal and acknowledged. A part of their own, because offers change an agent more
+    /// often than its tasks do: what a reader made of them stays true, and a copy of the agent shares them.
+    pub tasks: Arc<Tasks>,
     /// Executors of frameworks; command executors are not among them.
     pub executors: BTreeMap<(FrameworkId, ExecutorId), Arc<v1::ExecutorInfo>>,
     /// Operations not yet terminal and acknowledged.
@@ -151,6 +152,16 @@ pub struct Agent {
     pub inverse_offers: BTreeMap<OfferId, Arc<v1::InverseOffer>>,
     /// Planned maintenance.
     pub unavailability: Option<v1::Unavailability>,
+}
+
+/// The tasks of one agent.
+pub type Tasks = BTreeMap<(FrameworkId, TaskId), Arc<Task>>;
+
+impl Agent {
+    /// Its tasks, to be changed.
+    pub(crate) fn tasks_mut(&mut self) -> &mut Tasks {
+        Arc::make_mut(&mut self.tasks)
+    }
 }
 
 /// One task. The proto is what reads and events show; the rest is what the core decides on.

@@ -54,7 +54,7 @@ impl Master {
         if !entry.recovered {
             *agent.used.entry(framework.clone()).or_default() += entry.resources.clone();
         }
-        agent.tasks.insert((framework.clone(), task), Arc::new(entry));
+        agent.tasks_mut().insert((framework.clone(), task), Arc::new(entry));
     }
 
     /// Applies a status to a task. Operators hear of a change of state and of checks (rule 221); a state
@@ -72,7 +72,7 @@ impl Master {
         };
         let watched = self.watched;
         let Some(agent) = self.state.agents.get_mut(&agent_id).map(Arc::make_mut) else { return };
-        let Some(task) = agent.tasks.get_mut(&(framework.clone(), id.clone())) else { return };
+        let Some(task) = agent.tasks_mut().get_mut(&(framework.clone(), id.clone())) else { return };
         let task = Arc::make_mut(task);
         let state = latest.unwrap_or(update.state());
         let old = task.info.state();
@@ -103,6 +103,8 @@ impl Master {
         if task.info.statuses.last().is_some_and(|last| last.state == update.state) {
             task.info.statuses.pop();
         }
+        // Tasks are many and have few statuses, so there is no room for more than they have.
+        task.info.statuses.reserve_exact(1);
         task.info.statuses.push(v1::TaskStatus { data: None, ..update });
         if task.info.statuses.len() > STATUSES_MAX {
             task.info.statuses.remove(0);
@@ -143,7 +145,7 @@ impl Master {
             self.task_agents.remove(framework);
         }
         let Some(agent) = self.agent_mut(&agent_id) else { return };
-        let Some(task) = agent.tasks.remove(&(framework.clone(), id.clone())) else { return };
+        let Some(task) = agent.tasks_mut().remove(&(framework.clone(), id.clone())) else { return };
         if !task.recovered {
             let resources = task.resources.clone();
             self.give_back(moment, framework, &agent_id, &resources);

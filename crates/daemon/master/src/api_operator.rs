@@ -98,7 +98,7 @@ async fn answer(
         }
         Type::GetState | Type::GetTasks | Type::GetAgents | Type::GetFrameworks | Type::GetExecutors => {
             let snapshot = shared.snapshot().await?;
-            Ok(big_answer::respond(kind, snapshot, format))
+            Ok(big_answer::respond(shared, kind, snapshot, format))
         }
         Type::GetOperations
         | Type::GetRoles

@@ -1,12 +1,12 @@
 //! Answers with everything in them, encoded item by item: a cluster's state may be a quarter of a
 //! gigabyte and is never held as one.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use mezzo_http::{Output, Response};
 use mezzo_json::{ToJson, Writer};
 use mezzo_master::{
-    query::{Group, Item, View, layout},
+    query::{Group, Item, List, View, layout},
     state::Snapshot,
 };
 use mezzo_mesos::v1::master::{call, response::Type};
@@ -15,14 +15,25 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
 };
 
-use crate::{AGENT_URL_PATH, format::Format};
+use crate::{
+    AGENT_URL_PATH,
+    format::Format,
+    shared::Shared,
+    written::{Sheets, Slot},
+};
 
 /// Field numbers of the answer.
 const TYPE: u32 = 1;
 const GET_STATE: u32 = 9;
 
 /// Answers one of the calls that [`layout`] knows.
-pub(crate) fn respond(kind: call::Type, snapshot: Snapshot, format: Format) -> Response {
+pub(crate) fn respond(
+    shared: &Arc<Shared>,
+    kind: call::Type,
+    snapshot: Snapshot,
+    format: Format,
+) -> Response {
+    let shared = shared.clone();
     let kind = match kind {
         call::Type::GetTasks => Type::GetTasks,
         call::Type::GetAgents => Type::GetAgents,
@@ -35,18 +46,29 @@ pub(crate) fn respond(kind: call::Type, snapshot: Snapshot, format: Format) -> R
         let groups = layout(kind).unwrap_or_default();
         match format {
             Format::Json => json(view, kind, groups, out),
-            Format::Protobuf => protobuf(view, kind, groups, out),
+            Format::Protobuf => {
+                let sheets = shared.written_v1.lend(&snapshot);
+                Protobuf { view, sheets: &sheets, buffer: Vec::new() }.write(kind, groups, out)
+            }
         }
     })
 }
 
+/// Hands a piece of JSON on and gives a buffer for the next. What comes after a failure is dropped.
+pub(crate) fn hand_on(out: &mut Output, sent: &mut io::Result<()>, mut piece: Vec<u8>) -> Vec<u8> {
+    if sent.is_err() {
+        piece.clear();
+        return piece;
+    }
+    out.write_buffer(piece).unwrap_or_else(|error| {
+        *sent = Err(error);
+        Vec::new()
+    })
+}
+
 fn json(view: View<'_>, kind: Type, groups: &[Group], out: &mut Output) -> io::Result<()> {
-    let mut gone = Ok(());
-    let mut sink = |piece: Vec<u8>| {
-        if gone.is_ok() {
-            gone = out.write_vec(piece);
-        }
-    };
+    let mut sent = Ok(());
+    let mut sink = |piece: Vec<u8>| hand_on(out, &mut sent, piece);
     let mut writer = Writer::streaming(&mut sink);
     writer.begin_object();
     writer.key("type");
@@ -81,17 +103,7 @@ fn json(view: View<'_>, kind: Type, groups: &[Group], out: &mut Output) -> io::R
     }
     writer.end_object();
     writer.finish();
-    gone
-}
-
-fn length(item: &Item<'_>) -> usize {
-    match item {
-        Item::Task(task) => task.encoded_len(),
-        Item::Executor(executor) => executor.encoded_len(),
-        Item::Framework(framework) => framework.encoded_len(),
-        Item::Agent(agent) => agent.encoded_len(),
-        Item::AgentInfo(info) => info.encoded_len(),
-    }
+    sent
 }
 
 fn field_length(number: u32, content: usize) -> usize {
@@ -105,46 +117,101 @@ fn head(number: u32, content: usize) -> Vec<u8> {
     bytes
 }
 
-/// Two walks: lengths come before contents.
-fn protobuf(view: View<'_>, kind: Type, groups: &[Group], out: &mut Output) -> io::Result<()> {
-    let mut start = Vec::new();
-    encode_key(TYPE, WireType::Varint, &mut start);
-    encode_varint(u64::try_from(i32::from(kind)).unwrap_or(0), &mut start);
-    let whole = kind == Type::GetState;
-    let lengths: Vec<usize> = groups
-        .iter()
-        .map(|group| {
-            let lists = group.lists.iter().map(|list| {
-                view.items(*list).map(|item| field_length(list.field().1, length(&item))).sum::<usize>()
-            });
-            lists.sum()
-        })
-        .collect();
-    let number = |group: &Group| if whole { group.in_state } else { group.in_response };
-    if whole {
-        let content =
-            groups.iter().zip(&lengths).map(|(group, length)| field_length(number(group), *length)).sum();
-        start.extend(head(GET_STATE, content));
-    }
-    out.write(&start)?;
-    let mut buffer = Vec::new();
-    for (group, length) in groups.iter().zip(&lengths) {
-        out.write(&head(number(group), *length))?;
-        for list in group.lists {
-            for item in view.items(*list) {
-                buffer.clear();
-                match &item {
-                    Item::Task(task) => encode(*task, list.field().1, &mut buffer),
-                    Item::Executor(executor) => encode(&**executor, list.field().1, &mut buffer),
-                    Item::Framework(framework) => encode(&**framework, list.field().1, &mut buffer),
-                    Item::Agent(agent) => encode(&**agent, list.field().1, &mut buffer),
-                    Item::AgentInfo(info) => encode(*info, list.field().1, &mut buffer),
-                }
-                out.write(&buffer)?;
+/// Writes an answer in two walks, because lengths come before contents. What the first one encodes of
+/// registered agents is kept for the second one and for the next reader.
+struct Protobuf<'a> {
+    view: View<'a>,
+    sheets: &'a Sheets,
+    buffer: Vec<u8>,
+}
+
+impl Protobuf<'_> {
+    fn write(mut self, kind: Type, groups: &[Group], out: &mut Output) -> io::Result<()> {
+        let mut start = Vec::new();
+        encode_key(TYPE, WireType::Varint, &mut start);
+        encode_varint(u64::try_from(i32::from(kind)).unwrap_or(0), &mut start);
+        let whole = kind == Type::GetState;
+        let mut lengths = Vec::new();
+        for group in groups {
+            let mut length = 0;
+            for list in group.lists {
+                self.each(*list, |bytes| {
+                    length += bytes.len();
+                    Ok(())
+                })?;
+            }
+            lengths.push(length);
+        }
+        let number = |group: &Group| if whole { group.in_state } else { group.in_response };
+        if whole {
+            let content =
+                groups.iter().zip(&lengths).map(|(group, length)| field_length(number(group), *length)).sum();
+            start.extend(head(GET_STATE, content));
+        }
+        out.write(&start)?;
+        for (group, length) in groups.iter().zip(&lengths) {
+            out.write(&head(number(group), *length))?;
+            for list in group.lists {
+                self.each(*list, |bytes| out.write(bytes))?;
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Visits the fields of a list, several at once where they are there already.
+    fn each(&mut self, list: List, mut visit: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+        let (view, sheets, number) = (self.view, self.sheets, list.field().1);
+        let buffer = &mut self.buffer;
+        let mut written = |slot: &Slot, write: &mut dyn FnMut(&mut Vec<u8>)| match slot.get() {
+            Some(bytes) => visit(bytes),
+            None => {
+                buffer.clear();
+                write(buffer);
+                sheets.keep(slot, buffer);
+                visit(buffer)
+            }
+        };
+        match list {
+            List::Tasks => {
+                for (agent, sheet) in sheets.agents(view.snapshot) {
+                    for group in sheet.groups() {
+                        written(&group.tasks, &mut |buffer| {
+                            group.tasks_of(agent).for_each(|task| encode(&task.info, number, buffer));
+                        })?;
+                    }
+                }
+            }
+            List::Executors => {
+                for (agent, sheet) in sheets.agents(view.snapshot) {
+                    if agent.executors.is_empty() {
+                        continue;
+                    }
+                    written(&sheet.own().executors, &mut |buffer| {
+                        view.executors_of(agent).for_each(|executor| encode(&executor, number, buffer));
+                    })?;
+                }
+            }
+            List::Agents => {
+                for (agent, sheet) in sheets.agents(view.snapshot) {
+                    written(&sheet.own().agent, &mut |buffer| encode(&view.agent(agent), number, buffer))?;
+                }
+            }
+            _ => {
+                for item in view.items(list) {
+                    buffer.clear();
+                    match &item {
+                        Item::Task(task) => encode(*task, number, buffer),
+                        Item::Executor(executor) => encode(&**executor, number, buffer),
+                        Item::Framework(framework) => encode(&**framework, number, buffer),
+                        Item::Agent(agent) => encode(&**agent, number, buffer),
+                        Item::AgentInfo(info) => encode(*info, number, buffer),
+                    }
+                    visit(buffer)?;
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 fn encode(message: &impl Message, number: u32, buffer: &mut Vec<u8>) {

@@ -36,6 +36,7 @@ mod shape;
 mod shared;
 mod timing;
 mod v0;
+mod written;
 
 pub use config::{Config, RegistryKind, Verbosity};
 pub use run::run;

@@ -26,6 +26,7 @@ use crate::{
     random,
     scheduler_stream::SchedulerStreams,
     timing::Timing,
+    written::Written,
 };
 
 /// One per process.
@@ -40,6 +41,10 @@ pub(crate) struct Shared {
     pub(crate) streams: SchedulerStreams,
     pub(crate) subscribers: Subscribers,
     pub(crate) links: Links,
+    /// For GET /state.
+    pub(crate) written_v0: Arc<Written>,
+    /// For GET_STATE in protobuf, and for its parts.
+    pub(crate) written_v1: Arc<Written>,
     requests: Mutex<BTreeMap<RequestId, oneshot::Sender<Answer>>>,
     next_id: AtomicU64,
     random: Mutex<ChaCha12Rng>,
@@ -75,6 +80,8 @@ impl Shared {
             elected,
             inbox,
             streams: SchedulerStreams::default(),
+            written_v0: Arc::default(),
+            written_v1: Arc::default(),
             requests: Mutex::default(),
             next_id: AtomicU64::new(1),
             random: Mutex::new(random),

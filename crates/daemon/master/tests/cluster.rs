@@ -318,6 +318,59 @@ async fn a_task_from_offer_to_finished_seen_by_everybody() {
     master.stop().await;
 }
 
+/// Waits until answers that may be made of what earlier readers were told say what others say. Between
+/// two questions an offer may come or go; what is kept wrongly would stay wrong.
+async fn agree(master: &Master, expected: &str) {
+    let headers = [("content-type", "application/json"), ("accept", "application/x-protobuf")];
+    let mut last = String::new();
+    for _ in 0..100 {
+        let (_, state) = master.get("/state").await;
+        let (_, frameworks) = master.get("/frameworks").await;
+        let answer = master.open("POST", "/api/v1", &headers, br#"{"type":"GET_STATE"}"#).await;
+        let encoded = answer.bytes(1 << 20).await.unwrap();
+        let decoded: v1::master::Response = mezzo_json::protobuf::decode(&encoded).unwrap();
+        let kept = String::from_utf8(mezzo_json::to_vec(&decoded)).unwrap();
+        let (_, json) = master.call("/api/v1", r#"{"type":"GET_STATE"}"#).await;
+        let (_, agents) = master.get("/slaves").await;
+        let tasks =
+            |text: &str| between(text, r#""frameworks":["#, r#""unregistered_frameworks""#).to_owned();
+        let agent = |text: &str| between(text, r#"{"slaves":["#, r#""reserved_resources_full""#).to_owned();
+        let both = state.contains(expected) && kept.contains(expected);
+        let same_agent = state.contains(agent(&agents).trim_end_matches(','));
+        let same_frameworks = state.contains(tasks(&frameworks).trim_end_matches(','));
+        if both && kept == json && same_agent && same_frameworks {
+            return;
+        }
+        last = format!("{state}\n{frameworks}\n{agents}\n{kept}\n{json}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no agreement on {expected}: {last}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn answers_from_what_is_kept_follow_every_change() {
+    let master = Master::start(in_memory()).await;
+    let mut agent = Agent::new();
+    let agent_id = agent.register(&master).await;
+    agree(&master, &agent_id).await;
+    let mut scheduler = Scheduler::subscribe(&master).await;
+    let framework = scheduler.id.clone();
+    agree(&master, &framework).await;
+    scheduler.launch(&master, "one", &agent_id).await;
+    agent.run().await;
+    agree(&master, "TASK_STAGING").await;
+    for (uuid, state) in [(1, TaskState::TaskRunning), (2, TaskState::TaskKilling)] {
+        agent.update(&framework, "one", &agent_id, state, uuid).await;
+        agree(&master, state.as_str_name()).await;
+    }
+    let deactivate = format!(
+        r#"{{"type":"DEACTIVATE_AGENT","deactivate_agent":{{"agent_id":{{"value":"{agent_id}"}}}}}}"#
+    );
+    assert_eq!(master.call("/api/v1", &deactivate).await.0, StatusCode::OK);
+    agree(&master, r#""deactivated":true"#).await;
+    master.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_link_is_resumed_without_loss() {
     let master = Master::start(in_memory()).await;

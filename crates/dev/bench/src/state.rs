@@ -49,11 +49,11 @@ pub(crate) fn state(table: &mut Table) -> Result<()> {
     stop.store(true, Ordering::Relaxed);
     let mut health = asking.join().map_err(|_| anyhow::anyhow!("the asker of /health panicked"))??;
     let memory = memory_mib(master.pid(), "status", &["VmRSS"])?;
-    for (name, (millis, size)) in [("GET /state", v0), ("GET_STATE (protobuf)", v1)] {
+    for (name, (millis, first, size)) in [("GET /state", v0), ("GET_STATE (protobuf)", v1)] {
         table.row(
             &format!("{name}, 20,000 agents, 400,000 tasks"),
             &format!("{millis:.0} ms"),
-            &format!("{:.0} MB; master {memory:.0} MiB", size as f64 / 1e6),
+            &format!("first time {first:.0} ms; {:.0} MB; master {memory:.0} MiB", size as f64 / 1e6),
             "<= 500 ms (250)",
         );
     }
@@ -66,7 +66,9 @@ pub(crate) fn state(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-fn timed(ask: impl Fn() -> Result<(u16, usize)>) -> Result<(f64, usize)> {
+/// The median and the first of the rounds in milliseconds, and the size of the answer. The first reader
+/// pays for what the next ones find written.
+fn timed(ask: impl Fn() -> Result<(u16, usize)>) -> Result<(f64, f64, usize)> {
     let mut samples = Vec::new();
     let mut size = 0;
     for _ in 0..ROUNDS {
@@ -78,5 +80,6 @@ fn timed(ask: impl Fn() -> Result<(u16, usize)>) -> Result<(f64, usize)> {
         samples.push(start.elapsed().as_secs_f64() * 1e3);
         size = bytes;
     }
-    Ok((percentile(&mut samples, 0.5), size))
+    let first = samples[0];
+    Ok((percentile(&mut samples, 0.5), first, size))
 }

@@ -3,25 +3,31 @@
 use std::{
     fmt, io,
     pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 use crate::{
     compress::{Compression, GZIP_SIZE_MIN},
     stream::{StreamBody, StreamSender, stream},
 };
 
-/// Bytes of a produced body that travel together.
-const CHUNK_SIZE: usize = 64 << 10;
-/// Chunks of a produced body that may wait for the network: with the size above half a megabyte per
-/// reader.
-const CHUNKS_WAITING_MAX: usize = 8;
+/// Bytes of a produced body that travel together. Each chunk costs two hand-overs between threads.
+const CHUNK_SIZE: usize = 240 << 10;
+/// A little more than a chunk, for what is written across its end.
+const BUFFER_SIZE: usize = CHUNK_SIZE + (16 << 10);
+/// Chunks of a produced body that may wait for the network: with the size above a megabyte per reader.
+const CHUNKS_WAITING_MAX: usize = 4;
+/// Buffers kept for the next chunks: those that wait, one being sent and one being filled.
+const SPARE_MAX: usize = CHUNKS_WAITING_MAX + 2;
+/// A buffer that has grown beyond this is not kept.
+const SPARE_SIZE_MAX: usize = 4 * BUFFER_SIZE;
 /// A produced body whose reader takes nothing for this long is given up, so that slow readers cannot
 /// keep all the producing threads.
 const PRODUCED_STALL_MAX: Duration = Duration::from_secs(30);
@@ -152,7 +158,8 @@ impl Response {
                 let runtime = tokio::runtime::Handle::current();
                 tokio::task::spawn_blocking(move || {
                     let mut out = Output {
-                        buffer: BytesMut::new(),
+                        buffer: Vec::new(),
+                        spare: Arc::default(),
                         sender,
                         runtime,
                         compression: Compression::new(gzip),
@@ -207,7 +214,8 @@ impl Response {
 
 /// Where a produced body is written to. Blocks while the reader is behind.
 pub struct Output {
-    buffer: BytesMut,
+    buffer: Vec<u8>,
+    spare: Arc<Spare>,
     sender: mpsc::Sender<Chunk>,
     runtime: tokio::runtime::Handle,
     compression: Compression,
@@ -227,28 +235,35 @@ impl Output {
     /// Appends; an error means that nobody reads any more and producing should stop.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() >= CHUNK_SIZE { self.flush_chunk() } else { Ok(()) }
-    }
-
-    /// Appends what is already in a buffer of its own; large ones are not copied.
-    pub fn write_vec(&mut self, bytes: Vec<u8>) -> io::Result<()> {
-        if !self.buffer.is_empty() || bytes.len() < CHUNK_SIZE {
-            return self.write(&bytes);
+        if self.buffer.len() >= CHUNK_SIZE {
+            let full = std::mem::take(&mut self.buffer);
+            self.buffer = self.spare.take();
+            self.send_buffer(full)?;
         }
-        let part = self.compression.part(bytes.into())?;
-        self.sent = true;
-        self.send(Chunk::Part(part))
+        Ok(())
     }
 
-    fn flush_chunk(&mut self) -> io::Result<()> {
-        let part = self.buffer.split().freeze();
+    /// Appends what is already in a buffer of its own, and gives an empty one for what comes next. Large
+    /// ones are not copied.
+    pub fn write_buffer(&mut self, mut bytes: Vec<u8>) -> io::Result<Vec<u8>> {
+        if !self.buffer.is_empty() || bytes.len() < CHUNK_SIZE {
+            self.write(&bytes)?;
+            bytes.clear();
+            return Ok(bytes);
+        }
+        self.send_buffer(bytes)?;
+        Ok(self.spare.take())
+    }
+
+    fn send_buffer(&mut self, bytes: Vec<u8>) -> io::Result<()> {
+        let part = Bytes::from_owner(Lent { bytes, spare: self.spare.clone() });
         let part = self.compression.part(part)?;
         self.sent = true;
         self.send(Chunk::Part(part))
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        let rest = self.buffer.split().freeze();
+        let rest = Bytes::from(std::mem::take(&mut self.buffer));
         if !self.sent {
             let compress = self.compression.is_on() && rest.len() >= GZIP_SIZE_MIN;
             let whole = if compress { crate::compress::gzip(&rest) } else { rest };
@@ -266,11 +281,53 @@ impl Output {
     }
 
     fn send(&self, chunk: Chunk) -> io::Result<()> {
+        let chunk = match self.sender.try_send(chunk) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Closed(_)) => return Err(io::ErrorKind::BrokenPipe.into()),
+            Err(TrySendError::Full(chunk)) => chunk,
+        };
         let send = self.sender.send(chunk);
         match self.runtime.block_on(tokio::time::timeout(PRODUCED_STALL_MAX, send)) {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// Buffers whose chunks have been sent.
+#[derive(Debug, Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Vec<u8> {
+        self.lock().pop().unwrap_or_else(|| Vec::with_capacity(BUFFER_SIZE))
+    }
+}
+
+/// A chunk that gives its buffer back when it has been sent: memory that is there already is cheaper
+/// than pages that the system has to clear.
+struct Lent {
+    bytes: Vec<u8>,
+    spare: Arc<Spare>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut spare = self.spare.lock();
+        if spare.len() < SPARE_MAX && self.bytes.capacity() <= SPARE_SIZE_MAX {
+            self.bytes.clear();
+            spare.push(std::mem::take(&mut self.bytes));
         }
     }
 }

@@ -54,7 +54,7 @@ impl Resources {
         if messages.len() > MESSAGES_MAX {
             return InvalidResource::new(format!("More than {MESSAGES_MAX} resources in one list"));
         }
-        let mut all = Self::empty();
+        let mut all = Self::with_capacity(messages.len());
         let mut pieces = 0;
         for message in messages {
             pieces += message.ranges.as_ref().map_or(0, |ranges| ranges.range.len());

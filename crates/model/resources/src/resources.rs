@@ -40,6 +40,11 @@ impl Resources {
         Self(Vec::new())
     }
 
+    /// Nothing, with room for exactly this many.
+    pub(crate) fn with_capacity(count: usize) -> Self {
+        Self(Vec::with_capacity(count))
+    }
+
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -21,7 +21,7 @@ mod tests;
 
 pub use error::{Error, JsonKind, MISSING_MAX, NEAR_MAX};
 pub use reader::{DEPTH_MAX, FromJson, Reader};
-pub use writer::{CHUNK_BYTES, ToJson, Writer};
+pub use writer::{CHUNK_BYTES, Sink, ToJson, Writer};
 
 /// Reads one message, which must be all of `input` but for white space.
 pub fn from_slice<T: FromJson>(input: &[u8]) -> Result<T, Error> {

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use mezzo_mesos::v1;
 use mezzo_mesos::v1::scheduler::Call;
 
-use crate::{Error, FromJson, ToJson, Writer, from_slice, list_from_slice, protobuf, to_vec};
+use crate::{CHUNK_BYTES, Error, FromJson, ToJson, Writer, from_slice, list_from_slice, protobuf, to_vec};
 
 fn text<T: ToJson>(message: &T) -> String {
     String::from_utf8(to_vec(message)).unwrap()
@@ -430,12 +430,13 @@ fn a_streaming_writer_sets_commas_across_pieces() {
     let mut sink = |piece: Vec<u8>| {
         whole.extend_from_slice(&piece);
         pieces += 1;
+        piece
     };
     let mut writer = Writer::streaming(&mut sink);
     writer.begin_object();
     writer.raw_key(b"\"list\":");
     writer.begin_array();
-    for number in 0..40_000 {
+    for number in 0..100_000 {
         writer.unsigned(number);
         writer.pause();
     }
@@ -446,7 +447,59 @@ fn a_streaming_writer_sets_commas_across_pieces() {
     assert!(writer.finish().is_empty());
     assert!(pieces > 2);
     let value: serde_json::Value = serde_json::from_slice(&whole).unwrap();
-    assert_eq!(value["list"].as_array().unwrap().len(), 40_000);
+    assert_eq!(value["list"].as_array().unwrap().len(), 100_000);
+}
+
+#[test]
+fn what_needs_an_escape_is_seen_at_any_place() {
+    for length in 0..40 {
+        let plain = "é~ [!#]\u{7f}".chars().cycle().take(length).collect::<String>();
+        let mut writer = Writer::new();
+        writer.string(&plain);
+        assert_eq!(writer.finish(), format!("\"{plain}\"").into_bytes());
+        for at in 0..length {
+            for (special, escaped) in
+                [("\"", "\\\""), ("\\", "\\\\"), ("\n", "\\n"), ("\0", "\\u0000"), ("\u{1f}", "\\u001F")]
+            {
+                let with = |text: &str| "x".repeat(at) + text + &"y".repeat(length - at - 1);
+                let mut writer = Writer::new();
+                writer.string(&with(special));
+                assert_eq!(writer.finish(), format!("\"{}\"", with(escaped)).into_bytes());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_piece_is_whole_and_can_be_written_again() {
+    let mut handed = 0;
+    let mut sink = |piece: Vec<u8>| {
+        handed += 1;
+        piece
+    };
+    let text = "x".repeat(CHUNK_BYTES);
+    let mut writer = Writer::streaming(&mut sink);
+    writer.begin_array();
+    writer.null();
+    let piece = writer.piece(|w| {
+        w.begin_object();
+        w.key(&text);
+        w.pause();
+        w.boolean(true);
+        w.end_object();
+    });
+    let piece = piece.to_vec();
+    assert_eq!(piece, format!("{{\"{text}\":true}}").into_bytes());
+    writer.pause();
+    writer.end_array();
+    writer.finish();
+    assert_eq!(handed, 2);
+    let mut again = Writer::new();
+    again.begin_array();
+    again.raw(&piece);
+    again.raw(&piece);
+    again.end_array();
+    assert_eq!(again.finish(), [b"[", &piece[..], b",", &piece, b"]"].concat());
 }
 
 /// The recorded answers of a genuine Mesos, when this checkout has them beside it.

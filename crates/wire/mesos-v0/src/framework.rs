@@ -10,6 +10,9 @@ use crate::shapes::{
 };
 use crate::task::write_task;
 
+/// Writes elements of a list by itself, for whoever has written them before. It should pause between them.
+pub type Written<'a> = &'a dyn Fn(&mut Writer<'_>);
+
 /// A framework of the master. Times are seconds since the epoch.
 #[derive(Clone, Copy)]
 pub struct FrameworkView<'a> {
@@ -37,6 +40,8 @@ pub struct FrameworkView<'a> {
     pub unregistered: Option<f64>,
     /// Its tasks on registered agents.
     pub tasks: &'a [&'a v1::Task],
+    /// Writes more of those, each as [`write_task`] does.
+    pub more_tasks: Option<Written<'a>>,
     /// Its tasks on unreachable agents.
     pub unreachable_tasks: &'a [&'a v1::Task],
     /// Its ended tasks, oldest first.
@@ -122,16 +127,19 @@ pub fn write_framework(w: &mut Writer<'_>, framework: &FrameworkView<'_>) {
         double_field(w, b"\"reregistered_time\":", time);
     }
     roles_field(w, info);
-    for (key, tasks) in [
-        (&b"\"tasks\":"[..], framework.tasks),
-        (b"\"unreachable_tasks\":", framework.unreachable_tasks),
-        (b"\"completed_tasks\":", framework.completed_tasks),
+    for (key, tasks, more) in [
+        (&b"\"tasks\":"[..], framework.tasks, framework.more_tasks),
+        (b"\"unreachable_tasks\":", framework.unreachable_tasks, None),
+        (b"\"completed_tasks\":", framework.completed_tasks, None),
     ] {
         w.raw_key(key);
         w.begin_array();
         for task in tasks {
             write_task(w, task);
             w.pause();
+        }
+        if let Some(write) = more {
+            write(w);
         }
         w.end_array();
     }

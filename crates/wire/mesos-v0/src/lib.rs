@@ -37,7 +37,9 @@ pub use common::{
     jsonp_start, metrics_snapshot, system_stats, version,
 };
 pub use forms::{Form, FormError, PAIRS_MAX, parse_query, path_tail};
-pub use framework::{ExecutorView, FrameworkView, OfferView, write_framework, write_framework_summary};
+pub use framework::{
+    ExecutorView, FrameworkView, OfferView, Written, write_framework, write_framework_summary,
+};
 pub use master::{
     LeaderView, MasterState, StateSummary, TaskCounts, TaskQuery, frameworks, master_state, order_tasks,
     slaves, state_summary, tasks,

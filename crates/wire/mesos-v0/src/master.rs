@@ -7,7 +7,7 @@ use mezzo_mesos::v1;
 
 use crate::agent::{AgentView, agent_fields, write_agent, write_agent_full, write_agent_info};
 use crate::common::{Build, build_fields, write_flags};
-use crate::framework::{FrameworkView, summary_fields, write_framework};
+use crate::framework::{FrameworkView, Written, summary_fields, write_framework};
 use crate::shapes::{domain_field, double_field, optional_string, string_field, strings};
 use crate::task::write_task;
 
@@ -48,6 +48,8 @@ pub struct MasterState<'a> {
     pub flags: Option<&'a [(&'a str, &'a str)]>,
     /// Registered agents.
     pub agents: &'a [AgentView<'a>],
+    /// Writes more of those, each as [`write_agent`] does.
+    pub more_agents: Option<Written<'a>>,
     /// Agents of the registry that are not back since the failover.
     pub recovered_agents: &'a [&'a v1::AgentInfo],
     /// Registered frameworks, recovered ones included.
@@ -104,7 +106,15 @@ pub fn master_state(w: &mut Writer<'_>, state: &MasterState<'_>) {
         write_flags(w, flags);
     }
     w.raw_key(b"\"slaves\":");
-    list(w, state.agents, write_agent);
+    w.begin_array();
+    for agent in state.agents {
+        write_agent(w, agent);
+        w.pause();
+    }
+    if let Some(write) = state.more_agents {
+        write(w);
+    }
+    w.end_array();
     w.raw_key(b"\"recovered_slaves\":");
     list(w, state.recovered_agents, |w, info| write_agent_info(w, info));
     w.raw_key(b"\"frameworks\":");

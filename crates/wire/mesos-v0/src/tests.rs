@@ -172,6 +172,7 @@ fn state_comes_as_recorded() {
         reregistered: None,
         unregistered: None,
         tasks: &tasks,
+        more_tasks: None,
         unreachable_tasks: &[],
         completed_tasks: &completed,
         offers: &[offer],
@@ -205,11 +206,24 @@ fn state_comes_as_recorded() {
         external_log_file: None,
         flags: Some(&flag_values),
         agents: &[agent],
+        more_agents: None,
         recovered_agents: &[],
         frameworks: &[framework],
         completed_frameworks: &[],
     };
     assert_eq!(written(|w| master_state(w, &state)), theirs);
+
+    // The same from what was written before.
+    let pieces: Vec<String> = tasks.iter().map(|task| written(|w| write_task(w, task))).collect();
+    let more_tasks = |w: &mut Writer<'_>| pieces.iter().for_each(|piece| w.raw(piece.as_bytes()));
+    let piece = written(|w| write_agent(w, &agent));
+    let again = MasterState {
+        agents: &[],
+        more_agents: Some(&|w| w.raw(piece.as_bytes())),
+        frameworks: &[FrameworkView { tasks: &[], more_tasks: Some(&more_tasks), ..framework }],
+        ..state
+    };
+    assert_eq!(written(|w| master_state(w, &again)), theirs);
 
     let mut counts = TaskCounts::default();
     tasks.iter().chain(&completed).for_each(|task| counts.add(task.state));
@@ -545,12 +559,13 @@ fn a_large_state_streams_in_pieces() {
         {"name":"mem","type":"SCALAR","scalar":{"value":32}}],"statuses":[{"task_id":{"value":"t-1"},"state":"TASK_RUNNING","timestamp":1795257511.087732}]}"#,
     )
     .unwrap();
-    let list = vec![&task; 5000];
+    let list = vec![&task; 10_000];
     let (mut pieces, mut bytes, mut longest) = (0, 0, 0);
     let mut sink = |piece: Vec<u8>| {
         pieces += 1;
         bytes += piece.len();
         longest = longest.max(piece.len());
+        piece
     };
     let mut w = Writer::streaming(&mut sink);
     tasks(&mut w, &list);
@@ -587,6 +602,7 @@ fn rule_20_a_hidden_executor_is_an_empty_object() {
         reregistered: Some(2.5),
         unregistered: None,
         tasks: &[],
+        more_tasks: None,
         unreachable_tasks: &[],
         completed_tasks: &[],
         offers: &[],

@@ -140,7 +140,7 @@ pub(super) fn describe(
         reregistered: None,
         total,
         resource_version,
-        tasks: BTreeMap::new(),
+        tasks: Arc::default(),
         executors: BTreeMap::new(),
         operations: BTreeMap::new(),
         used: BTreeMap::new(),

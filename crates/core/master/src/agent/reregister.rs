@@ -142,12 +142,12 @@ fn return_from_absence(
     }
     let mut tasks = Vec::with_capacity(message.tasks.len());
     for task in std::mem::take(&mut message.tasks) {
-        if let Some((framework, id, task)) = readable(task, &completed) {
+        if let Some((framework, id, task)) = readable(master, task, &completed) {
             if !task.recovered {
                 *agent.used.entry(framework.clone()).or_default() += &task.resources;
             }
             tasks.push((framework.clone(), id.clone()));
-            agent.tasks.insert((framework, id), Arc::new(task));
+            agent.tasks_mut().insert((framework, id), Arc::new(task));
         }
     }
     add_agent(master, moment, id, agent, link);
@@ -216,14 +216,24 @@ fn take_executor(agent: &mut Agent, completed: &BTreeSet<FrameworkId>, executor:
 }
 
 /// A task as an agent reports it.
-fn readable(task: v1::Task, completed: &BTreeSet<FrameworkId>) -> Option<(FrameworkId, TaskId, Task)> {
-    let framework = FrameworkId::from(task.framework_id.value.as_str());
+fn readable(
+    master: &Master,
+    mut task: v1::Task,
+    completed: &BTreeSet<FrameworkId>,
+) -> Option<(FrameworkId, TaskId, Task)> {
+    // All tasks of a framework share the text of its id.
+    let known = master.state.frameworks.get_key_value(task.framework_id.value.as_str());
+    let framework =
+        known.map_or_else(|| FrameworkId::from(task.framework_id.value.as_str()), |(id, _)| id.clone());
     if completed.contains(&framework) {
         return None;
     }
     let id = TaskId::from(task.task_id.value.as_str());
     let resources = Resources::from_proto(&task.resources).ok()?;
     let recovered = status::is_terminal(task.state());
+    // Tasks are many and stay long; decoding leaves room for elements that never come.
+    task.resources.shrink_to_fit();
+    task.statuses.shrink_to_fit();
     Some((framework, id, Task { info: task, resources, recovered, kill: None }))
 }
 
@@ -238,7 +248,7 @@ fn reconcile(
     let completed = completed_frameworks(master, &message);
     let mut reported: BTreeMap<(FrameworkId, TaskId), Task> = std::mem::take(&mut message.tasks)
         .into_iter()
-        .filter_map(|task| readable(task, &completed))
+        .filter_map(|task| readable(master, task, &completed))
         .map(|(framework, id, task)| ((framework, id), task))
         .collect();
     let executors: BTreeMap<(FrameworkId, ExecutorId), v1::ExecutorInfo> =
@@ -252,7 +262,7 @@ fn reconcile(
             .collect();
     let Some(agent) = master.state.agents.get(id).cloned() else { return };
     let mut lacking = Vec::new();
-    for ((framework, task_id), task) in &agent.tasks {
+    for ((framework, task_id), task) in agent.tasks.iter() {
         if let Some(seen) = reported.remove(&(framework.clone(), task_id.clone())) {
             take_state(master, moment, framework, task_id, &seen);
             if let Some(kill_policy) = task.kill
@@ -323,7 +333,7 @@ fn take_state(master: &mut Master, moment: &Moment<'_>, framework: &FrameworkId,
         return;
     };
     let key = (framework.clone(), id.clone());
-    if let Some(task) = master.agent_mut(&agent).and_then(|agent| agent.tasks.get_mut(&key)) {
+    if let Some(task) = master.agent_mut(&agent).and_then(|agent| agent.tasks_mut().get_mut(&key)) {
         let task = Arc::make_mut(task);
         task.info.status_update_state = seen.info.status_update_state;
         task.info.status_update_uuid.clone_from(&seen.info.status_update_uuid);

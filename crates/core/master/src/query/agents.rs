@@ -26,7 +26,12 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn agents(self) -> impl Iterator<Item = get_agents::Agent> + 'a {
-        self.snapshot.agents.values().map(move |agent| full(agent, self.agent_url_path))
+        self.snapshot.agents.values().map(move |agent| self.agent(agent))
+    }
+
+    /// A registered agent with what is used and offered of it.
+    pub fn agent(self, agent: &Agent) -> get_agents::Agent {
+        full(agent, self.agent_url_path)
     }
 
     pub(super) fn recovered_agents(self) -> impl Iterator<Item = &'a v1::AgentInfo> {
@@ -34,7 +39,6 @@ impl<'a> View<'a> {
     }
 }
 
-/// An agent with what is used and offered of it.
 fn full(agent: &Agent, url_path: &str) -> get_agents::Agent {
     let mut used = Resources::empty();
     for resources in agent.used.values() {

@@ -6,7 +6,7 @@ use mezzo_mesos::v1::master::{
 };
 
 use super::{View, response};
-use crate::status;
+use crate::state::Agent;
 
 impl<'a> View<'a> {
     /// Executors of frameworks on registered agents; command executors are not among them.
@@ -19,11 +19,14 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn executors(self) -> impl Iterator<Item = get_executors::Executor> + 'a {
-        self.snapshot.agents.iter().flat_map(|(id, agent)| {
-            agent.executors.values().map(|info| get_executors::Executor {
-                executor_info: (**info).clone(),
-                agent_id: status::agent_id(id),
-            })
+        self.snapshot.agents.values().flat_map(move |agent| self.executors_of(agent))
+    }
+
+    /// Those of one registered agent.
+    pub fn executors_of(self, agent: &'a Agent) -> impl Iterator<Item = get_executors::Executor> + 'a {
+        agent.executors.values().map(|info| get_executors::Executor {
+            executor_info: (**info).clone(),
+            agent_id: agent.info.id.clone().unwrap_or_default(),
         })
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn on_kill(master: &mut Master, moment: &Moment<'_>, framework: &Fram
         return;
     }
     let Some(agent) = master.agent_mut(&agent_id) else { return };
-    if let Some(task) = agent.tasks.get_mut(&(framework.clone(), id)) {
+    if let Some(task) = agent.tasks_mut().get_mut(&(framework.clone(), id)) {
         // Kept until the task ends: sent again when the agent comes back (rule 224).
         Arc::make_mut(task).kill = Some(kill.kill_policy);
     }

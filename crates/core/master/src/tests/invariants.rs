@@ -200,7 +200,7 @@ impl Story {
         let mut offers = BTreeSet::new();
         for (id, agent) in &master.state.agents {
             let mut used: BTreeMap<_, Resources> = BTreeMap::new();
-            for ((framework, task), entry) in &agent.tasks {
+            for ((framework, task), entry) in agent.tasks.iter() {
                 task_agents.insert((framework.clone(), task.clone()), id.clone());
                 if !entry.recovered {
                     *used.entry(framework.clone()).or_default() += &entry.resources;

@@ -7,16 +7,17 @@ use mezzo_ids::{AgentId, FrameworkId, Role};
 use mezzo_master::{query::View, state::Snapshot};
 use mezzo_mesos::v1;
 use mezzo_mesos_v0::{
-    self as v0, LeaderView, MasterState, RegistryView, RoleView, StateSummary, TaskCounts, TaskQuery, Writer,
+    self as v0, FrameworkView, LeaderView, MasterState, RegistryView, RoleView, StateSummary, TaskCounts,
+    TaskQuery, Writer,
 };
 use mezzo_resources::Quantities;
 use mezzo_time::Timestamp;
 
 use super::{
     process,
-    views::{AgentParts, FrameworkParts, agent_views, framework_parts, seconds},
+    views::{AgentParts, FrameworkParts, agent_views, framework_parts, seconds, write_agents},
 };
-use crate::{AGENT_URL_PATH, endpoint::Endpoint, shared::Shared};
+use crate::{AGENT_URL_PATH, big_answer::hand_on, endpoint::Endpoint, shared::Shared};
 
 /// Reads one of the endpoints of the state.
 pub(super) async fn read(
@@ -59,11 +60,7 @@ pub(super) async fn read(
 /// Hands JSON on as it is written.
 fn stream(out: &mut Output, write: impl FnOnce(&mut Writer<'_>)) -> io::Result<()> {
     let mut sent = Ok(());
-    let mut sink = |piece: Vec<u8>| {
-        if sent.is_ok() {
-            sent = out.write_vec(piece);
-        }
-    };
+    let mut sink = |piece: Vec<u8>| hand_on(out, &mut sent, piece);
     let mut writer = Writer::streaming(&mut sink);
     write(&mut writer);
     writer.finish();
@@ -73,9 +70,15 @@ fn stream(out: &mut Output, write: impl FnOnce(&mut Writer<'_>)) -> io::Result<(
 fn state(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot) {
     let flags: Vec<_> =
         shared.config.flags.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let agents: Vec<_> = snapshot.agents.values().map(|agent| AgentParts::new(agent)).collect();
-    let reserved: Vec<_> = agents.iter().map(AgentParts::reserved).collect();
-    let (registered, completed) = framework_parts(snapshot, None);
+    let sheets = &*shared.written_v0.lend(snapshot);
+    let (registered, completed) = framework_parts(snapshot, None, Some(sheets));
+    let writers: Vec<_> =
+        registered.iter().map(|parts| |w: &mut Writer<'_>| parts.write_tasks(w, sheets)).collect();
+    let registered: Vec<_> = registered
+        .iter()
+        .zip(&writers)
+        .map(|(parts, write)| FrameworkView { more_tasks: Some(write), ..parts.view() })
+        .collect();
     let recovered: Vec<_> = snapshot.recovered_agents.values().map(AsRef::as_ref).collect();
     let capabilities: Vec<_> = shared
         .info
@@ -113,9 +116,10 @@ fn state(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot) {
             log_dir: log_dir.as_deref(),
             external_log_file: external.as_deref(),
             flags: Some(&flags),
-            agents: &agent_views(&agents, &reserved),
+            agents: &[],
+            more_agents: Some(&|w| write_agents(w, snapshot, sheets)),
             recovered_agents: &recovered,
-            frameworks: &registered.iter().map(FrameworkParts::view).collect::<Vec<_>>(),
+            frameworks: &registered,
             completed_frameworks: &completed.iter().map(FrameworkParts::view).collect::<Vec<_>>(),
         },
     );
@@ -124,7 +128,7 @@ fn state(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot) {
 fn state_summary(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot) {
     let agents: Vec<_> = snapshot.agents.values().map(|agent| AgentParts::new(agent)).collect();
     let reserved: Vec<_> = agents.iter().map(AgentParts::reserved).collect();
-    let (registered, _) = framework_parts(snapshot, None);
+    let (registered, _) = framework_parts(snapshot, None, None);
     // Ended tasks count where they ran.
     let mut by_agent: BTreeMap<&str, (TaskCounts, std::collections::BTreeSet<&str>)> = BTreeMap::new();
     for task in registered.iter().flat_map(FrameworkParts::all_tasks) {
@@ -171,14 +175,14 @@ fn agents(w: &mut Writer<'_>, snapshot: &Snapshot, only: Option<&str>) {
 }
 
 fn frameworks(w: &mut Writer<'_>, snapshot: &Snapshot, only: Option<&str>) {
-    let (registered, completed) = framework_parts(snapshot, only);
+    let (registered, completed) = framework_parts(snapshot, only, None);
     let registered: Vec<_> = registered.iter().map(FrameworkParts::view).collect();
     let completed: Vec<_> = completed.iter().map(FrameworkParts::view).collect();
     v0::frameworks(w, &registered, &completed);
 }
 
 fn tasks(w: &mut Writer<'_>, snapshot: &Snapshot, query: &TaskQuery<'_>) {
-    let (registered, completed) = framework_parts(snapshot, query.framework_id);
+    let (registered, completed) = framework_parts(snapshot, query.framework_id, None);
     let mut tasks: Vec<_> = registered.iter().chain(&completed).flat_map(FrameworkParts::all_tasks).collect();
     v0::order_tasks(&mut tasks, query);
     v0::tasks(w, &tasks);

@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use mezzo_ids::{FrameworkId, Role};
 use mezzo_master::state::{Agent, Framework, Snapshot};
 use mezzo_mesos::v1;
-use mezzo_mesos_v0::{AgentView, ExecutorView, FrameworkView, OfferView, TaskCounts, names};
+use mezzo_mesos_v0::{
+    AgentView, ExecutorView, FrameworkView, OfferView, TaskCounts, Writer, names, write_agent, write_task,
+};
 use mezzo_resources::Resources;
 use mezzo_time::Timestamp;
+
+use crate::written::{Group, Sheets};
 
 /// Seconds as Mesos prints them: to the microsecond.
 pub(super) fn seconds(time: Timestamp) -> f64 {
@@ -80,6 +84,8 @@ pub(super) struct FrameworkParts<'a> {
     offered: Resources,
     total: Resources,
     tasks: Vec<&'a v1::Task>,
+    /// Instead of `tasks`, when there are sheets for them.
+    groups: Vec<(&'a Agent, &'a Group)>,
     unreachable: Vec<&'a v1::Task>,
     completed: Vec<&'a v1::Task>,
     offers: Vec<OfferView<'a>>,
@@ -94,6 +100,7 @@ impl<'a> FrameworkParts<'a> {
             offered: Resources::empty(),
             total: Resources::empty(),
             tasks: Vec::new(),
+            groups: Vec::new(),
             unreachable: framework.unreachable_tasks.iter().map(|task| &task.info).collect(),
             completed: framework.completed_tasks.iter().map(|task| &task.info).collect(),
             offers: Vec::new(),
@@ -116,6 +123,7 @@ impl<'a> FrameworkParts<'a> {
             reregistered: framework.reregistered.map(seconds),
             unregistered: framework.unregistered.map(seconds),
             tasks: &self.tasks,
+            more_tasks: None,
             unreachable_tasks: &self.unreachable,
             completed_tasks: &self.completed,
             offers: &self.offers,
@@ -124,7 +132,21 @@ impl<'a> FrameworkParts<'a> {
         }
     }
 
-    /// Every task of the framework that the master knows.
+    /// Writes its tasks from what was written before, where there is something.
+    pub(super) fn write_tasks(&self, w: &mut Writer<'_>, sheets: &Sheets) {
+        for (agent, group) in &self.groups {
+            match group.tasks.get() {
+                Some(written) => w.raw(written),
+                None => {
+                    let piece = w.piece(|w| group.tasks_of(agent).for_each(|task| write_task(w, &task.info)));
+                    sheets.keep(&group.tasks, piece);
+                }
+            }
+            w.pause();
+        }
+    }
+
+    /// Every task of the framework that the master knows, if they were not left to sheets.
     pub(super) fn all_tasks(&self) -> impl Iterator<Item = &'a v1::Task> {
         self.tasks.iter().chain(&self.unreachable).chain(&self.completed).copied()
     }
@@ -140,10 +162,29 @@ impl<'a> FrameworkParts<'a> {
     }
 }
 
+/// Writes registered agents, each as [`write_agent`] does, from what was written before where there is
+/// something.
+pub(super) fn write_agents(w: &mut Writer<'_>, snapshot: &Snapshot, sheets: &Sheets) {
+    for (agent, sheet) in sheets.agents(snapshot) {
+        let slot = &sheet.own().agent;
+        match slot.get() {
+            Some(written) => w.raw(written),
+            None => {
+                let parts = AgentParts::new(agent);
+                let piece = w.piece(|w| write_agent(w, &parts.view(&parts.reserved())));
+                sheets.keep(slot, piece);
+            }
+        }
+        w.pause();
+    }
+}
+
 /// Registered frameworks and then completed ones, oldest first; only the one of this id if there is one.
+/// With sheets, the tasks of registered ones are left to [`FrameworkParts::write_tasks`].
 pub(super) fn framework_parts<'a>(
     snapshot: &'a Snapshot,
     only: Option<&str>,
+    sheets: Option<&'a Sheets>,
 ) -> (Vec<FrameworkParts<'a>>, Vec<FrameworkParts<'a>>) {
     let wanted = |id: &str| only.is_none_or(|only| only == id);
     let mut registered: BTreeMap<&FrameworkId, FrameworkParts<'a>> = snapshot
@@ -174,6 +215,9 @@ pub(super) fn framework_parts<'a>(
                 parts.executors.push(ExecutorView { info: Some(executor), agent: agent_id });
             }
         }
+        if sheets.is_some() {
+            continue;
+        }
         // Tasks come grouped by framework, so the framework is looked up once per group.
         let mut tasks = agent.tasks.iter().peekable();
         while let Some(((id, _), first)) = tasks.next() {
@@ -183,6 +227,13 @@ pub(super) fn framework_parts<'a>(
             match registered.get_mut(id) {
                 Some(parts) => parts.tasks.extend(group.map(|task| &task.info)),
                 None => group.for_each(drop),
+            }
+        }
+    }
+    for (agent, sheet) in sheets.iter().flat_map(|sheets| sheets.agents(snapshot)) {
+        for group in sheet.groups() {
+            if let Some(parts) = registered.get_mut(&group.framework) {
+                parts.groups.push((agent, group));
             }
         }
     }
