@@ -72,7 +72,18 @@ impl Format {
 
     /// Writes a message as one record of a stream.
     pub(crate) fn record<T: ToJson + prost::Message>(self, message: &T) -> Bytes {
-        mezzo_recordio::record(&self.encode(message)).into()
+        match self {
+            Self::Json => mezzo_recordio::record(&mezzo_json::to_vec(message)).into(),
+            Self::Protobuf => {
+                let length = message.encoded_len();
+                let prefix = length.to_string();
+                let mut record = Vec::with_capacity(prefix.len() + 1 + length);
+                record.extend_from_slice(prefix.as_bytes());
+                record.push(b'\n');
+                message.encode_raw(&mut record);
+                record.into()
+            }
+        }
     }
 }
 

@@ -29,7 +29,9 @@ impl Api {
         let shared = &self.shared;
         match endpoint {
             Endpoint::Health => Ok(Response::new(StatusCode::OK, Body::Empty)),
-            Endpoint::ApiV1 => Ok(api_operator::handle(shared, request).await),
+            // What is asked rarely is kept elsewhere: every request is moved in a piece of memory that holds
+            // the largest of these.
+            Endpoint::ApiV1 => Ok(Box::pin(api_operator::handle(shared, request)).await),
             Endpoint::ApiV1Scheduler => Ok(api_scheduler::handle(shared, request).await),
             Endpoint::Link => Ok(links::handle(shared, request)),
             Endpoint::Redirect if rest.is_empty() => {
@@ -37,9 +39,11 @@ impl Api {
                     .with(header::LOCATION, &format!("//{}:{}", shared.info.hostname(), shared.info.port)))
             }
             Endpoint::Redirect => Err(plain(StatusCode::NOT_FOUND)),
-            Endpoint::MetricsSnapshot => v0::metrics::snapshot(shared, &self.metrics_pace, &request).await,
-            Endpoint::Metrics => v0::metrics::open_metrics(shared, &request).await,
-            endpoint => v0::handle(shared, endpoint, &rest, request).await,
+            Endpoint::MetricsSnapshot => {
+                Box::pin(v0::metrics::snapshot(shared, &self.metrics_pace, &request)).await
+            }
+            Endpoint::Metrics => Box::pin(v0::metrics::open_metrics(shared, &request)).await,
+            endpoint => Box::pin(v0::handle(shared, endpoint, &rest, request)).await,
         }
     }
 }

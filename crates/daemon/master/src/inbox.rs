@@ -60,6 +60,11 @@ impl Inbox {
 
     /// Queues work that holds about `bytes`, waiting for room.
     pub(crate) async fn push(&self, work: Work, bytes: usize) {
+        self.push_all([work], bytes).await;
+    }
+
+    /// Queues work that came together, in order, as [`Inbox::push`] does.
+    pub(crate) async fn push_all(&self, work: impl IntoIterator<Item = Work>, bytes: usize) {
         let permits = bytes.div_ceil(PERMIT_BYTES).clamp(1, WAITING_BYTES_MAX / PERMIT_BYTES);
         // The semaphore is never closed.
         if let Ok(permit) = self.room.acquire_many(u32::try_from(permits).unwrap_or(u32::MAX)).await {
@@ -71,12 +76,12 @@ impl Inbox {
     /// Queues work at once: for news that must not wait and are bounded by something else, such as the
     /// end of a stream.
     pub(crate) fn push_now(&self, work: Work) {
-        self.put(work, 0);
+        self.put([work], 0);
     }
 
-    fn put(&self, work: Work, permits: usize) {
+    fn put(&self, work: impl IntoIterator<Item = Work>, permits: usize) {
         let mut queue = self.lock();
-        queue.work.push(work);
+        queue.work.extend(work);
         queue.permits += permits;
         let wake = std::mem::take(&mut queue.waiting);
         drop(queue);

@@ -50,7 +50,11 @@ pub(crate) fn spawn(
                     break;
                 }
             }
-            if !perform(&mut *store, &shared, waiting.drain(..)) {
+            let goes_on = perform(&mut *store, &shared, waiting.drain(..));
+            // What was queued for the same reader leaves together.
+            shared.streams.wake();
+            shared.links.flush();
+            if !goes_on {
                 break;
             }
         }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -33,6 +36,8 @@ struct Table {
     streams: BTreeMap<StreamId, Stream>,
     /// By `Mesos-Stream-Id`: the framework that was told SUBSCRIBED there.
     subscribed: BTreeMap<Arc<str>, String>,
+    /// Streams with events whose readers have not been woken.
+    unwoken: Vec<Stream>,
 }
 
 impl Table {
@@ -48,6 +53,8 @@ struct Stream {
     sender: Arc<StreamSender>,
     format: Format,
     uuid: Arc<str>,
+    /// Whether it is among the unwoken.
+    queued: Arc<AtomicBool>,
 }
 
 impl SchedulerStreams {
@@ -59,7 +66,8 @@ impl SchedulerStreams {
     pub(crate) fn open(&self, id: StreamId, uuid: Arc<str>, format: Format, inbox: &Arc<Inbox>) -> Response {
         let (sender, response) = Response::stream(format.content_type(), BACKLOG_MAX);
         let closed = sender.closed();
-        self.lock().streams.insert(id, Stream { sender: Arc::new(sender), format, uuid });
+        let stream = Stream { sender: Arc::new(sender), format, uuid, queued: Arc::default() };
+        self.lock().streams.insert(id, stream);
         let (inbox, table) = (inbox.clone(), self.table.clone());
         tokio::spawn(async move {
             closed.await;
@@ -69,7 +77,8 @@ impl SchedulerStreams {
         response
     }
 
-    /// Sends an event; one to a closed stream is dropped.
+    /// Queues an event; one to a closed stream is dropped. It leaves with [`SchedulerStreams::wake`]:
+    /// events come in bursts, and waking a reader costs more than a record.
     pub(crate) fn send(&self, id: StreamId, event: &Event) {
         let stream = {
             let mut table = self.lock();
@@ -80,7 +89,8 @@ impl SchedulerStreams {
             }
             stream
         };
-        if let Err(error) = stream.sender.try_send(stream.format.record(event)) {
+        let queued = stream.sender.queue(stream.format.record(event));
+        if let Err(error) = queued {
             if error == SendError::Full {
                 warn!(
                     stream = id.0,
@@ -88,6 +98,16 @@ impl SchedulerStreams {
                 );
             }
             self.lock().remove(id);
+        } else if !stream.queued.swap(true, Ordering::Relaxed) {
+            self.lock().unwoken.push(stream);
+        }
+    }
+
+    /// Wakes the readers of the streams that events were queued on.
+    pub(crate) fn wake(&self) {
+        for stream in std::mem::take(&mut self.lock().unwoken) {
+            stream.queued.store(false, Ordering::Relaxed);
+            stream.sender.wake();
         }
     }
 

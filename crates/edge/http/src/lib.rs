@@ -10,6 +10,7 @@
 
 mod client;
 mod compress;
+mod gathering;
 mod request;
 mod response;
 mod route;

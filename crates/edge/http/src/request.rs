@@ -13,10 +13,11 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use thiserror::Error;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     response::{Body, Response},
-    server::Shared,
+    server::{Shared, Transport},
 };
 
 /// A body's part of what all bodies may hold while they are read. Without it many clients that each send
@@ -40,7 +41,7 @@ impl Drop for Room<'_> {
     }
 }
 
-/// The two directions of an upgraded connection.
+/// The two directions of a connection that a client has upgraded.
 pub type Upgraded = TokioIo<hyper::upgrade::Upgraded>;
 
 /// One request. Its body is read by [`Request::bytes`] or [`Request::stream`], at most once.
@@ -69,7 +70,7 @@ impl Request {
         let raw_query = parts.uri.query().unwrap_or_default().to_owned();
         Self {
             path: parts.uri.path().to_owned(),
-            query: parse_query(&raw_query),
+            query: if raw_query.is_empty() { Vec::new() } else { parse_query(&raw_query) },
             raw_query,
             method: parts.method,
             upgrade: parts.extensions.remove(),
@@ -172,9 +173,17 @@ impl PendingUpgrade {
         response
     }
 
-    /// The connection, after the response has been sent.
-    pub async fn connection(self) -> std::io::Result<Upgraded> {
-        self.connection.await.map(TokioIo::new).map_err(std::io::Error::other)
+    /// The connection itself after the response has been sent, and what the client has sent behind its
+    /// request. Nothing watches it any more.
+    pub async fn connection(self) -> std::io::Result<(TcpStream, Bytes)> {
+        let upgraded = self.connection.await.map_err(std::io::Error::other)?;
+        let parts = upgraded
+            .downcast::<Transport>()
+            .map_err(|_| std::io::Error::other("the connection was not accepted by this server"))?;
+        let (stalling, unsent) = parts.io.into_inner().into_parts();
+        let mut stream = stalling.into_inner();
+        stream.write_all(&unsent).await?;
+        Ok((stream, parts.read_buf))
     }
 }
 

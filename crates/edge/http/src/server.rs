@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     io,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize},
     time::Duration,
@@ -16,12 +16,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
-    task::JoinSet,
 };
 use tracing::{debug, warn};
 
 use crate::{
     compress::accepts_gzip,
+    gathering::Gathering,
     request::{BODY_TIMEOUT, Request},
     response::Response,
     stalling::Stalling,
@@ -32,6 +32,10 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers one request.
     fn handle(&self, request: Request) -> impl Future<Output = Response> + Send;
 }
+
+/// Headers that the parser keeps on its stack; for any other number it asks for two pieces of memory per
+/// request.
+const HEADERS_INLINE: usize = 100;
 
 /// What clients may use up.
 #[derive(Clone, Debug)]
@@ -65,7 +69,7 @@ impl Default for Limits {
             bodies_bytes: 1 << 30,
             header_timeout: Duration::from_secs(60),
             header_bytes: 64 << 10,
-            headers: 128,
+            headers: HEADERS_INLINE,
             body_timeout: BODY_TIMEOUT,
             write_stall: Duration::from_secs(60),
             shutdown_grace: Duration::from_secs(1),
@@ -83,13 +87,11 @@ pub async fn serve(
     let permits = Arc::new(Semaphore::new(limits.connections));
     let peers = Arc::new(Peers::default());
     let shared = Arc::new(Shared { limits, bodies: AtomicUsize::new(0) });
-    let (stop, stopping) = watch::channel(false);
-    let mut connections = JoinSet::new();
+    let stop = watch::Sender::new(Stage::Serving);
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
             () = &mut shutdown => break,
-            Some(_) = connections.join_next() => continue,
             accepted = listener.accept() => accepted,
         };
         let (stream, peer) = match accepted {
@@ -105,43 +107,75 @@ pub async fn serve(
             refuse(&stream);
             continue;
         };
-        let (handler, shared, mut stopping) = (handler.clone(), shared.clone(), stopping.clone());
-        connections.spawn(async move {
+        let (handler, shared, mut stage) = (handler.clone(), shared.clone(), stop.subscribe());
+        tokio::spawn(async move {
             let _held = (permit, counted);
-            let limits = &shared.limits;
-            let _ = stream.set_nodelay(true);
-            let service = service_fn(|request: http::Request<Incoming>| {
-                let request = Request::new(request, peer, shared.clone());
-                answer(&*handler, request, limits.header_bytes)
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(limits.header_timeout)
-                .max_buf_size(limits.header_bytes.max(8 << 10))
-                .max_headers(limits.headers)
-                .title_case_headers(true)
-                .serve_connection(TokioIo::new(Stalling::new(stream, limits.write_stall)), service)
-                .with_upgrades();
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = async { drop(stopping.wait_for(|stop| *stop).await) } => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                debug!(%peer, %error, "connection ended");
-            }
+            connection(stream, peer, &*handler, shared, &mut stage).await;
         });
     }
     drop(listener);
-    let _ = stop.send(true);
-    let drain = async { while connections.join_next().await.is_some() {} };
-    // Streams have no end of their own, so they are dropped after the grace.
-    let _ = tokio::time::timeout(shared.limits.shutdown_grace, drain).await;
-    connections.shutdown().await;
+    let _ = stop.send(Stage::Draining);
+    // Every connection holds a receiver.
+    let _ = tokio::time::timeout(shared.limits.shutdown_grace, stop.closed()).await;
+    let _ = stop.send(Stage::Stopped);
+    stop.closed().await;
 }
+
+/// How far the end of the server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    /// Requests that are being answered are the last of their connections.
+    Draining,
+    /// Streams have no end of their own, so they are dropped.
+    Stopped,
+}
+
+/// Serves one connection until it ends, is taken over, or has to stop.
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    handler: &impl Handler,
+    shared: Arc<Shared>,
+    stage: &mut watch::Receiver<Stage>,
+) {
+    let limits = &shared.limits;
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(|request: http::Request<Incoming>| {
+        let request = Request::new(request, peer, shared.clone());
+        answer(handler, request, limits.header_bytes)
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(limits.header_bytes.max(8 << 10))
+        .title_case_headers(true);
+    if limits.headers != HEADERS_INLINE {
+        http.max_headers(limits.headers);
+    }
+    let stream: Transport = TokioIo::new(Gathering::new(Stalling::new(stream, limits.write_stall)));
+    let mut connection = pin!(http.serve_connection(stream, service).with_upgrades());
+    loop {
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    debug!(%peer, %error, "connection ended");
+                }
+                return;
+            }
+            stopping = stage.changed() => {
+                if stopping.is_err() || *stage.borrow_and_update() == Stage::Stopped {
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// What a connection's bytes pass through.
+pub(crate) type Transport = TokioIo<Gathering<Stalling>>;
 
 async fn answer(
     handler: &impl Handler,

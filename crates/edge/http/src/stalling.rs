@@ -26,6 +26,11 @@ impl Stalling {
         Self { stream, stall_max, stalled: None }
     }
 
+    /// The stream itself.
+    pub(crate) fn into_inner(self) -> TcpStream {
+        self.stream
+    }
+
     fn watch<T>(&mut self, context: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if result.is_ready() {
             self.stalled = None;

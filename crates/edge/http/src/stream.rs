@@ -84,9 +84,25 @@ pub struct StreamSender {
 }
 
 impl StreamSender {
-    /// Queues one record, which becomes one HTTP chunk. Never waits: a reader whose backlog is full is
-    /// cut off.
+    /// Queues one record, which becomes one HTTP chunk, and wakes the reader. Never waits: a reader whose
+    /// backlog is full is cut off.
     pub fn try_send(&self, record: Bytes) -> Result<(), SendError> {
+        self.queue(record)?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Wakes the reader after [`StreamSender::queue`].
+    pub fn wake(&self) {
+        let reader = self.shared.lock().reader.take();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+
+    /// Queues one record as [`StreamSender::try_send`] does without waking the reader: for who has more
+    /// at once and calls [`StreamSender::wake`] after the last.
+    pub fn queue(&self, record: Bytes) -> Result<(), SendError> {
         let mut state = self.shared.lock();
         if state.phase != Phase::Open {
             return Err(SendError::Closed);
@@ -100,11 +116,6 @@ impl StreamSender {
         }
         state.bytes += record.len();
         state.records.push_back(record);
-        let reader = state.reader.take();
-        drop(state);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
         Ok(())
     }
 

@@ -54,11 +54,10 @@ impl Handler for Echo {
                 };
                 let response = upgrade.response();
                 tokio::spawn(async move {
-                    let mut connection = upgrade.connection().await.unwrap();
+                    let (mut connection, early) = upgrade.connection().await.unwrap();
                     let mut four = [0; 4];
-                    connection.read_exact(&mut four).await.unwrap();
+                    early.as_ref().chain(&mut connection).read_exact(&mut four).await.unwrap();
                     connection.write_all(&four).await.unwrap();
-                    connection.flush().await.unwrap();
                 });
                 response
             }
@@ -166,6 +165,66 @@ async fn a_reader_that_never_reads_is_cut_off() {
         total += read;
         assert!(total < 64 << 20, "the stream was not cut off");
     }
+}
+
+/// Reads answers until this many have come; gives how many reads that took.
+async fn read_answers(stream: &mut TcpStream, wanted: usize) -> usize {
+    let (mut all, mut reads) = (Vec::new(), 0);
+    while String::from_utf8_lossy(&all).matches("HTTP/1.1 200 OK").count() < wanted || !all.ends_with(b"{}") {
+        assert_ne!(stream.read_buf(&mut all).await.unwrap(), 0, "closed before all answers had come");
+        reads += 1;
+    }
+    reads
+}
+
+#[tokio::test]
+async fn answers_to_pipelined_requests_leave_together() {
+    let (address, _stop) = start(Limits::default()).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let echo = "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}";
+    stream.write_all(echo.repeat(100).as_bytes()).await.unwrap();
+    let reads = read_answers(&mut stream, 100).await;
+    assert!(reads < 20, "100 answers came in {reads} pieces");
+    // One that is alone does not wait for a second one, neither does one behind others.
+    stream.write_all(echo.as_bytes()).await.unwrap();
+    read_answers(&mut stream, 1).await;
+}
+
+#[tokio::test]
+async fn answers_of_all_sizes_stay_in_order() {
+    let (address, _stop) = start(Limits::default()).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let sizes = [1, 20_000, 100, 70_000, 1, 1, 16_384, 90_000, 3];
+    let mut requests = String::new();
+    for (n, size) in sizes.iter().enumerate() {
+        let body = n.to_string().repeat(*size);
+        requests += &format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n{body}");
+    }
+    requests += "GET /small HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let (mut reader, mut writer) = stream.split();
+    let mut all = Vec::new();
+    let (written, read) = tokio::join!(writer.write_all(requests.as_bytes()), reader.read_to_end(&mut all));
+    written.and(read).unwrap();
+    let mut rest = &all[..];
+    for (n, size) in sizes.iter().enumerate() {
+        let head = rest.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+        let digit = b'0' + u8::try_from(n).unwrap();
+        assert!(rest[head..head + size].iter().all(|byte| *byte == digit), "answer {n}");
+        rest = &rest[head + size..];
+    }
+    assert!(rest.ends_with(b"{}"));
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_and_never_reads_is_cut_off() {
+    let (address, _stop) =
+        start(Limits { write_stall: Duration::from_millis(200), ..Limits::default() }).await;
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    // Answers large enough to fill the sockets soon, and small enough to gather.
+    let body = "y".repeat(8_000);
+    let request = format!("POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let flood = async { while stream.write_all(request.as_bytes()).await.is_ok() {} };
+    tokio::time::timeout(Duration::from_secs(30), flood).await.expect("it is cut off");
 }
 
 #[tokio::test]

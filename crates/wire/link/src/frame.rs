@@ -50,13 +50,43 @@ impl Frames {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Gives the body of every frame that `bytes` completes to `take`, in order, and keeps the rest. Frames
+    /// that are there as a whole are not copied. Stops at the first error; the stream is over then.
+    pub fn drain<E: From<FrameError>>(
+        &mut self,
+        mut bytes: &[u8],
+        mut take: impl FnMut(&[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if !self.buffer.is_empty() {
+            self.buffer.extend_from_slice(bytes);
+            bytes = &[];
+            while let Some(body) = self.next_frame()? {
+                take(&body)?;
+            }
+            if self.buffer.is_empty() {
+                // Idle links are many, and each would keep room for its largest frame.
+                self.buffer = BytesMut::new();
+            }
+        }
+        while let Some(length) = Self::length(bytes)? {
+            let Some(body) = bytes.get(LENGTH_BYTES..LENGTH_BYTES + length) else { break };
+            take(body)?;
+            bytes = &bytes[LENGTH_BYTES + length..];
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Length of the body that these bytes begin.
+    fn length(bytes: &[u8]) -> Result<Option<usize>, FrameError> {
+        let Some(header) = bytes.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
+        let length = u32::from_be_bytes(*header) as usize;
+        if length > FRAME_BYTES_MAX { Err(FrameError::TooLarge(length)) } else { Ok(Some(length)) }
+    }
+
     /// The next complete frame's body, `None` when more bytes are needed.
     pub fn next_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let Some(header) = self.buffer.first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
-        let length = u32::from_be_bytes(*header) as usize;
-        if length > FRAME_BYTES_MAX {
-            return Err(FrameError::TooLarge(length));
-        }
+        let Some(length) = Self::length(&self.buffer)? else { return Ok(None) };
         if self.buffer.len() < LENGTH_BYTES + length {
             return Ok(None);
         }
