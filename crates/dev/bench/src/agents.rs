@@ -22,19 +22,31 @@ pub(crate) struct Link {
     pub(crate) session: AgentSession,
 }
 
-impl Link {
-    pub(crate) fn open(port: u16) -> Result<Self> {
+/// A link that is being opened, in three steps, so that many can be opened at once.
+pub(crate) struct Opening {
+    stream: TcpStream,
+    frames: Frames,
+}
+
+impl Opening {
+    /// Connects and asks for the link.
+    pub(crate) fn ask(port: u16) -> Result<Self> {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
-        write!(
-            stream,
+        let request = format!(
             "GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n"
-        )?;
+        );
+        stream.write_all(request.as_bytes())?;
+        Ok(Self { stream, frames: Frames::new() })
+    }
+
+    /// Reads the answer and says Hello.
+    pub(crate) fn greet(&mut self) -> Result<()> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             // The master speaks only after our first frame, so nothing follows the head yet.
             let mut piece = [0; 1024];
-            match stream.read(&mut piece)? {
+            match self.stream.read(&mut piece)? {
                 0 => bail!("the master closed the link at once"),
                 size => head.extend_from_slice(&piece[..size]),
             }
@@ -42,18 +54,30 @@ impl Link {
         if !head.starts_with(b"HTTP/1.1 101") {
             bail!("no upgrade: {}", String::from_utf8_lossy(&head).lines().next().unwrap_or_default());
         }
-        stream.write_all(&opening::hello(None))?;
-        let mut frames = Frames::new();
+        Ok(self.stream.write_all(&opening::hello(None))?)
+    }
+
+    /// Waits for the Welcome.
+    pub(crate) fn finish(mut self) -> Result<Link> {
         let body = loop {
-            if let Some(body) = frames.next_frame()? {
+            if let Some(body) = self.frames.next_frame()? {
                 break body;
             }
-            read_some(&mut stream, &mut frames)?;
+            read_some(&mut self.stream, &mut self.frames)?;
         };
         let Outcome::Fresh { id } = opening::on_welcome(&body, None)? else {
             bail!("resumed a fresh session")
         };
-        Ok(Self { stream, frames, unsent: Vec::new(), session: AgentSession::new(id) })
+        let session = AgentSession::new(id);
+        Ok(Link { stream: self.stream, frames: self.frames, unsent: Vec::new(), session })
+    }
+}
+
+impl Link {
+    pub(crate) fn open(port: u16) -> Result<Self> {
+        let mut opening = Opening::ask(port)?;
+        opening.greet()?;
+        opening.finish()
     }
 
     pub(crate) fn send(&mut self, message: to_master::Message) -> Result<()> {
@@ -61,29 +85,48 @@ impl Link {
         Ok(self.stream.write_all(&frame)?)
     }
 
-    /// Adds a message to what the next [`Link::next`] that has to wait writes first.
+    /// Adds a message to what the next [`Link::flush`] writes.
     pub(crate) fn queue(&mut self, message: to_master::Message) -> Result<()> {
         let frame = self.session.send(ToMaster { message: Some(message) })?;
         self.unsent.extend_from_slice(&frame);
         Ok(())
     }
 
+    /// The next message that has come whole.
+    pub(crate) fn buffered(&mut self) -> Result<Option<ToAgent>> {
+        while let Some(body) = self.frames.next_frame()? {
+            if let Some(message) = self.session.on_frame(&body)? {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits for bytes.
+    pub(crate) fn read(&mut self) -> Result<()> {
+        read_some(&mut self.stream, &mut self.frames)
+    }
+
+    /// Writes what is queued, and an acknowledgement when one is due.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        if self.session.acknowledgement_due() {
+            self.acknowledge()?;
+        }
+        if !self.unsent.is_empty() {
+            self.stream.write_all(&self.unsent)?;
+            self.unsent.clear();
+        }
+        Ok(())
+    }
+
     /// The next message; acknowledges on the way.
     pub(crate) fn next(&mut self) -> Result<ToAgent> {
         loop {
-            while let Some(body) = self.frames.next_frame()? {
-                if let Some(message) = self.session.on_frame(&body)? {
-                    return Ok(message);
-                }
+            if let Some(message) = self.buffered()? {
+                return Ok(message);
             }
-            if self.session.acknowledgement_due() {
-                self.acknowledge()?;
-            }
-            if !self.unsent.is_empty() {
-                self.stream.write_all(&self.unsent)?;
-                self.unsent.clear();
-            }
-            read_some(&mut self.stream, &mut self.frames)?;
+            self.flush()?;
+            self.read()?;
         }
     }
 

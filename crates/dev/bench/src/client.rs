@@ -3,7 +3,6 @@
 use std::{
     io::{BufRead, BufReader, Write},
     net::TcpStream,
-    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -27,7 +26,8 @@ pub(crate) struct Scheduler {
     head: String,
     buffer: Vec<u8>,
     pub(crate) framework: v1::FrameworkId,
-    pub(crate) events: mpsc::Receiver<Event>,
+    events: BufReader<TcpStream>,
+    decoder: mezzo_recordio::Decoder,
 }
 
 impl Scheduler {
@@ -48,32 +48,21 @@ impl Scheduler {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         write_request(&mut stream, &head(port, None), &call.encode_to_vec())?;
-        let mut reader = BufReader::with_capacity(1 << 16, stream);
-        let (status, id) = read_head(&mut reader)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let mut events = BufReader::with_capacity(1 << 18, stream);
+        let (status, id) = read_head(&mut events)?;
         if status != 200 {
             bail!("SUBSCRIBE was answered {status}");
         }
-        let (send, events) = mpsc::channel();
-        thread::spawn(move || {
-            let mut decoder = mezzo_recordio::Decoder::new(RECORD_MAX);
-            while let Ok(Some(chunk)) = read_chunk(&mut reader) {
-                decoder.push(&chunk);
-                while let Ok(Some(record)) = decoder.next_record() {
-                    let Ok(event) = Event::decode(record) else { return };
-                    if send.send(event).is_err() {
-                        return;
-                    }
-                }
-            }
-        });
-        let first: Event = events.recv_timeout(PATIENCE).context("wait for SUBSCRIBED")?;
+        let mut decoder = mezzo_recordio::Decoder::new(RECORD_MAX);
+        let first = next_event(&mut events, &mut decoder).context("wait for SUBSCRIBED")?;
         let framework = first.subscribed.context("the first event is not SUBSCRIBED")?.framework_id;
         let calls = TcpStream::connect(("127.0.0.1", port))?;
         calls.set_nodelay(true)?;
         let answers = calls.try_clone()?;
         thread::spawn(move || drain(answers));
         let head = head(port, Some(&id.context("no Mesos-Stream-Id")?));
-        Ok(Self { calls, head, buffer: Vec::new(), framework, events })
+        Ok(Self { calls, head, buffer: Vec::new(), framework, events, decoder })
     }
 
     /// Queues a call; answers are read elsewhere. [`Scheduler::flush`] sends.
@@ -123,15 +112,23 @@ impl Scheduler {
     /// The next event. What is queued is sent only when none is there: calls go out together as events
     /// come in together.
     pub(crate) fn next_flushing(&mut self) -> Result<Event> {
-        if let Ok(event) = self.events.try_recv() {
-            return Ok(event);
+        if self.events.buffer().is_empty() {
+            self.flush()?;
         }
-        self.flush()?;
         self.next()
     }
 
-    pub(crate) fn next(&self) -> Result<Event> {
-        self.events.recv_timeout(PATIENCE).context("wait for an event")
+    pub(crate) fn next(&mut self) -> Result<Event> {
+        next_event(&mut self.events, &mut self.decoder).context("wait for an event")
+    }
+}
+
+fn next_event(reader: &mut impl BufRead, decoder: &mut mezzo_recordio::Decoder) -> Result<Event> {
+    loop {
+        if let Some(record) = decoder.next_record()? {
+            return Ok(Event::decode(record)?);
+        }
+        decoder.push(&read_chunk(reader)?.context("the stream has ended")?);
     }
 }
 

@@ -1,17 +1,11 @@
 //! Launches a second through the v1 scheduler API of a real master, with agents simulated here.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    thread,
-    time::Instant,
-};
+use std::{thread, time::Instant};
 
 use anyhow::{Context, Result, bail};
-use mezzo_mesos::v1::{self, TaskState};
-use mezzo_protocol::link::to_agent;
+use mezzo_mesos::v1::TaskState;
+use mezzo_protocol::link::{ToAgent, to_agent, to_master};
+use rustix::event::epoll;
 
 use crate::{
     agents::{Link, description, update},
@@ -29,16 +23,14 @@ const BATCH: f64 = 0.1;
 pub(crate) fn launches(table: &mut Table) -> Result<()> {
     let folder = Folder::new("launches")?;
     let master = Daemon::master(folder.path(), &["--registry=in_memory"])?;
-    let sequence = Arc::new(AtomicU64::new(0));
+    let mut links = Vec::new();
     for n in 0..AGENTS {
         let mut link = Link::open(master.port)?;
         link.register(description(n))?;
-        let sequence = Arc::clone(&sequence);
-        // It ends with the master.
-        thread::Builder::new()
-            .stack_size(1 << 20)
-            .spawn(move || while answer(&mut link, &sequence).is_ok() {})?;
+        links.push(link);
     }
+    // It ends with the master.
+    thread::spawn(move || agents(links));
     let mut scheduler = Scheduler::subscribe(master.port, "bench launches")?;
     let (mut launched, mut ended) = (0, 0);
     let mut start = None;
@@ -80,30 +72,41 @@ pub(crate) fn launches(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-fn answer(link: &mut Link, sequence: &AtomicU64) -> Result<()> {
-    match link.next()?.message {
+/// Plays all agents until a link breaks.
+fn agents(mut links: Vec<Link>) -> Result<()> {
+    let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for (n, link) in links.iter().enumerate() {
+        epoll::add(&poll, &link.stream, epoll::EventData::new_u64(n as u64), epoll::EventFlags::IN)?;
+    }
+    let mut sequence = 0;
+    let mut ready = Vec::with_capacity(AGENTS);
+    loop {
+        ready.clear();
+        epoll::wait(&poll, rustix::buffer::spare_capacity(&mut ready), None)?;
+        for event in &ready {
+            let link = &mut links[event.data.u64() as usize];
+            link.read()?;
+            while let Some(message) = link.buffered()? {
+                answer(link, message, &mut sequence)?;
+            }
+            link.flush()?;
+        }
+    }
+}
+
+fn answer(link: &mut Link, message: ToAgent, sequence: &mut u64) -> Result<()> {
+    match message.message {
         Some(to_agent::Message::Run(run)) => {
             let framework = run.framework.and_then(|info| info.id).unwrap_or_default();
             for task in &run.tasks {
-                respond(link, &framework, task, sequence)?;
+                for state in [TaskState::TaskRunning, TaskState::TaskFinished] {
+                    *sequence += 1;
+                    link.queue(update(&framework, task, state, *sequence))?;
+                }
             }
         }
-        Some(to_agent::Message::Ping(_)) => {
-            link.send(mezzo_protocol::link::to_master::Message::Pong(Default::default()))?;
-        }
+        Some(to_agent::Message::Ping(_)) => link.queue(to_master::Message::Pong(Default::default()))?,
         _ => {}
-    }
-    Ok(())
-}
-
-fn respond(
-    link: &mut Link,
-    framework: &v1::FrameworkId,
-    task: &v1::TaskInfo,
-    sequence: &AtomicU64,
-) -> Result<()> {
-    for state in [TaskState::TaskRunning, TaskState::TaskFinished] {
-        link.queue(update(framework, task, state, sequence.fetch_add(1, Ordering::Relaxed)))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use mezzo_mesos::v1;
 use mezzo_protocol::link::{Reregister, to_master};
 
 use crate::{
-    agents::{Link, description},
+    agents::{Link, Opening, description},
     client::scalar,
     daemons::{Daemon, Folder},
     table::Table,
@@ -62,7 +62,9 @@ pub(crate) fn populate(port: u16, agents: usize, tasks: usize) -> Result<Duratio
     for first in (0..agents).step_by(TOGETHER) {
         let numbers = first..agents.min(first + TOGETHER);
         let start = Instant::now();
-        let mut links: Vec<Link> = numbers.clone().map(|_| Link::open(port)).collect::<Result<_>>()?;
+        let mut opening: Vec<_> = numbers.clone().map(|_| Opening::ask(port)).collect::<Result<_>>()?;
+        opening.iter_mut().try_for_each(Opening::greet)?;
+        let mut links: Vec<Link> = opening.into_iter().map(Opening::finish).collect::<Result<_>>()?;
         connecting += start.elapsed();
         for (n, link) in numbers.clone().zip(&mut links) {
             let id = v1::AgentId { value: format!("bench-S{n}") };

@@ -227,6 +227,28 @@ mod tests {
     }
 
     #[test]
+    fn queued_records_wake_their_reader_once() {
+        #[derive(Default)]
+        struct Count(std::sync::atomic::AtomicUsize);
+        impl std::task::Wake for Count {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        let (sender, body) = stream(100);
+        let count = Arc::new(Count::default());
+        assert!(body.poll_record(&mut Context::from_waker(&count.clone().into())).is_pending());
+        for _ in 0..3 {
+            sender.queue(Bytes::from_static(b"x")).unwrap();
+        }
+        assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), 0);
+        sender.wake();
+        sender.wake();
+        assert_eq!(count.0.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert!(matches!(read(&body), Poll::Ready(Some(Ok(_)))));
+    }
+
+    #[test]
     fn a_dropped_reader_closes_the_stream() {
         let (sender, body) = stream(10);
         assert!(!sender.is_closed());

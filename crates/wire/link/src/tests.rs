@@ -27,6 +27,31 @@ fn body(frame: &[u8]) -> &[u8] {
 }
 
 #[test]
+fn frames_are_drained_in_order_from_any_pieces() {
+    let bodies: Vec<Vec<u8>> = [0, 1, 300, 5, 70_000, 0, 2].map(|size| vec![size as u8; size]).into();
+    let mut stream = Vec::new();
+    for body in &bodies {
+        stream.extend_from_slice(&(body.len() as u32).to_be_bytes());
+        stream.extend_from_slice(body);
+    }
+    for piece in [1, 3, 4, 7, 1000, stream.len()] {
+        let (mut frames, mut taken) = (Frames::new(), Vec::new());
+        for bytes in stream.chunks(piece) {
+            frames
+                .drain(bytes, |body| {
+                    taken.push(body.to_vec());
+                    Ok::<_, FrameError>(())
+                })
+                .unwrap();
+        }
+        assert!(taken == bodies, "in pieces of {piece}");
+        assert_eq!(frames.finish(), Ok(()));
+    }
+    let drained = Frames::new().drain(&[0x10, 0, 0, 0], |_| Ok::<_, FrameError>(()));
+    assert_eq!(drained, Err(FrameError::TooLarge(0x1000_0000)));
+}
+
+#[test]
 fn frames_over_the_limit_are_refused_before_they_are_read() {
     let mut frames = Frames::new();
     frames.push(&[0x10, 0, 0, 0]);
