@@ -1,7 +1,7 @@
 //! The thread that decides: takes inputs, steps the core, hands effects on.
 
 use std::{
-    sync::{Arc, mpsc::SyncSender},
+    sync::{Arc, atomic::Ordering, mpsc::SyncSender},
     thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -14,12 +14,17 @@ use tokio::sync::oneshot;
 use crate::{
     inbox::Work,
     operator_stream::NewSubscriber,
+    performer,
     shared::{ExitOnPanic, Shared},
 };
 
 /// Inputs whose effects travel together. Small, so that the first effects of a long queue leave while
 /// the rest is still being decided.
 const BATCH_MAX: usize = 64;
+
+/// Effects that are performed by the deciding thread itself, when nothing is in line before them and
+/// nothing has to be made durable: for a few, waking the other thread takes longer.
+const HERE_MAX: usize = 64;
 
 /// What the performing thread gets, in order.
 #[derive(Debug)]
@@ -40,9 +45,12 @@ pub(crate) fn spawn(
     mut rng: impl Rng + Send + 'static,
     shared: Arc<Shared>,
     out: SyncSender<Vec<Out>>,
+    runtime: tokio::runtime::Handle,
 ) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("decide".into()).spawn(move || {
-        let _guard = ExitOnPanic(shared.clone());
+        let _exit = ExitOnPanic(shared.clone());
+        // Lets effects spawn heartbeats.
+        let _guard = runtime.enter();
         let inbox = &shared.inbox;
         let mut work = Vec::new();
         let mut effects: Vec<Out> = Vec::new();
@@ -69,10 +77,7 @@ pub(crate) fn spawn(
                         break;
                     }
                 }
-                if count % BATCH_MAX == BATCH_MAX - 1
-                    && !effects.is_empty()
-                    && out.send(std::mem::take(&mut effects)).is_err()
-                {
+                if count % BATCH_MAX == BATCH_MAX - 1 && !hand_on(&shared, &out, &mut effects) {
                     return;
                 }
             }
@@ -90,14 +95,28 @@ pub(crate) fn spawn(
             if stop {
                 effects.push(Out::Stop);
             }
-            if !effects.is_empty() && out.send(std::mem::take(&mut effects)).is_err() {
-                return;
-            }
-            if stop {
+            if !hand_on(&shared, &out, &mut effects) || stop {
                 return;
             }
         }
     })
+}
+
+/// Has the effects performed behind all earlier ones; false when the process ends.
+fn hand_on(shared: &Shared, out: &SyncSender<Vec<Out>>, effects: &mut Vec<Out>) -> bool {
+    if effects.is_empty() {
+        return true;
+    }
+    let here = effects.len() <= HERE_MAX
+        && shared.performing.load(Ordering::Acquire) == 0
+        && !effects.iter().any(performer::needs_performer);
+    if here {
+        let goes_on = effects.drain(..).all(|out| performer::deliver(shared, out));
+        performer::send_queued(shared);
+        return goes_on;
+    }
+    shared.performing.fetch_add(1, Ordering::Relaxed);
+    out.send(std::mem::take(effects)).is_ok()
 }
 
 /// The wall clock.

@@ -5,10 +5,7 @@
 //! record early is harmless, because it only makes more durable than has been told.
 
 use std::{
-    sync::{
-        Arc,
-        mpsc::{Receiver, TryRecvError},
-    },
+    sync::{Arc, atomic::Ordering, mpsc::Receiver},
     thread,
     time::Instant,
 };
@@ -38,22 +35,18 @@ pub(crate) fn spawn(
         let _exit = ExitOnPanic(shared.clone());
         // Lets effects spawn heartbeats.
         let _guard = runtime.enter();
-        let mut waiting = Vec::new();
-        while let Ok(batch) = effects.recv() {
-            waiting.extend(batch);
-            loop {
-                match effects.try_recv() {
-                    Ok(batch) => waiting.extend(batch),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
-                if waiting.len() > COMMIT_EFFECTS_MAX {
-                    break;
-                }
+        while let Ok(mut waiting) = effects.recv() {
+            let mut batches = 1;
+            while waiting.len() <= COMMIT_EFFECTS_MAX
+                && let Ok(batch) = effects.try_recv()
+            {
+                waiting.extend(batch);
+                batches += 1;
             }
-            let goes_on = perform(&mut *store, &shared, waiting.drain(..));
-            // What was queued for the same reader leaves together.
-            shared.streams.wake();
-            shared.links.flush();
+            let goes_on = perform(&mut *store, &shared, waiting);
+            send_queued(&shared);
+            // What the deciding thread performs itself from here on comes behind all of this.
+            shared.performing.fetch_sub(batches, Ordering::Release);
             if !goes_on {
                 break;
             }
@@ -62,10 +55,15 @@ pub(crate) fn spawn(
     })
 }
 
+/// Whether only this thread can perform it.
+pub(crate) fn needs_performer(out: &Out) -> bool {
+    matches!(out, Out::Effect(Effect::Persist(_)) | Out::Stop)
+}
+
 /// Performs all; false when the process ends.
-fn perform(store: &mut dyn Registry, shared: &Shared, effects: impl Iterator<Item = Out>) -> bool {
+fn perform(store: &mut dyn Registry, shared: &Shared, effects: Vec<Out>) -> bool {
     let mut committed = false;
-    let mut effects = effects.collect::<Vec<_>>().into_iter();
+    let mut effects = effects.into_iter();
     while let Some(out) = effects.next() {
         match out {
             Out::Effect(Effect::Persist(record)) if !committed => {
@@ -85,31 +83,49 @@ fn perform(store: &mut dyn Registry, shared: &Shared, effects: impl Iterator<Ite
                 shared.count_commit(begun.elapsed());
                 committed = true;
             }
-            Out::Effect(Effect::Persist(_)) => {}
-            Out::Effect(Effect::Event { stream, event }) => shared.streams.send(stream, &event),
-            Out::Effect(Effect::CloseStream(stream)) => shared.streams.finish(stream),
-            Out::Effect(Effect::StartHeartbeat(stream)) => shared.streams.start_heartbeat(stream),
-            Out::Effect(Effect::ToAgent { link, message }) => shared.links.send(link, *message),
-            Out::Effect(Effect::CloseLink(link)) => shared.links.close(link),
-            Out::Effect(Effect::Answer { request, answer }) => shared.answer(request, answer),
-            Out::Effect(Effect::Publish(event)) => {
-                log(&event);
-                shared.subscribers.publish(&event);
+            out => {
+                if !deliver(shared, out) {
+                    return false;
+                }
             }
-            Out::Effect(Effect::Exit(why)) => {
-                error!(why, "the master cannot go on");
-                shared.exit(why);
-                return false;
-            }
-            Out::Snapshot(reader, snapshot) => {
-                // A reader that went away needs no answer.
-                let _ = reader.send(snapshot);
-            }
-            Out::Watch(subscriber, snapshot) => shared.subscribers.add(subscriber, snapshot),
-            Out::Stop => return false,
         }
     }
     true
+}
+
+/// Performs what needs no record, or has it; false when the process ends. Needs a runtime.
+pub(crate) fn deliver(shared: &Shared, out: Out) -> bool {
+    match out {
+        Out::Effect(Effect::Persist(_)) => {}
+        Out::Effect(Effect::Event { stream, event }) => shared.streams.send(stream, &event),
+        Out::Effect(Effect::CloseStream(stream)) => shared.streams.finish(stream),
+        Out::Effect(Effect::StartHeartbeat(stream)) => shared.streams.start_heartbeat(stream),
+        Out::Effect(Effect::ToAgent { link, message }) => shared.links.send(link, *message),
+        Out::Effect(Effect::CloseLink(link)) => shared.links.close(link),
+        Out::Effect(Effect::Answer { request, answer }) => shared.answer(request, answer),
+        Out::Effect(Effect::Publish(event)) => {
+            log(&event);
+            shared.subscribers.publish(&event);
+        }
+        Out::Effect(Effect::Exit(why)) => {
+            error!(why, "the master cannot go on");
+            shared.exit(why);
+            return false;
+        }
+        Out::Snapshot(reader, snapshot) => {
+            // A reader that went away needs no answer.
+            let _ = reader.send(snapshot);
+        }
+        Out::Watch(subscriber, snapshot) => shared.subscribers.add(subscriber, snapshot),
+        Out::Stop => return false,
+    }
+    true
+}
+
+/// What was queued for the same reader leaves together.
+pub(crate) fn send_queued(shared: &Shared) {
+    shared.streams.wake();
+    shared.links.flush();
 }
 
 /// Who comes and goes is what operators look for in a log; tasks are too many for it.

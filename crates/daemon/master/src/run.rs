@@ -62,9 +62,11 @@ pub async fn run(
     ));
 
     let (effects, performing) = mpsc::sync_channel(BATCHES_MAX);
-    let performer = performer::spawn(store, shared.clone(), performing, tokio::runtime::Handle::current())
-        .context("start thread")?;
-    let decider = decider::spawn(core, generator, shared.clone(), effects).context("start thread")?;
+    let runtime = tokio::runtime::Handle::current();
+    let performer =
+        performer::spawn(store, shared.clone(), performing, runtime.clone()).context("start thread")?;
+    let decider =
+        decider::spawn(core, generator, shared.clone(), effects, runtime).context("start thread")?;
 
     info!(%address, id = shared.info.id, "master is ready");
     ready(address);

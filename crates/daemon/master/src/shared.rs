@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     next_id: AtomicU64,
     random: Mutex<ChaCha12Rng>,
     commits: AtomicU64,
+    /// Batches of effects that the performing thread has been given and has not finished.
+    pub(crate) performing: AtomicUsize,
     /// Of the core's steps that ran the allocator.
     pub(crate) allocations: Timing,
     /// From when the allocator was due to when it ran.
@@ -86,6 +88,7 @@ impl Shared {
             next_id: AtomicU64::new(1),
             random: Mutex::new(random),
             commits: AtomicU64::new(0),
+            performing: AtomicUsize::new(0),
             allocations: Timing::default(),
             allocation_delays: Timing::default(),
             stores: Timing::default(),
