@@ -234,6 +234,15 @@ impl Master {
         self.state.agents.get_mut(id).map(Arc::make_mut)
     }
 
+    /// The id with this text, as it is known already if there is such a framework: equal ids that share
+    /// their text are found faster.
+    pub(crate) fn framework_id(&self, text: &str) -> FrameworkId {
+        match self.state.frameworks.get_key_value(text) {
+            Some((known, _)) => known.clone(),
+            None => FrameworkId::from(text),
+        }
+    }
+
     /// A registered framework, to be changed.
     pub(crate) fn framework_mut(&mut self, id: &FrameworkId) -> Option<&mut Framework> {
         self.state.frameworks.get_mut(id).map(Arc::make_mut)

@@ -43,6 +43,16 @@ impl Master {
     /// A task that is not completed or unreachable.
     pub(crate) fn task(&self, framework: &FrameworkId, task: &TaskId) -> Option<&Arc<Task>> {
         let agent = self.task_agents.get(framework)?.get(task)?;
+        self.task_on(agent, framework, task)
+    }
+
+    /// As [`Master::task`], for one that is on this agent if anywhere.
+    pub(crate) fn task_on(
+        &self,
+        agent: &AgentId,
+        framework: &FrameworkId,
+        task: &TaskId,
+    ) -> Option<&Arc<Task>> {
         self.state.agents.get(agent)?.tasks.get(&(framework.clone(), task.clone()))
     }
 
@@ -67,11 +77,24 @@ impl Master {
         update: v1::TaskStatus,
         latest: Option<TaskState>,
     ) {
-        let Some(agent_id) = self.task_agents.get(framework).and_then(|tasks| tasks.get(id)).cloned() else {
-            return;
-        };
+        let agent = self.task_agents.get(framework).and_then(|tasks| tasks.get(id)).cloned();
+        if let Some(agent) = agent {
+            self.update_task_on(moment, &agent, framework, id, update, latest);
+        }
+    }
+
+    /// As [`Master::update_task`], for a task that is known to be on this agent.
+    pub(crate) fn update_task_on(
+        &mut self,
+        moment: &Moment<'_>,
+        agent_id: &AgentId,
+        framework: &FrameworkId,
+        id: &TaskId,
+        update: v1::TaskStatus,
+        latest: Option<TaskState>,
+    ) {
         let watched = self.watched;
-        let Some(agent) = self.state.agents.get_mut(&agent_id).map(Arc::make_mut) else { return };
+        let Some(agent) = self.state.agents.get_mut(agent_id).map(Arc::make_mut) else { return };
         let Some(task) = agent.tasks_mut().get_mut(&(framework.clone(), id.clone())) else { return };
         let task = Arc::make_mut(task);
         let state = latest.unwrap_or(update.state());
@@ -110,7 +133,7 @@ impl Master {
             task.info.statuses.remove(0);
         }
         if let Some(resources) = freed {
-            self.give_back(moment, framework, &agent_id, &resources);
+            self.give_back(moment, framework, agent_id, &resources);
         }
         if let Some(status) = told {
             self.publish_task_updated(framework, state, status);

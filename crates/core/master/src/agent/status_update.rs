@@ -1,6 +1,6 @@
 //! News of a task: forwarded to its scheduler first, then booked.
 
-use mezzo_ids::{AgentId, FrameworkId, TaskId};
+use mezzo_ids::{AgentId, TaskId};
 use mezzo_mesos::v1::TaskState;
 use mezzo_protocol::link;
 
@@ -22,16 +22,15 @@ pub(super) fn on_status_update(
     let (Some(framework), Some(status)) = (update.framework_id, update.status) else {
         return master.count(Counter::InvalidStatusUpdates);
     };
-    let framework = FrameworkId::from(framework.value);
+    let framework = master.framework_id(&framework.value);
     if !master.state.frameworks.contains_key(&framework) {
         return master.count(Counter::InvalidStatusUpdates);
     }
     master.count(Counter::ValidStatusUpdates);
     let task = TaskId::from(status.task_id.value.as_str());
-    let known = master.task_agents.get(&framework).and_then(|tasks| tasks.get(&task)) == Some(agent);
-    if !known {
+    if master.task_on(agent, &framework, &task).is_none() {
         return master.send_update(&framework, status);
     }
     master.send_update(&framework, status.clone());
-    master.update_task(moment, &framework, &task, status, latest);
+    master.update_task_on(moment, agent, &framework, &task, status, latest);
 }

@@ -1,6 +1,6 @@
 //! ACKNOWLEDGE: the framework has a status; the agent may send the next.
 
-use mezzo_ids::{AgentId, FrameworkId, TaskId};
+use mezzo_ids::{FrameworkId, TaskId};
 use mezzo_mesos::v1::{self, TaskState, scheduler::call};
 use mezzo_protocol::link;
 
@@ -20,15 +20,14 @@ pub(super) fn on_acknowledge(
     acknowledge: call::Acknowledge,
 ) {
     master.count(Counter::MessagesStatusUpdateAcknowledgement);
-    let agent = AgentId::from(acknowledge.agent_id.value.as_str());
-    let Some(link) = master.state.agents.get(&agent).and_then(|agent| agent.link) else {
+    let known = master.state.agents.get_key_value(acknowledge.agent_id.value.as_str());
+    let Some((agent, link)) = known.and_then(|(id, agent)| Some((id.clone(), agent.link?))) else {
         return master.count(Counter::InvalidStatusUpdateAcknowledgements);
     };
     master.count(Counter::ValidStatusUpdateAcknowledgements);
     let id = TaskId::from(acknowledge.task_id.value.as_str());
-    let ends = master.task(framework, &id).is_some_and(|task| {
+    let ends = master.task_on(&agent, framework, &id).is_some_and(|task| {
         task.info.status_update_uuid.as_deref() == Some(acknowledge.uuid.as_slice())
-            && task.info.agent_id.value == agent.as_str()
             && task
                 .info
                 .status_update_state

@@ -46,7 +46,7 @@ pub(crate) fn on_call(
         return master.answer(request, Answer::BadRequest(text));
     }
     let framework =
-        FrameworkId::from(call.framework_id.as_ref().map_or("", |framework| framework.value.as_str()));
+        master.framework_id(call.framework_id.as_ref().map_or("", |framework| framework.value.as_str()));
     if let Err(answer) = admit(master, &framework, stream_uuid.as_deref(), principal.as_deref()) {
         return master.answer(request, answer);
     }
