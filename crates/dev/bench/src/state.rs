@@ -25,7 +25,7 @@ const ROUNDS: usize = 5;
 pub(crate) fn state(table: &mut Table) -> Result<()> {
     let folder = Folder::new("state")?;
     let master = Daemon::master(folder.path(), &["--registry=in_memory", "--agent_ping_timeout=10mins"])?;
-    populate(master.port, 20_000, 20)?;
+    populate(&master, 20_000, 20)?;
     let stop = Arc::new(AtomicBool::new(false));
     let asking = {
         let (stop, port) = (Arc::clone(&stop), master.port);
