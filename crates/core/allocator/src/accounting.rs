@@ -1,155 +1,364 @@
 //! Who holds what, kept consistent over agents, roles and totals.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use mezzo_ids::{AgentId, FrameworkId, Role};
-use mezzo_resources::Resources;
+use mezzo_resources::{Resource, Resources};
 
-use crate::{Allocator, agent::Agent};
+use crate::{
+    Allocator, FrameworkProfile,
+    agent::Held,
+    amounts::Amounts,
+    bundle::{Bundle, Order, add_common, is_quota_counted, rare_amounts},
+    framework::Framework,
+};
 
 impl Allocator {
-    /// Gives resources of an agent to a framework; they have allocation roles. The caller refreshes
-    /// the agent.
-    pub(crate) fn hand_out(&mut self, framework: &FrameworkId, agent: &AgentId, resources: &Resources) {
-        let Some(known) = self.agents.get_mut(agent) else { return };
-        if resources.is_empty() {
+    pub(crate) fn agent_slot(&self, id: &AgentId) -> Option<u32> {
+        self.agent_ids.get(id).copied()
+    }
+
+    pub(crate) fn framework_slot(&self, id: &FrameworkId) -> Option<u32> {
+        self.framework_ids.get(id).copied()
+    }
+
+    /// The framework of an id, which may be known only for what it holds.
+    pub(crate) fn framework_or_new(&mut self, id: &FrameworkId) -> u32 {
+        if let Some(slot) = self.framework_slot(id) {
+            return slot;
+        }
+        let clients = BTreeMap::new();
+        let slot =
+            self.frameworks.insert(Framework { id: id.clone(), profile: None, active: false, clients });
+        self.framework_ids.insert(id.clone(), slot);
+        slot
+    }
+
+    pub(crate) fn client_or_new(&mut self, framework: u32, role: &Role) -> u32 {
+        let known = &mut self.frameworks[framework];
+        if let Some(client) = known.clients.get(role) {
+            return *client;
+        }
+        let client = self.roles.client(framework, &known.id, role);
+        known.clients.insert(role.clone(), client);
+        client
+    }
+
+    /// Forgets a client that neither wants nor holds anything, and its framework when that was the last.
+    pub(crate) fn forget_client_if_idle(&mut self, client: u32) {
+        let known = &self.roles.clients[client];
+        if known.subscribed || !known.agents.is_empty() {
             return;
         }
-        *known.held.entry(framework.clone()).or_default() += resources;
-        known.in_use += resources.unallocated();
-        self.holdings.entry(framework.clone()).or_default().insert(agent.clone());
-        self.roles.charge(framework, resources);
-    }
-
-    /// Takes from a framework what it holds of `resources`, and looks at the agent again.
-    pub(crate) fn take_back(&mut self, framework: &FrameworkId, agent: &AgentId, resources: &Resources) {
-        let Some(known) = self.agents.get_mut(agent) else { return };
-        let Some(held) = known.held.get_mut(framework) else { return };
-        let returned = if held.contains(resources) {
-            resources.clone()
-        } else {
-            resources.filter(|resource| held.contains_one(resource))
-        };
-        held.subtract(&returned);
-        let nothing_left = held.is_empty();
-        if nothing_left {
-            known.held.remove(framework);
-        }
-        known.in_use.subtract(&returned.unallocated());
-        if nothing_left {
-            self.forget_holding(framework, agent);
-        }
-        self.roles.refund(framework, &returned);
-        self.changed = true;
-        self.on_agent_changed(agent);
-    }
-
-    pub(crate) fn forget_holding(&mut self, framework: &FrameworkId, agent: &AgentId) {
-        if let Some(agents) = self.holdings.get_mut(framework) {
-            agents.remove(agent);
-            if agents.is_empty() {
-                self.holdings.remove(framework);
+        let (framework, role) = (known.framework, self.roles.nodes[known.role].role.clone());
+        self.clear_filters_of_client(client);
+        self.frameworks[framework].clients.remove(&role);
+        self.roles.forget_client(client);
+        let known = &self.frameworks[framework];
+        if known.clients.is_empty() && known.profile.is_none() {
+            self.inverse.clear_filters_of(framework);
+            if let Some(gone) = self.frameworks.remove(framework) {
+                self.framework_ids.remove(&gone.id);
             }
         }
     }
 
-    /// Adds a new agent to the sums over all.
-    pub(crate) fn count_agent(&mut self, id: &AgentId, agent: &Agent) {
-        self.capacity += &agent.capacity;
-        self.headroom += &agent.headroom;
-        self.roles.add_reserved(&agent.reserved);
-        if agent.has_shared() {
-            self.sharing.insert(id.clone());
+    /// Gives resources of an agent to a framework; they have allocation roles.
+    pub(crate) fn hand_out(&mut self, framework: &FrameworkId, agent: u32, resources: &Resources) {
+        if resources.is_empty() {
+            return;
+        }
+        let framework = self.framework_or_new(framework);
+        let mut rare = false;
+        for (role, bundle) in Bundle::by_role(resources) {
+            let client = self.client_or_new(framework, &role);
+            rare |= !bundle.rare.is_empty();
+            self.charge(client, agent, bundle);
+        }
+        self.refresh_available(agent, rare);
+    }
+
+    /// A client holds more of an agent. What is available follows separately.
+    pub(crate) fn charge(&mut self, client: u32, agent: u32, bundle: Bundle) {
+        let known = &mut self.agents[agent];
+        add_common(&mut known.in_use, &bundle.common);
+        let mut amounts = Amounts::of_common(bundle.common);
+        let mut counted = amounts.clone();
+        match known.held.iter_mut().find(|held| held.client == client) {
+            Some(held) if bundle.rare.is_empty() => add_common(&mut held.bundle.common, &bundle.common),
+            Some(held) => {
+                let before = rare_sums(&held.bundle.rare);
+                held.bundle.add(bundle);
+                let after = rare_sums(&held.bundle.rare);
+                add_difference(&mut amounts, after.0, &before.0);
+                add_difference(&mut counted, after.1, &before.1);
+            }
+            None => {
+                if !bundle.rare.is_empty() {
+                    let (all, of_quota) = rare_sums(&bundle.rare);
+                    amounts.add(&all);
+                    counted.add(&of_quota);
+                }
+                known.held.push(Held { client, bundle });
+                self.roles.clients[client].agents.insert(agent);
+            }
+        }
+        self.roles.charge(client, &amounts, &counted);
+    }
+
+    /// Takes from a framework what it holds of `resources`, and looks at the agent again.
+    pub(crate) fn take_back(&mut self, framework: u32, agent: u32, resources: &Resources) {
+        let mut rare = false;
+        for (role, wanted) in Bundle::by_role(resources) {
+            let Some(client) = self.frameworks.get(framework).and_then(|known| known.clients.get(&role))
+            else {
+                continue;
+            };
+            let client = *client;
+            let Some(held) = self.agents[agent].held_by(client) else { continue };
+            let returned = if held.contains(&wanted) { wanted } else { held.found_of(&wanted) };
+            rare |= !returned.rare.is_empty();
+            self.refund(client, agent, &returned);
+        }
+        self.changed = true;
+        self.refresh_available(agent, rare);
+        self.on_agent_changed(agent);
+    }
+
+    /// A client holds less of an agent, which it holds. What is available follows separately.
+    pub(crate) fn refund(&mut self, client: u32, agent: u32, returned: &Bundle) {
+        let known = &mut self.agents[agent];
+        for (used, returned) in known.in_use.iter_mut().zip(returned.common) {
+            *used -= returned;
+        }
+        let Some(at) = known.held.iter().position(|held| held.client == client) else { return };
+        let bundle = &mut known.held[at].bundle;
+        let mut amounts = Amounts::of_common(returned.common);
+        let mut counted = amounts.clone();
+        if returned.rare.is_empty() {
+            bundle.subtract(returned);
+        } else {
+            let before = rare_sums(&bundle.rare);
+            bundle.subtract(returned);
+            let after = rare_sums(&bundle.rare);
+            add_difference(&mut amounts, before.0, &after.0);
+            add_difference(&mut counted, before.1, &after.1);
+        }
+        let is_over = bundle.is_empty();
+        if is_over {
+            known.held.swap_remove(at);
+            self.roles.clients[client].agents.remove(&agent);
+        }
+        self.roles.refund(client, &amounts, &counted);
+        if is_over {
+            self.forget_client_if_idle(client);
         }
     }
 
-    /// Replaces an agent's total.
-    pub(crate) fn change_total(&mut self, id: &AgentId, total: Resources) {
-        let Some(agent) = self.agents.get_mut(id) else { return };
-        self.capacity.subtract(&agent.capacity);
-        let reserved_before = std::mem::take(&mut agent.reserved);
-        agent.profile.total = total;
-        agent.refresh_total();
-        self.capacity += &agent.capacity;
-        // Added first, so that a role whose reservation only changed is not forgotten in between.
-        self.roles.add_reserved(&agent.reserved);
-        self.roles.remove_reserved(&reserved_before);
-        if agent.has_shared() {
-            self.sharing.insert(id.clone());
-        } else {
-            self.sharing.remove(id);
+    /// After what is held of an agent changed; `rare` when special resources did.
+    pub(crate) fn refresh_available(&mut self, agent: u32, rare: bool) {
+        let known = &mut self.agents[agent];
+        let before = known.available.common;
+        known.refresh_common();
+        for (i, sum) in self.headroom.common.iter_mut().enumerate() {
+            *sum += known.available.common[i] - before[i];
         }
+        if rare {
+            let counted = |rare: &Resources| rare_amounts(rare.iter().filter(|r| is_quota_counted(r)));
+            self.headroom.subtract(&counted(&known.available.rare));
+            known.refresh_rare();
+            self.headroom.add(&counted(&known.available.rare));
+        }
+    }
+
+    /// Adds an agent to the sums over all, or takes it out of them.
+    pub(crate) fn count_agent(&mut self, slot: u32, is_there: bool) {
+        let agent = &self.agents[slot];
+        let (all, headroom, reserved) = (agent.total.amounts(), agent.available.counted(), agent.reserved());
+        let revocable = rare_amounts(agent.total.rare.iter().filter(|resource| resource.is_revocable()));
+        if is_there {
+            if agent.has_shared() {
+                self.sharing.insert(slot);
+            }
+            self.capacity.add(&all);
+            self.revocable.add(&revocable);
+            self.headroom.add(&headroom);
+            self.roles.add_reserved(&reserved);
+        } else {
+            self.sharing.remove(&slot);
+            self.capacity.subtract(&all);
+            self.revocable.subtract(&revocable);
+            self.headroom.subtract(&headroom);
+            self.roles.remove_reserved(&reserved);
+        }
+        self.measure.set(&self.capacity, &self.config.fair_sharing_excluded_names);
+    }
+
+    /// Replaces an agent's total.
+    pub(crate) fn change_total(&mut self, slot: u32, total: &Resources) {
+        // Kept meanwhile, so that a role whose reservation only changed is not forgotten in between.
+        let kept = self.agents[slot].reserved();
+        self.roles.add_reserved(&kept);
+        self.count_agent(slot, false);
+        let agent = &mut self.agents[slot];
+        agent.total = Bundle::of(total);
+        agent.order = Order::of(total);
+        // Whether it has gpus decides whom it is for.
+        agent.classes_known = 0;
+        agent.refresh_common();
+        agent.refresh_rare();
+        self.count_agent(slot, true);
+        self.roles.remove_reserved(&kept);
         self.changed = true;
     }
 
     /// Brings everything that follows from an agent's state up to date and marks it to be looked at.
-    pub(crate) fn on_agent_changed(&mut self, id: &AgentId) {
-        if self.refresh_agent(id) {
-            self.dirty.insert(id.clone());
-        } else {
-            self.dirty.remove(id);
+    pub(crate) fn on_agent_changed(&mut self, slot: u32) {
+        let is_free = self.refresh_agent(slot);
+        self.set_agent_dirty(slot, is_free);
+        self.consider_inverse(slot);
+    }
+
+    fn set_agent_dirty(&mut self, slot: u32, dirty: bool) {
+        let agent = &mut self.agents[slot];
+        if agent.dirty == dirty {
+            return;
         }
-        self.consider_inverse(id);
+        agent.dirty = dirty;
+        if dirty {
+            self.dirty.push(slot);
+            self.dirty_count += 1;
+        } else {
+            self.dirty_count -= 1;
+        }
     }
 
     /// As [`Allocator::on_agent_changed`], without marking. Says whether there is something to offer.
-    pub(crate) fn refresh_agent(&mut self, id: &AgentId) -> bool {
-        let Some(agent) = self.agents.get_mut(id) else { return false };
-        if agent.profile.unavailability.is_some() {
-            self.planned.insert(id.clone());
-        } else {
-            self.planned.remove(id);
+    pub(crate) fn refresh_agent(&mut self, slot: u32) -> bool {
+        let agent = &mut self.agents[slot];
+        if agent.unavailability.is_some() {
+            self.planned.insert(slot);
+        } else if !self.planned.is_empty() {
+            self.planned.remove(&slot);
         }
-        self.headroom.subtract(&agent.headroom);
-        agent.refresh_available();
-        self.headroom += &agent.headroom;
-        let whitelisted = self
-            .config
-            .agent_whitelist
-            .as_ref()
-            .is_none_or(|hostnames| hostnames.contains(&agent.profile.hostname));
-        let is_free = agent.active && whitelisted && !agent.available.is_empty();
-        if is_free != agent.is_free {
-            agent.is_free = is_free;
-            if is_free {
-                self.free.insert(id.clone());
-            } else {
-                self.free.remove(id);
+        let is_free = agent.active && agent.whitelisted && !agent.available.is_empty();
+        match (agent.free_at, is_free) {
+            (None, true) => {
+                agent.free_at = Some(self.free.len() as u32);
+                self.free.push(slot);
             }
+            (Some(at), false) => {
+                agent.free_at = None;
+                self.free.swap_remove(at as usize);
+                if let Some(moved) = self.free.get(at as usize) {
+                    self.agents[*moved].free_at = Some(at);
+                }
+            }
+            _ => {}
         }
         is_free
     }
 
-    /// Somebody wants more than before: every agent with something free is worth a look.
+    /// Forgets the marks of an agent that leaves.
+    pub(crate) fn forget_marks(&mut self, slot: u32) {
+        self.agents[slot].active = false;
+        self.agents[slot].unavailability = None;
+        self.refresh_agent(slot);
+        self.set_agent_dirty(slot, false);
+        self.inverse_dirty.remove(&slot);
+        self.sharing.remove(&slot);
+    }
+
+    /// Everybody may get more than before: every agent with something free is worth a look.
     pub(crate) fn consider_all(&mut self) {
-        self.dirty.extend(self.free.iter().cloned());
-        for agent in self.planned.clone() {
-            self.consider_inverse(&agent);
+        self.all_dirty = true;
+    }
+
+    /// A client wants more than before.
+    fn consider_client(&mut self, client: u32) {
+        let known = &mut self.roles.clients[client];
+        if known.hungry && !known.dirty {
+            known.dirty = true;
+            self.dirty_clients.push(client);
         }
     }
 
-    /// Brings the lists of who wants what up to date with a framework.
-    pub(crate) fn refresh_hunger(&mut self, id: &FrameworkId) {
-        if let Some(framework) = self.frameworks.get(id) {
-            for role in &framework.profile.roles {
-                self.roles.set_hungry(role, id, framework.wants(role));
+    /// Brings what is known of who wants what up to date with a framework, whose wishes may have grown.
+    pub(crate) fn refresh_hunger(&mut self, framework: u32, grown: bool) {
+        let clients: Vec<(bool, u32)> = {
+            let known = &self.frameworks[framework];
+            known.clients.iter().map(|(role, client)| (known.wants(role), *client)).collect()
+        };
+        for (wants, client) in clients {
+            self.roles.set_hungry(client, wants);
+            if grown {
+                self.consider_client(client);
+            }
+        }
+        if grown {
+            for agent in self.planned.clone() {
+                self.consider_inverse(agent);
             }
         }
     }
 
-    pub(crate) fn remove_from_roles(&mut self, id: &FrameworkId) {
-        let roles: BTreeSet<Role> =
-            self.frameworks.get(id).map(|framework| framework.profile.roles.clone()).unwrap_or_default();
+    /// A framework is in exactly these roles, as they are described now.
+    pub(crate) fn subscribe(&mut self, framework: u32, profile: FrameworkProfile) {
+        let roles = profile.roles.clone();
+        let left: Vec<u32> = self.frameworks[framework]
+            .clients
+            .iter()
+            .filter(|(role, _)| !roles.contains(*role))
+            .map(|(_, client)| *client)
+            .collect();
+        self.frameworks[framework].profile = Some(profile);
         for role in &roles {
-            self.roles.set_hungry(role, id, false);
-            self.roles.unsubscribe(role, id);
-            let holds =
-                self.roles.nodes.get(role).is_some_and(|node| {
-                    node.clients.get(id).is_some_and(|client| !client.allocated.is_empty())
-                });
-            if !holds {
-                self.roles.forget_client(role, id);
+            let client = self.client_or_new(framework, role);
+            let profile = self.frameworks[framework].profile.as_ref();
+            let Some(class) = profile.map(|profile| profile.class(role)) else { continue };
+            let minimum = profile
+                .and_then(|profile| profile.min_allocatable.get(role))
+                .map(|sets| sets.iter().map(Amounts::from).collect());
+            let number = self.classes.enter(class);
+            let known = &mut self.roles.clients[client];
+            known.minimum = minimum;
+            if std::mem::replace(&mut known.subscribed, true) {
+                let before = known.class;
+                self.classes.leave(before);
+            }
+            self.roles.set_class(client, number);
+        }
+        let renamed = std::mem::take(&mut self.classes.renamed);
+        if renamed != 0 {
+            for agent in self.agents.values_mut() {
+                agent.classes_known &= !renamed;
             }
         }
+        for client in left {
+            self.unsubscribe(client);
+        }
     }
+
+    /// A framework is no longer in the role of a client.
+    pub(crate) fn unsubscribe(&mut self, client: u32) {
+        self.roles.set_hungry(client, false);
+        self.clear_filters_of_client(client);
+        let known = &mut self.roles.clients[client];
+        if std::mem::replace(&mut known.subscribed, false) {
+            let class = known.class;
+            self.classes.leave(class);
+        }
+        self.forget_client_if_idle(client);
+    }
+}
+
+/// All numbers of special resources, and those that quota looks at.
+fn rare_sums(rare: &Resources) -> (Amounts, Amounts) {
+    let counted: Vec<&Resource> = rare.iter().filter(|resource| is_quota_counted(resource)).collect();
+    (rare_amounts(rare), rare_amounts(counted))
+}
+
+fn add_difference(sum: &mut Amounts, mut more: Amounts, less: &Amounts) {
+    more.subtract(less);
+    sum.add(&more);
 }

@@ -2,9 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mezzo_ids::{FrameworkId, Role};
+use mezzo_ids::{AgentId, FrameworkId, Role};
 use mezzo_mesos::v1;
-use mezzo_resources::{Quantities, Resource, Resources};
+use mezzo_resources::{Resource, Resources};
+use mezzo_time::Timestamp;
+
+use crate::{
+    Config, Reason,
+    amounts::{Amounts, Common},
+    bundle::{Bundle, Order},
+    classes::Class,
+    constraints::{Seen, admit},
+};
 
 /// What an agent can do, as far as offers depend on it (rule 132).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,98 +50,163 @@ pub struct AgentProfile {
     pub unavailability: Option<v1::Unavailability>,
 }
 
+/// What one framework holds in one role.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) client: u32,
+    pub(crate) bundle: Bundle,
+}
+
+/// Questions whether frameworks leave the agent, and their answers.
+#[derive(Debug, Default)]
+pub(crate) struct Vacating {
+    /// Frameworks that have an inverse offer to answer.
+    pub(crate) asked: BTreeSet<u32>,
+    /// Answers for the present unavailability.
+    pub(crate) statuses: BTreeMap<FrameworkId, v1::allocator::InverseOfferStatus>,
+}
+
+/// A refusal of an offer (rule 89).
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) bundle: Bundle,
+    pub(crate) expires: Timestamp,
+    /// Of its client; one of another epoch is forgotten.
+    pub(crate) epoch: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Agent {
-    pub(crate) profile: AgentProfile,
+    pub(crate) id: AgentId,
+    pub(crate) hostname: Box<str>,
+    pub(crate) domain: Option<Box<v1::DomainInfo>>,
+    pub(crate) attributes: Box<[v1::Attribute]>,
+    pub(crate) capabilities: AgentCapabilities,
+    pub(crate) unavailability: Option<v1::Unavailability>,
+    pub(crate) total: Bundle,
+    pub(crate) order: Order,
     pub(crate) active: bool,
-    /// Whether it may be offered and has something to offer; the same as being in `Allocator::free`.
-    pub(crate) is_free: bool,
-    /// Held per framework, with allocation roles.
-    pub(crate) held: BTreeMap<FrameworkId, Resources>,
-    /// The sum of all held, without roles.
-    pub(crate) in_use: Resources,
-    /// What may be offered: total less in use; shared resources always.
-    pub(crate) available: Resources,
-    /// What of it counts as headroom for guarantees: unreserved and not revocable.
-    pub(crate) headroom: Quantities,
-    /// All numbers of the total.
-    pub(crate) capacity: Quantities,
-    /// Reserved numbers of the total per role, without revocable ones.
-    pub(crate) reserved: BTreeMap<Role, Quantities>,
-    /// Frameworks that have an inverse offer to answer.
-    pub(crate) inverse_offers: BTreeSet<FrameworkId>,
-    /// Answers to inverse offers for the present unavailability.
-    pub(crate) inverse_statuses: BTreeMap<FrameworkId, v1::allocator::InverseOfferStatus>,
+    pub(crate) whitelisted: bool,
+    /// It is to be offered to everybody.
+    pub(crate) dirty: bool,
+    /// Its place in `Allocator::free`, when it may be offered and has something to offer.
+    pub(crate) free_at: Option<u32>,
+    pub(crate) held: Vec<Held>,
+    /// The sum of the common amounts of all held.
+    pub(crate) in_use: Common,
+    /// What may be offered: total less held; shared resources always.
+    pub(crate) available: Bundle,
+    /// By client, and a number that grows.
+    pub(crate) refusals: BTreeMap<(u32, u32), Refusal>,
+    /// Classes that were looked at, and those of them that the agent is for.
+    pub(crate) classes_known: u64,
+    pub(crate) classes_admitted: u64,
+    pub(crate) vacating: Option<Box<Vacating>>,
 }
 
 impl Agent {
-    pub(crate) fn new(profile: AgentProfile) -> Self {
-        let mut agent = Self {
-            profile,
+    pub(crate) fn new(id: AgentId, profile: AgentProfile) -> Self {
+        let total = Bundle::of(&profile.total);
+        Self {
+            id,
+            hostname: profile.hostname.into(),
+            domain: profile.domain.map(Box::new),
+            attributes: profile.attributes.into(),
+            capabilities: profile.capabilities,
+            unavailability: profile.unavailability,
+            order: Order::of(&profile.total),
             active: true,
-            is_free: false,
-            held: BTreeMap::new(),
-            in_use: Resources::empty(),
-            available: Resources::empty(),
-            headroom: Quantities::default(),
-            capacity: Quantities::default(),
-            reserved: BTreeMap::new(),
-            inverse_offers: BTreeSet::new(),
-            inverse_statuses: BTreeMap::new(),
-        };
-        agent.refresh_total();
-        agent.refresh_available();
-        agent
+            whitelisted: true,
+            dirty: false,
+            free_at: None,
+            held: Vec::new(),
+            in_use: [0; 4],
+            available: total.clone(),
+            total,
+            refusals: BTreeMap::new(),
+            classes_known: 0,
+            classes_admitted: 0,
+            vacating: None,
+        }
     }
 
-    /// After the total changed.
-    pub(crate) fn refresh_total(&mut self) {
-        self.capacity = self.profile.total.quantities();
-        self.reserved = BTreeMap::new();
-        for resource in &self.profile.total {
+    /// Reserved numbers of the total per role, without revocable ones.
+    pub(crate) fn reserved(&self) -> BTreeMap<Role, Amounts> {
+        let mut reserved: BTreeMap<Role, Amounts> = BTreeMap::new();
+        for resource in &self.total.rare {
             if let (Some(role), false, Some(amount)) =
                 (resource.top_role(), resource.is_revocable(), resource.as_scalar())
             {
-                self.reserved.entry(role.clone()).or_default().add_one(resource.name(), amount);
+                reserved.entry(role.clone()).or_default().add_one(resource.name(), amount);
             }
         }
+        reserved
     }
 
-    /// After the total or what is held changed.
-    pub(crate) fn refresh_available(&mut self) {
-        let mut available = self.profile.total.clone();
-        for resource in &self.in_use {
-            if !resource.is_shared() {
-                available.subtract_one(resource);
+    /// Common amounts that may be offered.
+    pub(crate) fn refresh_common(&mut self) {
+        self.available.common = std::array::from_fn(|i| (self.total.common[i] - self.in_use[i]).max(0));
+    }
+
+    /// After special resources of the total or of what is held changed.
+    pub(crate) fn refresh_rare(&mut self) {
+        let mut rare = self.total.rare.clone();
+        for held in &self.held {
+            for resource in &held.bundle.rare {
+                if !resource.is_shared() {
+                    rare.subtract_one(resource);
+                }
             }
         }
-        self.headroom = available.iter().filter(|r| is_quota_counted(r)).fold(
-            Quantities::default(),
-            |mut sum, resource| {
-                sum.add_one(resource.name(), resource.as_scalar().unwrap_or_default());
-                sum
-            },
-        );
-        self.available = available;
+        self.available.rare = rare;
+    }
+
+    pub(crate) fn held_by(&self, client: u32) -> Option<&Bundle> {
+        self.held.iter().find(|held| held.client == client).map(|held| &held.bundle)
     }
 
     pub(crate) fn has_shared(&self) -> bool {
-        self.profile.total.iter().any(Resource::is_shared)
+        self.total.rare.iter().any(Resource::is_shared)
+    }
+
+    pub(crate) fn is_free(&self) -> bool {
+        self.free_at.is_some()
     }
 
     /// The name of its region.
-    pub(crate) fn region(&self) -> Option<&str> {
-        region(self.profile.domain.as_ref())
+    fn region(&self) -> Option<&str> {
+        region(self.domain.as_deref())
+    }
+
+    /// Rules 106, 107, 112 and 132: whether it is for frameworks of a class at all.
+    pub(crate) fn admits(&self, class: &Class, config: &Config) -> Result<(), Reason> {
+        let (wants, can) = (class.capabilities, self.capabilities);
+        if (wants.multi_role && !can.multi_role) || (class.is_nested && !can.hierarchical_role) {
+            return Err(Reason::AgentCapabilities);
+        }
+        if config.filter_gpu_resources && !wants.gpu_resources && self.has_gpus() {
+            return Err(Reason::Gpus);
+        }
+        if let (false, Some(theirs), Some(ours)) =
+            (wants.region_aware, self.region(), region(config.master_domain.as_ref()))
+            && theirs != ours
+        {
+            return Err(Reason::Region);
+        }
+        let seen =
+            Seen { hostname: &self.hostname, domain: self.domain.as_deref(), attributes: &self.attributes };
+        if class.constraints.as_ref().is_some_and(|groups| !admit(groups, &seen)) {
+            return Err(Reason::Constraints);
+        }
+        Ok(())
+    }
+
+    fn has_gpus(&self) -> bool {
+        self.total.common[3] > 0 || self.total.rare.iter().any(|resource| *resource.name() == "gpus")
     }
 }
 
 /// The name of a domain's region.
-pub(crate) fn region(domain: Option<&v1::DomainInfo>) -> Option<&str> {
+fn region(domain: Option<&v1::DomainInfo>) -> Option<&str> {
     Some(&domain?.fault_domain.as_ref()?.region.name)
-}
-
-/// Whether limits, guarantees and headroom look at it when it is given away: reservations are
-/// charged when they are made, revocable resources never (rule 146).
-pub(crate) fn is_quota_counted(resource: &Resource) -> bool {
-    resource.is_unreserved() && !resource.is_revocable() && resource.as_scalar().is_some()
 }

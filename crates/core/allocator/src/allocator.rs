@@ -2,22 +2,27 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
 use mezzo_ids::{AgentId, FrameworkId, Role};
 use mezzo_mesos::v1;
-use mezzo_resources::{NotContained, Quantities, Resources};
+use mezzo_resources::{NotContained, Resources};
 use mezzo_time::Timestamp;
 
 use crate::{
     AgentProfile, Config, Filter, FrameworkProfile, Quota,
     agent::Agent,
-    filters::FilterBook,
-    framework::{Framework, Holdings},
+    amounts::Amounts,
+    bundle::Bundle,
+    classes::Classes,
+    filters::Endings,
+    framework::Framework,
     inverse::InverseBook,
-    quota::Quotas,
-    roles::RoleTree,
+    order::Walker,
+    roles::{Measure, Roles},
+    slots::Slots,
 };
 
 /// Share of the known agents that must be back before offers go on after a failover (rule 131).
@@ -37,30 +42,46 @@ pub enum NotAvailable {
 }
 
 /// The allocator. See the crate's page.
+///
+/// Agents, frameworks, roles and frameworks in roles (clients) have small numbers inside; names are
+/// looked up once per event.
 #[derive(Debug)]
 pub struct Allocator {
     pub(crate) config: Config,
-    pub(crate) frameworks: BTreeMap<FrameworkId, Framework>,
-    pub(crate) agents: BTreeMap<AgentId, Agent>,
-    pub(crate) holdings: Holdings,
-    pub(crate) roles: RoleTree,
-    pub(crate) quotas: Quotas,
-    pub(crate) filters: FilterBook,
+    pub(crate) frameworks: Slots<Framework>,
+    pub(crate) framework_ids: BTreeMap<FrameworkId, u32>,
+    pub(crate) agents: Slots<Agent>,
+    pub(crate) agent_ids: BTreeMap<AgentId, u32>,
+    pub(crate) roles: Roles,
+    pub(crate) classes: Classes,
+    pub(crate) endings: Endings,
     pub(crate) inverse: InverseBook,
+    /// Config's minimums (rule 105).
+    pub(crate) minimums: Arc<[Amounts]>,
     /// All numbers of all agents.
-    pub(crate) capacity: Quantities,
+    pub(crate) capacity: Amounts,
+    /// Those of them that may be taken back.
+    pub(crate) revocable: Amounts,
+    /// `capacity`, as shares are measured against it.
+    pub(crate) measure: Measure,
     /// What is free, unreserved and not revocable on all agents.
-    pub(crate) headroom: Quantities,
+    pub(crate) headroom: Amounts,
     /// Agents with something to offer that may be offered.
-    pub(crate) free: BTreeSet<AgentId>,
-    /// Free agents to look at.
-    pub(crate) dirty: BTreeSet<AgentId>,
+    pub(crate) free: Vec<u32>,
+    /// Free agents to be offered to everybody; some are here that are not marked any more.
+    pub(crate) dirty: Vec<u32>,
+    /// How many are marked.
+    pub(crate) dirty_count: usize,
+    /// All free agents are to be offered to everybody.
+    pub(crate) all_dirty: bool,
+    /// Clients that all free agents are to be offered to; some are here that are not marked any more.
+    pub(crate) dirty_clients: Vec<u32>,
     /// Agents with planned maintenance.
-    pub(crate) planned: BTreeSet<AgentId>,
+    pub(crate) planned: BTreeSet<u32>,
     /// Those of them that somebody is to be asked to vacate.
-    pub(crate) inverse_dirty: BTreeSet<AgentId>,
+    pub(crate) inverse_dirty: BTreeSet<u32>,
     /// Agents with shared volumes.
-    pub(crate) sharing: BTreeSet<AgentId>,
+    pub(crate) sharing: BTreeSet<u32>,
     /// Whether anything came back since the last full pass.
     pub(crate) changed: bool,
     pub(crate) last_full_pass: Timestamp,
@@ -68,24 +89,32 @@ pub struct Allocator {
     pub(crate) runs: u64,
     /// Offers pause until this many agents are known, or until then.
     pub(crate) pause: Option<(usize, Timestamp)>,
+    /// Kept between passes for its memory.
+    pub(crate) walker: Walker,
 }
 
 impl Allocator {
     /// Without agents and frameworks.
     pub fn new(config: Config) -> Self {
         Self {
-            config,
-            frameworks: BTreeMap::new(),
-            agents: BTreeMap::new(),
-            holdings: BTreeMap::new(),
-            roles: RoleTree::default(),
-            quotas: Quotas::default(),
-            filters: FilterBook::default(),
+            frameworks: Slots::default(),
+            framework_ids: BTreeMap::new(),
+            agents: Slots::default(),
+            agent_ids: BTreeMap::new(),
+            roles: Roles::new(config.weights.clone()),
+            classes: Classes::default(),
+            endings: Endings::default(),
             inverse: InverseBook::default(),
-            capacity: Quantities::default(),
-            headroom: Quantities::default(),
-            free: BTreeSet::new(),
-            dirty: BTreeSet::new(),
+            minimums: config.min_allocatable.iter().map(Amounts::from).collect(),
+            capacity: Amounts::default(),
+            revocable: Amounts::default(),
+            measure: Measure::default(),
+            headroom: Amounts::default(),
+            free: Vec::new(),
+            dirty: Vec::new(),
+            dirty_count: 0,
+            all_dirty: false,
+            dirty_clients: Vec::new(),
             planned: BTreeSet::new(),
             inverse_dirty: BTreeSet::new(),
             sharing: BTreeSet::new(),
@@ -94,6 +123,8 @@ impl Allocator {
             last_pass: Timestamp::ZERO,
             runs: 0,
             pause: None,
+            walker: Walker::default(),
+            config,
         }
     }
 
@@ -106,92 +137,109 @@ impl Allocator {
     /// or ten minutes have passed, but only when some quota is set (rule 131), so set those first.
     pub fn pause_for_recovery(&mut self, now: Timestamp, agents_expected: usize) {
         let needed = (agents_expected as f64 * RECOVERED_SHARE) as usize;
-        if needed > 0 && !self.quotas.0.is_empty() {
+        if needed > 0 && !self.roles.quotas.is_empty() {
             self.pause = Some((needed, now + RECOVERY_MAX));
         }
     }
 
     /// A framework subscribed, or became known from an agent (then not `active`).
     pub fn add_framework(&mut self, id: &FrameworkId, profile: FrameworkProfile, active: bool) {
-        self.remove_from_roles(id);
-        for role in &profile.roles {
-            self.roles.subscribe(role, id);
-        }
-        self.frameworks.insert(id.clone(), Framework { profile, active });
-        self.refresh_hunger(id);
-        self.consider_all();
+        let framework = self.framework_or_new(id);
+        self.frameworks[framework].active = active;
+        self.subscribe(framework, profile);
+        self.refresh_hunger(framework, true);
     }
 
     /// A framework changed its mind about roles, capabilities, minimums or constraints. Roles that it
     /// suppressed before and does not now lose their filters, as with REVIVE. Unknown ones are left alone.
     pub fn update_framework(&mut self, id: &FrameworkId, profile: FrameworkProfile) {
-        let Some(framework) = self.frameworks.get(id) else { return };
-        let old = framework.profile.clone();
-        let active = framework.active;
+        let Some(framework) = self.framework_slot(id) else { return };
+        let known = &self.frameworks[framework];
+        let Some(old) = &known.profile else { return };
+        let active = known.active;
         let revived: BTreeSet<Role> = old.suppressed.difference(&profile.suppressed).cloned().collect();
-        if !revived.is_empty() {
-            self.filters.clear_framework(id, Some(&revived));
-        }
-        let left: BTreeSet<Role> = old.roles.difference(&profile.roles).cloned().collect();
-        if !left.is_empty() {
-            self.filters.clear_framework(id, Some(&left));
-        }
+        self.clear_filters_of(framework, &revived);
         self.add_framework(id, profile, active);
     }
 
     /// A framework is gone; whatever it still held is free.
     pub fn remove_framework(&mut self, id: &FrameworkId) {
-        for agent in self.holdings.remove(id).unwrap_or_default() {
-            let held = self.agents.get(&agent).and_then(|agent| agent.held.get(id)).cloned();
-            self.take_back(id, &agent, &held.unwrap_or_default());
+        let Some(framework) = self.framework_slot(id) else { return };
+        self.forget_inverse_offers_of(framework);
+        let clients: Vec<u32> = self.frameworks[framework].clients.values().copied().collect();
+        for client in &clients {
+            self.roles.set_hungry(*client, false);
         }
-        self.remove_from_roles(id);
-        self.frameworks.remove(id);
-        self.filters.clear_framework(id, None);
-        self.forget_inverse_offers_of(id);
+        for client in &clients {
+            for agent in self.roles.clients[*client].agents.clone() {
+                self.take_all_back(*client, agent);
+            }
+            // One that was not subscribed went with the last that it held.
+            if self.roles.clients.get(*client).is_some() {
+                self.unsubscribe(*client);
+            }
+        }
+        self.frameworks.remove(framework);
+        self.framework_ids.remove(id);
+        self.inverse.clear_filters_of(framework);
     }
 
     /// A framework is connected and wants offers.
     pub fn activate_framework(&mut self, id: &FrameworkId) {
-        if let Some(framework) = self.frameworks.get_mut(id) {
-            framework.active = true;
-            self.refresh_hunger(id);
-            self.consider_all();
+        if let Some(framework) = self.framework_slot(id) {
+            self.frameworks[framework].active = true;
+            self.refresh_hunger(framework, true);
         }
     }
 
     /// A framework is away; what it refused is forgotten (rule 93).
     pub fn deactivate_framework(&mut self, id: &FrameworkId) {
-        if let Some(framework) = self.frameworks.get_mut(id) {
-            framework.active = false;
-            self.refresh_hunger(id);
-            self.filters.clear_framework(id, None);
-            self.forget_inverse_offers_of(id);
+        if let Some(framework) = self.framework_slot(id) {
+            self.frameworks[framework].active = false;
+            self.refresh_hunger(framework, false);
+            self.clear_filters_of(framework, &BTreeSet::new());
+            self.forget_inverse_offers_of(framework);
+            for agent in self.planned.clone() {
+                self.consider_inverse(agent);
+            }
         }
     }
 
     /// Rule 91. The caller has checked the roles (rule 92); none means all of the framework's.
     pub fn suppress(&mut self, id: &FrameworkId, roles: &BTreeSet<Role>) {
-        if let Some(framework) = self.frameworks.get_mut(id) {
-            let roles = if roles.is_empty() { framework.profile.roles.clone() } else { roles.clone() };
-            framework.profile.suppressed.extend(roles);
-            self.refresh_hunger(id);
+        let Some(framework) = self.framework_slot(id) else { return };
+        if let Some(profile) = &mut self.frameworks[framework].profile {
+            let roles = if roles.is_empty() { profile.roles.clone() } else { roles.clone() };
+            profile.suppressed.extend(roles);
+            self.refresh_hunger(framework, false);
         }
     }
 
     /// Rule 90. The caller has checked the roles (rule 92); none means all of the framework's.
     pub fn revive(&mut self, id: &FrameworkId, roles: &BTreeSet<Role>) {
-        if let Some(framework) = self.frameworks.get_mut(id) {
+        let Some(framework) = self.framework_slot(id) else { return };
+        if let Some(profile) = &mut self.frameworks[framework].profile {
             if roles.is_empty() {
-                framework.profile.suppressed.clear();
-                self.filters.clear_framework(id, None);
+                profile.suppressed.clear();
             } else {
-                framework.profile.suppressed.retain(|role| !roles.contains(role));
-                self.filters.clear_framework(id, Some(roles));
+                profile.suppressed.retain(|role| !roles.contains(role));
             }
-            self.refresh_hunger(id);
-            self.inverse.clear_filters_of(id);
-            self.consider_all();
+            self.clear_filters_of(framework, roles);
+            self.inverse.clear_filters_of(framework);
+            self.refresh_hunger(framework, true);
+        }
+    }
+
+    /// Forgets the refusals of a framework; of the named roles only, if any are named.
+    fn clear_filters_of(&mut self, framework: u32, roles: &BTreeSet<Role>) {
+        let clients: Vec<u32> = self.frameworks[framework]
+            .clients
+            .iter()
+            .filter(|(role, _)| roles.is_empty() || roles.contains(*role))
+            .map(|(_, client)| *client)
+            .collect();
+        for client in clients {
+            self.clear_filters_of_client(client);
         }
     }
 
@@ -203,52 +251,66 @@ impl Allocator {
         used: &BTreeMap<FrameworkId, Resources>,
     ) {
         self.remove_agent(id);
-        let agent = Agent::new(profile);
-        self.count_agent(id, &agent);
-        self.agents.insert(id.clone(), agent);
+        let mut agent = Agent::new(id.clone(), profile);
+        agent.whitelisted = self.is_whitelisted(&agent.hostname);
+        let slot = self.agents.insert(agent);
+        self.agent_ids.insert(id.clone(), slot);
+        self.count_agent(slot, true);
         for (framework, resources) in used {
-            self.hand_out(framework, id, resources);
+            self.hand_out(framework, slot, resources);
         }
-        self.on_agent_changed(id);
+        // More is there for guarantees, so that others may be given more of what they have.
+        self.changed = true;
+        self.on_agent_changed(slot);
     }
 
     /// An agent's total, attributes, domain or capabilities changed. Other attributes make refusals
     /// meaningless (rule 94).
     pub fn update_agent(&mut self, id: &AgentId, profile: AgentProfile) {
-        let Some(agent) = self.agents.get_mut(id) else { return };
-        if agent.profile.attributes != profile.attributes {
-            self.filters.clear_agent(id);
+        let Some(slot) = self.agent_slot(id) else { return };
+        if *self.agents[slot].attributes != *profile.attributes {
+            self.clear_filters_for(slot);
         }
-        let unavailability_changed = agent.profile.unavailability != profile.unavailability;
-        let total_changed = agent.profile.total != profile.total;
-        let old_total = std::mem::replace(&mut agent.profile, profile).total;
-        if total_changed {
-            let total = std::mem::replace(&mut agent.profile.total, old_total);
-            self.change_total(id, total);
+        if self.agents[slot].unavailability != profile.unavailability {
+            self.forget_inverse_offers_for(slot);
         }
-        if unavailability_changed {
-            self.forget_inverse_offers_for(id);
+        let whitelisted = self.is_whitelisted(&profile.hostname);
+        let agent = &mut self.agents[slot];
+        agent.whitelisted = whitelisted;
+        agent.hostname = profile.hostname.into();
+        agent.domain = profile.domain.map(Box::new);
+        agent.attributes = profile.attributes.into();
+        agent.capabilities = profile.capabilities;
+        agent.unavailability = profile.unavailability;
+        agent.classes_known = 0;
+        if Bundle::of(&profile.total) != agent.total {
+            self.change_total(slot, &profile.total);
         }
-        self.on_agent_changed(id);
+        self.on_agent_changed(slot);
     }
 
     /// An agent is gone, with all that was held of it.
     pub fn remove_agent(&mut self, id: &AgentId) {
-        let Some(mut agent) = self.agents.remove(id) else { return };
-        for (framework, held) in std::mem::take(&mut agent.held) {
-            self.roles.refund(&framework, &held);
-            self.forget_holding(&framework, id);
+        let Some(slot) = self.agent_slot(id) else { return };
+        for client in self.agents[slot].held.iter().map(|held| held.client).collect::<Vec<_>>() {
+            self.take_all_back(client, slot);
         }
-        self.capacity.subtract(&agent.capacity);
-        self.headroom.subtract(&agent.headroom);
-        self.roles.remove_reserved(&agent.reserved);
-        let planned = [&mut self.planned, &mut self.inverse_dirty];
-        for set in planned.into_iter().chain([&mut self.free, &mut self.dirty, &mut self.sharing]) {
-            set.remove(id);
-        }
-        self.filters.clear_agent(id);
-        self.inverse.clear_filters_for(id);
+        self.clear_filters_for(slot);
+        self.inverse.clear_filters_for(slot);
+        self.count_agent(slot, false);
+        self.forget_marks(slot);
+        self.agents.remove(slot);
+        self.agent_ids.remove(id);
         self.changed = true;
+    }
+
+    /// Takes everything that a client holds of an agent.
+    fn take_all_back(&mut self, client: u32, agent: u32) {
+        let Some(held) = self.agents[agent].held_by(client).cloned() else { return };
+        self.refund(client, agent, &held);
+        self.changed = true;
+        self.refresh_available(agent, !held.rare.is_empty());
+        self.on_agent_changed(agent);
     }
 
     /// An agent may be offered (again).
@@ -262,27 +324,31 @@ impl Allocator {
     }
 
     fn set_agent_active(&mut self, id: &AgentId, active: bool) {
-        if let Some(agent) = self.agents.get_mut(id) {
-            agent.active = active;
-            self.on_agent_changed(id);
+        if let Some(slot) = self.agent_slot(id) {
+            self.agents[slot].active = active;
+            self.on_agent_changed(slot);
         }
+    }
+
+    fn is_whitelisted(&self, hostname: &str) -> bool {
+        self.config.agent_whitelist.as_ref().is_none_or(|hostnames| hostnames.contains(hostname))
     }
 
     /// Which hostnames may be offered (rule 109).
     pub fn set_agent_whitelist(&mut self, hostnames: Option<BTreeSet<String>>) {
         self.config.agent_whitelist = hostnames;
-        let ids: Vec<AgentId> = self.agents.keys().cloned().collect();
-        for id in ids {
-            self.on_agent_changed(&id);
+        for slot in self.agent_ids.values().copied().collect::<Vec<_>>() {
+            self.agents[slot].whitelisted = self.is_whitelisted(&self.agents[slot].hostname);
+            self.on_agent_changed(slot);
         }
     }
 
     /// Planned maintenance of an agent came, changed or went; its inverse offers start over.
     pub fn set_unavailability(&mut self, id: &AgentId, unavailability: Option<v1::Unavailability>) {
-        if let Some(agent) = self.agents.get_mut(id) {
-            agent.profile.unavailability = unavailability;
-            self.forget_inverse_offers_for(id);
-            self.on_agent_changed(id);
+        if let Some(slot) = self.agent_slot(id) {
+            self.agents[slot].unavailability = unavailability;
+            self.forget_inverse_offers_for(slot);
+            self.on_agent_changed(slot);
         }
     }
 
@@ -296,23 +362,29 @@ impl Allocator {
         resources: &Resources,
         filter: Option<Filter>,
     ) {
-        self.take_back(framework, agent, resources);
-        let wanting = self.frameworks.get(framework).filter(|framework| framework.active);
-        if let (Some(filter), Some(_), true) = (filter, wanting, self.agents.contains_key(agent)) {
-            let expires = filter.expires(now, self.config.allocation_interval);
-            let roles: BTreeSet<&Role> = resources.iter().filter_map(|r| r.allocation_role()).collect();
-            for role in roles {
-                let refused = resources.filter(|r| r.allocation_role() == Some(role)).unallocated();
-                self.filters.add(framework, agent, role, refused, expires);
-            }
+        let (Some(slot), Some(framework)) = (self.agent_slot(agent), self.framework_slot(framework)) else {
+            return;
+        };
+        self.take_back(framework, slot, resources);
+        let Some(filter) = filter else { return };
+        let Some(known) = self.frameworks.get(framework).filter(|known| known.active) else { return };
+        let expires = filter.expires(now, self.config.allocation_interval);
+        let refused: Vec<(u32, Bundle)> = Bundle::by_role(resources)
+            .into_iter()
+            .filter_map(|(role, bundle)| Some((*known.clients.get(&role)?, bundle)))
+            .collect();
+        for (client, bundle) in refused {
+            self.add_filter(slot, client, bundle, expires);
         }
     }
 
     /// A framework holds more than it was given: tasks of it turned up, or more copies of a shared
     /// volume are in use. With allocation roles.
     pub fn hold(&mut self, framework: &FrameworkId, agent: &AgentId, resources: &Resources) {
-        self.hand_out(framework, agent, resources);
-        self.on_agent_changed(agent);
+        if let Some(slot) = self.agent_slot(agent) {
+            self.hand_out(framework, slot, resources);
+            self.on_agent_changed(slot);
+        }
     }
 
     /// Operations changed resources that a framework holds, and with them the agent's total. Both
@@ -324,20 +396,29 @@ impl Allocator {
         consumed: &Resources,
         converted: &Resources,
     ) -> Result<(), NotAvailable> {
-        let Some(known) = self.agents.get(agent) else {
+        let Some(slot) = self.agent_slot(agent) else {
             return Err(NotAvailable::UnknownAgent(agent.clone()));
         };
-        let held = known.held.get(framework).cloned().unwrap_or_default();
-        if !held.contains(consumed) {
-            return Err(NotContained { owner: held, wanted: consumed.clone() }.into());
-        }
-        let mut total = known.profile.total.clone();
+        let known = self.framework_slot(framework);
+        let held = |role: &Role| {
+            let client = known.and_then(|known| self.frameworks[known].clients.get(role))?;
+            self.agents[slot].held_by(*client)
+        };
+        let is_held = Bundle::by_role(consumed)
+            .iter()
+            .all(|(role, wanted)| wanted.is_empty() || held(role).is_some_and(|held| held.contains(wanted)));
+        let Some(holder) = known.filter(|_| is_held) else {
+            let owner = self.held(framework, agent);
+            return Err(NotContained { owner, wanted: consumed.clone() }.into());
+        };
+        let mut total = self.total(agent);
         total.subtract(&consumed.unallocated());
         total += &converted.unallocated();
-        self.take_back(framework, agent, consumed);
-        self.change_total(agent, total);
-        self.hand_out(framework, agent, converted);
-        self.on_agent_changed(agent);
+        // Held on both sides first, so that the framework's client is not forgotten in between.
+        self.hand_out(framework, slot, converted);
+        self.take_back(holder, slot, consumed);
+        self.change_total(slot, &total);
+        self.on_agent_changed(slot);
         Ok(())
     }
 
@@ -349,28 +430,24 @@ impl Allocator {
         consumed: &Resources,
         converted: &Resources,
     ) -> Result<(), NotAvailable> {
-        let Some(known) = self.agents.get(agent) else {
+        let Some(slot) = self.agent_slot(agent) else {
             return Err(NotAvailable::UnknownAgent(agent.clone()));
         };
-        if !known.available.contains(consumed) {
-            let owner = known.available.clone();
-            return Err(NotContained { owner, wanted: consumed.clone() }.into());
+        if !self.agents[slot].available.contains(&Bundle::of(consumed)) {
+            return Err(NotContained { owner: self.available(agent), wanted: consumed.clone() }.into());
         }
-        let mut total = known.profile.total.clone();
+        let mut total = self.total(agent);
         total.subtract(consumed);
         total += converted;
-        self.change_total(agent, total);
-        self.on_agent_changed(agent);
+        self.change_total(slot, &total);
+        self.on_agent_changed(slot);
         Ok(())
     }
 
     /// Sets or, with both empty, removes a quota (rules 133, 134).
     pub fn set_quota(&mut self, role: &Role, quota: Quota) {
-        if quota == Quota::default() {
-            self.quotas.0.remove(role);
-        } else {
-            self.quotas.0.insert(role.clone(), quota);
-        }
+        let quota = Some(quota).filter(|quota| *quota != Quota::default());
+        self.roles.set_quota(role, quota);
         self.changed = true;
         self.consider_all();
     }
@@ -379,6 +456,7 @@ impl Allocator {
     pub fn set_weight(&mut self, role: &Role, weight: f64) {
         let weight = if weight.is_finite() && weight > 0.0 { weight } else { 1.0 };
         self.config.weights.insert(role.clone(), weight);
+        self.roles.set_weight(role, weight);
         self.consider_all();
     }
 }

@@ -19,6 +19,20 @@ pub enum Sorter {
     Random,
 }
 
+/// Which agents are offered first. Fairness does not change, but what whoever comes first is given does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AgentPreference {
+    /// Any (rule 85).
+    #[default]
+    Random,
+    /// The least used first, by the most used of its common resources.
+    Spread,
+    /// The most used first, so that others stay empty.
+    Pack,
+    /// Those with most free of a name first.
+    MostFree(Name),
+}
+
 /// Settings of the allocator.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -38,6 +52,8 @@ pub struct Config {
     pub role_sorter: Sorter,
     /// --framework_sorter
     pub framework_sorter: Sorter,
+    /// Which agents are offered first.
+    pub agent_preference: AgentPreference,
     /// --whitelist: hostnames that may be offered; `None` for all (rule 109).
     pub agent_whitelist: Option<BTreeSet<String>>,
 }
@@ -58,6 +74,7 @@ impl Default for Config {
             master_domain: None,
             role_sorter: Sorter::default(),
             framework_sorter: Sorter::default(),
+            agent_preference: AgentPreference::default(),
             agent_whitelist: None,
         }
     }

@@ -35,15 +35,15 @@ impl Default for ConstraintLimits {
 pub struct OfferConstraints(BTreeMap<Role, Vec<Group>>);
 
 /// All of these must hold.
-type Group = Vec<Constraint>;
+pub(crate) type Group = Vec<Constraint>;
 
-#[derive(Clone, Debug)]
-struct Constraint {
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Constraint {
     selector: Selector,
     predicate: Predicate,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 enum Selector {
     Attribute(String),
     Hostname,
@@ -59,6 +59,32 @@ enum Predicate {
     TextNotEquals(String),
     TextMatches(Regex),
     TextNotMatches(Regex),
+}
+
+impl PartialEq for Predicate {
+    /// Patterns are the same when their texts are.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exists, Self::Exists) | (Self::NotExists, Self::NotExists) => true,
+            (Self::TextEquals(mine), Self::TextEquals(other))
+            | (Self::TextNotEquals(mine), Self::TextNotEquals(other)) => mine == other,
+            (Self::TextMatches(mine), Self::TextMatches(other))
+            | (Self::TextNotMatches(mine), Self::TextNotMatches(other)) => mine.as_str() == other.as_str(),
+            _ => false,
+        }
+    }
+}
+
+/// What constraints look at.
+pub(crate) struct Seen<'a> {
+    pub(crate) hostname: &'a str,
+    pub(crate) domain: Option<&'a v1::DomainInfo>,
+    pub(crate) attributes: &'a [v1::Attribute],
+}
+
+/// Rule 112: whether one of the groups holds.
+pub(crate) fn admit(groups: &[Group], agent: &Seen<'_>) -> bool {
+    groups.iter().any(|group| group.iter().all(|constraint| constraint.holds(agent)))
 }
 
 /// What a selector finds on an agent.
@@ -108,9 +134,14 @@ impl OfferConstraints {
 
     /// Whether agents like this one are not offered for the role (rule 112).
     pub fn exclude(&self, role: &Role, agent: &AgentProfile) -> bool {
-        self.0.get(role).is_some_and(|groups| {
-            !groups.iter().any(|group| group.iter().all(|constraint| constraint.holds(agent)))
-        })
+        let AgentProfile { hostname, domain, attributes, .. } = agent;
+        let seen = Seen { hostname, domain: domain.as_ref(), attributes };
+        self.groups(role).is_some_and(|groups| !admit(groups, &seen))
+    }
+
+    /// The alternatives of a role; `None` when it is not constrained.
+    pub(crate) fn groups(&self, role: &Role) -> Option<&Vec<Group>> {
+        self.0.get(role)
     }
 }
 
@@ -147,7 +178,7 @@ impl Constraint {
     }
 
     /// Rules 115 to 117.
-    fn holds(&self, agent: &AgentProfile) -> bool {
+    fn holds(&self, agent: &Seen<'_>) -> bool {
         let found = self.selector.find(agent);
         match (&self.predicate, found) {
             (Predicate::Exists, found) => !matches!(found, Found::Missing),
@@ -164,11 +195,11 @@ impl Constraint {
 }
 
 impl Selector {
-    fn find<'a>(&self, agent: &'a AgentProfile) -> Found<'a> {
-        let domain = agent.domain.as_ref().and_then(|domain| domain.fault_domain.as_ref());
+    fn find<'a>(&self, agent: &Seen<'a>) -> Found<'a> {
+        let domain = agent.domain.and_then(|domain| domain.fault_domain.as_ref());
         let text = |text: Option<&'a str>| text.map_or(Found::Missing, Found::Text);
         match self {
-            Self::Hostname => Found::Text(&agent.hostname),
+            Self::Hostname => Found::Text(agent.hostname),
             Self::Region => text(domain.map(|domain| domain.region.name.as_str())),
             Self::Zone => text(domain.map(|domain| domain.zone.name.as_str())),
             Self::Attribute(name) => {

@@ -6,10 +6,11 @@ use mezzo_ids::{AgentId, FrameworkId, Role};
 use mezzo_resources::{Quantities, Resources};
 
 use crate::{
-    Allocator, Quota,
-    allocate::Stage,
+    Allocator, FrameworkProfile, Quota,
+    agent::Agent,
+    amounts::Amounts,
+    offerable::{Stage, Taken},
     roles::{RoleNode, ancestors},
-    sorter::Measure,
 };
 
 /// Why an agent is not offered to a framework.
@@ -56,6 +57,26 @@ pub enum Reason {
     Filtered,
 }
 
+impl Reason {
+    /// The rules of the behaviour table that say so.
+    pub fn rules(self) -> &'static [u16] {
+        match self {
+            Self::Inactive => &[93],
+            Self::Suppressed => &[91],
+            Self::Recovering => &[131],
+            Self::AgentInactive | Self::NotWhitelisted => &[109],
+            Self::AgentCapabilities => &[132],
+            Self::Gpus => &[106],
+            Self::Region => &[107],
+            Self::Constraints => &[112],
+            Self::NothingFree => &[108, 129],
+            Self::Quota => &[128, 130],
+            Self::BelowMinimum => &[105],
+            Self::Filtered => &[89],
+        }
+    }
+}
+
 /// One agent that a framework is not offered for one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Withheld {
@@ -65,6 +86,19 @@ pub struct Withheld {
     pub agent: Option<AgentId>,
     /// Why.
     pub reason: Reason,
+}
+
+/// All agents that a framework is not offered for one role for one reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WithheldSum {
+    /// For which role.
+    pub role: Role,
+    /// Why.
+    pub reason: Reason,
+    /// How many agents; zero when it is about all.
+    pub agents: usize,
+    /// What is free of them.
+    pub free: Quantities,
 }
 
 /// One role with something in it. Amounts include descendants.
@@ -90,93 +124,151 @@ impl Allocator {
     /// Why a framework is not offered more; sorted by role, then agent. Agents whose resources it may
     /// be offered at the next pass are not listed.
     pub fn why(&self, framework: &FrameworkId) -> Vec<Withheld> {
-        let Some(known) = self.frameworks.get(framework) else { return Vec::new() };
-        let required = self.quotas.required_headroom(&self.roles);
         let mut all = Vec::new();
-        for role in &known.profile.roles {
+        self.explain(framework, |role, agent, reason| {
+            all.push(Withheld { role: role.clone(), agent: agent.map(|agent| agent.id.clone()), reason });
+        });
+        all
+    }
+
+    /// [`Allocator::why`] in few lines: sorted by role, then reason.
+    pub fn why_in_sum(&self, framework: &FrameworkId) -> Vec<WithheldSum> {
+        let mut all: BTreeMap<(Role, Reason), (usize, Amounts)> = BTreeMap::new();
+        self.explain(framework, |role, agent, reason| {
+            let (agents, free) = all.entry((role.clone(), reason)).or_default();
+            if let Some(agent) = agent {
+                *agents += 1;
+                free.add(&agent.available.amounts());
+            }
+        });
+        all.into_iter()
+            .map(|((role, reason), (agents, free))| WithheldSum {
+                role,
+                reason,
+                agents,
+                free: free.quantities(),
+            })
+            .collect()
+    }
+
+    fn explain(&self, framework: &FrameworkId, mut tell: impl FnMut(&Role, Option<&Agent>, Reason)) {
+        let Some(known) = self.framework_slot(framework).map(|slot| &self.frameworks[slot]) else { return };
+        let Some(profile) = &known.profile else { return };
+        let mut taken = Taken::default();
+        for role in &profile.roles {
             let whole = if !known.active {
                 Some(Reason::Inactive)
-            } else if known.profile.suppressed.contains(role) {
+            } else if profile.suppressed.contains(role) {
                 Some(Reason::Suppressed)
             } else {
                 self.pause.map(|_| Reason::Recovering)
             };
             if let Some(reason) = whole {
-                all.push(Withheld { role: role.clone(), agent: None, reason });
+                tell(role, None, reason);
                 continue;
             }
-            for agent in self.agents.keys() {
-                if let Err(reason) = self.offerable(framework, role, agent, Stage::Shares, None, &required) {
-                    all.push(Withheld { role: role.clone(), agent: Some(agent.clone()), reason });
+            let Some(client) = known.clients.get(role) else { continue };
+            for slot in self.agent_ids.values() {
+                let agent = &self.agents[*slot];
+                let refused = self
+                    .check_agent(profile, role, agent)
+                    .and_then(|()| self.offerable(*client, *slot, Stage::Shares, None, &mut taken));
+                if let Err(reason) = refused {
+                    tell(role, Some(agent), reason);
                 }
+            }
+        }
+    }
+
+    /// Rules 106, 107, 109, 112 and 132: whether this agent is for this framework at all.
+    fn check_agent(&self, profile: &FrameworkProfile, role: &Role, agent: &Agent) -> Result<(), Reason> {
+        if !agent.active {
+            return Err(Reason::AgentInactive);
+        }
+        if !agent.whitelisted {
+            return Err(Reason::NotWhitelisted);
+        }
+        agent.admits(&profile.class(role), &self.config)
+    }
+
+    /// Roles that a framework suppressed.
+    pub fn suppressed(&self, framework: &FrameworkId) -> impl Iterator<Item = &Role> {
+        let known = self.framework_slot(framework).map(|slot| &self.frameworks[slot]);
+        known.and_then(|known| known.profile.as_ref()).into_iter().flat_map(|profile| &profile.suppressed)
+    }
+
+    /// What of an agent is free.
+    pub fn available(&self, agent: &AgentId) -> Resources {
+        let known = self.agent_slot(agent).map(|slot| &self.agents[slot]);
+        known.map(|agent| agent.available.listed(agent.order)).unwrap_or_default()
+    }
+
+    /// What an agent has, as operations changed it.
+    pub fn total(&self, agent: &AgentId) -> Resources {
+        let known = self.agent_slot(agent).map(|slot| &self.agents[slot]);
+        known.map(|agent| agent.total.listed(agent.order)).unwrap_or_default()
+    }
+
+    /// What a framework holds of an agent, with allocation roles.
+    pub fn held(&self, framework: &FrameworkId, agent: &AgentId) -> Resources {
+        let (Some(framework), Some(agent)) = (self.framework_slot(framework), self.agent_slot(agent)) else {
+            return Resources::empty();
+        };
+        let mut all = Resources::empty();
+        let agent = &self.agents[agent];
+        for (role, client) in &self.frameworks[framework].clients {
+            if let Some(held) = agent.held_by(*client) {
+                all += held.resources(agent.order, Some(role));
             }
         }
         all
     }
 
-    /// Roles that a framework suppressed.
-    pub fn suppressed(&self, framework: &FrameworkId) -> impl Iterator<Item = &Role> {
-        self.frameworks.get(framework).into_iter().flat_map(|known| &known.profile.suppressed)
-    }
-
-    /// What of an agent is free.
-    pub fn available(&self, agent: &AgentId) -> Resources {
-        self.agents.get(agent).map(|agent| agent.available.clone()).unwrap_or_default()
-    }
-
-    /// What an agent has, as operations changed it.
-    pub fn total(&self, agent: &AgentId) -> Resources {
-        self.agents.get(agent).map(|agent| agent.profile.total.clone()).unwrap_or_default()
-    }
-
-    /// What a framework holds of an agent, with allocation roles.
-    pub fn held(&self, framework: &FrameworkId, agent: &AgentId) -> Resources {
-        self.agents.get(agent).and_then(|agent| agent.held.get(framework)).cloned().unwrap_or_default()
-    }
-
     /// All numbers of all agents without revocable ones: what guarantees are measured against.
     pub fn cluster_capacity(&self) -> Quantities {
-        let mut sum = Quantities::default();
-        for agent in self.agents.values() {
-            sum += &agent.profile.total.non_revocable().quantities();
-        }
-        sum
+        let mut lasting = self.capacity.clone();
+        lasting.subtract(&self.revocable);
+        lasting.quantities()
     }
 
     /// What counts against a role's quota (rule 146), descendants included.
     pub fn consumption(&self, role: &str) -> Quantities {
-        self.roles.consumed(role)
+        self.roles.find(role).map(|id| consumed(&self.roles.nodes[id])).unwrap_or_default()
     }
 
     /// All quotas.
     pub fn quotas(&self) -> impl Iterator<Item = (&Role, &Quota)> {
-        self.quotas.0.iter()
+        let quota = |(role, id): (_, &u32)| Some((role, &self.roles.nodes[*id].quota.as_ref()?.quota));
+        self.roles.quotas.iter().filter_map(quota)
     }
 
     /// Roles with frameworks, allocations, reservations, a weight or a quota, and those above them.
     pub fn roles(&self) -> Vec<RoleSummary> {
-        let mut names: BTreeSet<Role> = self.roles.nodes.keys().cloned().collect();
+        let mut names: BTreeSet<Role> = self.roles.iter().map(|(role, _)| role.clone()).collect();
         names.extend(self.config.weights.keys().cloned());
-        names.extend(self.quotas.0.keys().cloned());
         let above: Vec<Role> =
             names.iter().flat_map(|role| ancestors(role).skip(1).map(Role::from)).collect();
         names.extend(above);
-        let empty = RoleNode::default();
-        names
-            .into_iter()
-            .map(|role| {
-                let node = self.roles.nodes.get(&role).unwrap_or(&empty);
-                RoleSummary {
-                    weight: self.config.weights.get(&role).copied().unwrap_or(1.0),
-                    frameworks: node.frameworks.clone(),
-                    allocated: node.subtree.allocated.clone(),
-                    reserved: node.reserved.clone(),
-                    consumed: self.roles.consumed(&role),
-                    quota: self.quotas.0.get(&role).cloned(),
-                    role,
-                }
-            })
-            .collect()
+        names.into_iter().map(|role| self.summary(role)).collect()
+    }
+
+    fn summary(&self, role: Role) -> RoleSummary {
+        let node = self.roles.find(&role).map(|id| &self.roles.nodes[id]);
+        let frameworks = node.into_iter().flat_map(|node| &node.clients);
+        let frameworks = frameworks
+            .filter(|(_, client)| self.roles.clients[**client].subscribed)
+            .map(|(framework, _)| framework.clone())
+            .collect();
+        let amounts = |of: fn(&RoleNode) -> Quantities| node.map(of).unwrap_or_default();
+        RoleSummary {
+            weight: self.config.weights.get(&role).copied().unwrap_or(1.0),
+            frameworks,
+            allocated: amounts(|node| node.subtree.allocated.quantities()),
+            reserved: amounts(|node| node.reserved.quantities()),
+            consumed: amounts(consumed),
+            quota: node.and_then(|node| node.quota.as_ref()).map(|quota| quota.quota.clone()),
+            role,
+        }
     }
 
     /// Passes that looked at agents since the start.
@@ -186,16 +278,18 @@ impl Allocator {
 
     /// Offer filters that have not ended, by role.
     pub fn active_filters(&self) -> BTreeMap<Role, usize> {
-        self.filters.count_by_role()
+        self.count_filters()
     }
 
     /// The dominant share of a role with its descendants, before weights.
     pub fn dominant_share(&self, role: &str) -> f64 {
-        let measure = Measure {
-            total: &self.capacity,
-            excluded: &self.config.fair_sharing_excluded_names,
-            weights: &self.config.weights,
-        };
-        self.roles.nodes.get(role).map_or(0.0, |node| measure.dominant_share(&node.subtree.allocated))
+        let node = self.roles.find(role).map(|id| &self.roles.nodes[id]);
+        node.map_or(0.0, |node| self.measure.dominant_share(&node.subtree.allocated))
     }
+}
+
+fn consumed(node: &RoleNode) -> Quantities {
+    let mut sum = node.quota_allocated.clone();
+    sum.add(&node.reserved);
+    sum.quantities()
 }

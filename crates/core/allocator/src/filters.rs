@@ -1,14 +1,17 @@
 //! Remembered refusals of offers.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
-use mezzo_ids::{AgentId, FrameworkId, Role};
+use mezzo_ids::Role;
 use mezzo_mesos::v1;
-use mezzo_resources::Resources;
 use mezzo_time::Timestamp;
+
+use crate::{
+    Allocator,
+    agent::{Agent, Refusal},
+    amounts::Common,
+    bundle::Bundle,
+};
 
 /// What counts when nothing usable was said (rules 86, 87).
 const REFUSE_DEFAULT: Duration = Duration::from_secs(5);
@@ -64,148 +67,163 @@ fn round_up(time: Timestamp, interval: Duration) -> Timestamp {
     if rest == 0 { time } else { time + Duration::from_nanos((interval - rest).unsigned_abs()) }
 }
 
-#[derive(Debug)]
-struct Refusal {
-    /// Without allocation.
-    resources: Resources,
-    expires: Timestamp,
-}
-
-/// All refusals, by framework, agent and role.
+/// When refusals end. The refusals themselves are with their agents.
 #[derive(Debug, Default)]
-pub(crate) struct FilterBook {
-    refusals: BTreeMap<FrameworkId, BTreeMap<(AgentId, Role), Vec<Refusal>>>,
-    /// How many there are.
-    live: usize,
-    /// When each ends. Those that went before are still here, but never more than the live ones and
+pub(crate) struct Endings {
+    /// Those of refusals that were forgotten are still here, but never more than the live ones and
     /// [`STALE_ENDINGS_MAX`].
-    endings: BTreeMap<Timestamp, Vec<(FrameworkId, AgentId, Role)>>,
-    endings_len: usize,
+    endings: BTreeMap<Timestamp, Vec<(u32, u32)>>,
+    len: usize,
+    /// How many refusals count.
+    live: usize,
 }
 
-impl FilterBook {
-    pub(crate) fn add(
-        &mut self,
-        framework: &FrameworkId,
-        agent: &AgentId,
-        role: &Role,
-        resources: Resources,
-        expires: Timestamp,
-    ) {
-        let entry = self.refusals.entry(framework.clone()).or_default();
-        let refusals = entry.entry((agent.clone(), role.clone())).or_default();
-        let before = refusals.len();
-        refusals.retain(|old| old.expires > expires || !resources.contains(&old.resources));
-        if refusals.len() >= FILTERS_MAX {
-            refusals.remove(0);
-        }
-        refusals.push(Refusal { resources, expires });
-        self.live = self.live + refusals.len() - before;
-        let ending = (framework.clone(), agent.clone(), role.clone());
-        self.endings.entry(expires).or_default().push(ending);
-        self.endings_len += 1;
-        if self.endings_len > 2 * self.live + STALE_ENDINGS_MAX {
-            self.sweep_endings();
-        }
+impl Endings {
+    pub(crate) fn next(&self) -> Option<Timestamp> {
+        self.endings.first_key_value().map(|(at, _)| *at)
     }
 
-    fn sweep_endings(&mut self) {
-        self.endings.clear();
-        self.endings_len = self.live;
-        for (framework, entry) in &self.refusals {
-            for ((agent, role), refusals) in entry {
-                for refusal in refusals {
-                    let ending = (framework.clone(), agent.clone(), role.clone());
-                    self.endings.entry(refusal.expires).or_default().push(ending);
-                }
-            }
-        }
+    fn add(&mut self, expires: Timestamp, agent: u32, client: u32) {
+        self.endings.entry(expires).or_default().push((agent, client));
+        self.len += 1;
     }
+}
 
-    /// Rule 89.
-    pub(crate) fn blocks(
+/// The keys of a client's refusals.
+fn keys(client: u32) -> RangeInclusive<(u32, u32)> {
+    (client, 0)..=(client, u32::MAX)
+}
+
+impl Agent {
+    /// Rule 89: whether all of `common` and of the special resources was refused.
+    pub(crate) fn was_refused(
         &self,
-        framework: &FrameworkId,
-        agent: &AgentId,
-        role: &Role,
-        resources: &Resources,
+        client: u32,
+        epoch: u64,
+        common: &Common,
+        rare: impl Fn(&Refusal) -> bool,
     ) -> bool {
-        self.refusals
-            .get(framework)
-            .and_then(|entry| entry.get(&(agent.clone(), role.clone())))
-            .is_some_and(|refusals| refusals.iter().any(|old| old.resources.contains(resources)))
+        !self.refusals.is_empty()
+            && self.refusals.range(keys(client)).any(|(_, refusal)| {
+                refusal.epoch == epoch
+                    && refusal.bundle.common.iter().zip(common).all(|(refused, wanted)| refused >= wanted)
+                    && rare(refusal)
+            })
+    }
+}
+
+impl Allocator {
+    pub(crate) fn add_filter(&mut self, agent: u32, client: u32, bundle: Bundle, expires: Timestamp) {
+        let epoch = self.roles.clients[client].epoch;
+        let refusals = &mut self.agents[agent].refusals;
+        let (mut kept, mut gone, mut oldest, mut next) = (0, Vec::new(), None, 0);
+        for (key, old) in refusals.range(keys(client)) {
+            let is_covered = old.expires <= expires && bundle.contains(&old.bundle);
+            if old.epoch != epoch || is_covered {
+                gone.push((*key, old.epoch == epoch));
+            } else {
+                kept += 1;
+                oldest = oldest.or(Some(*key));
+            }
+            next = key.1.saturating_add(1);
+        }
+        if kept >= FILTERS_MAX {
+            gone.extend(oldest.map(|key| (key, true)));
+        }
+        let mut ended = 0;
+        for (key, counted) in gone {
+            refusals.remove(&key);
+            ended += usize::from(counted);
+        }
+        refusals.insert((client, next), Refusal { bundle, expires, epoch });
+        let refusals = &mut self.roles.clients[client].refusals;
+        *refusals = *refusals + 1 - ended;
+        self.endings.live = self.endings.live + 1 - ended;
+        self.endings.add(expires, agent, client);
+        if self.endings.len > 2 * self.endings.live + STALE_ENDINGS_MAX {
+            self.sweep_filters();
+        }
     }
 
-    /// Forgets those of a framework; of the named roles only, if any are named.
-    pub(crate) fn clear_framework(&mut self, framework: &FrameworkId, roles: Option<&BTreeSet<Role>>) {
-        self.clear(framework, |_, role| roles.is_none_or(|roles| roles.contains(role)));
+    /// Forgets what does not count any more.
+    fn sweep_filters(&mut self) {
+        let mut endings = Endings { live: self.endings.live, ..Endings::default() };
+        let slots: Vec<u32> = self.agents.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            let clients = &self.roles.clients;
+            self.agents[slot].refusals.retain(|(client, _), refusal| {
+                let counts = clients.get(*client).is_some_and(|known| known.epoch == refusal.epoch);
+                if counts {
+                    endings.add(refusal.expires, slot, *client);
+                }
+                counts
+            });
+        }
+        self.endings = endings;
+    }
+
+    /// Forgets those of a framework in a role.
+    pub(crate) fn clear_filters_of_client(&mut self, client: u32) {
+        self.endings.live -= self.roles.clients[client].refusals;
+        self.roles.begin_epoch(client);
     }
 
     /// Forgets those for an agent.
-    pub(crate) fn clear_agent(&mut self, agent: &AgentId) {
-        let frameworks: Vec<_> = self.refusals.keys().cloned().collect();
-        for framework in frameworks {
-            self.clear(&framework, |of, _| of == agent);
+    pub(crate) fn clear_filters_for(&mut self, agent: u32) {
+        for ((client, _), refusal) in std::mem::take(&mut self.agents[agent].refusals) {
+            self.forget_refusal(client, &refusal);
         }
     }
 
-    fn clear(&mut self, framework: &FrameworkId, gone: impl Fn(&AgentId, &Role) -> bool) {
-        let Some(entry) = self.refusals.get_mut(framework) else { return };
-        let live = &mut self.live;
-        entry.retain(|(agent, role), refusals| {
-            let gone = gone(agent, role);
-            if gone {
-                *live -= refusals.len();
-            }
-            !gone
-        });
-        if entry.is_empty() {
-            self.refusals.remove(framework);
+    fn forget_refusal(&mut self, client: u32, refusal: &Refusal) {
+        if let Some(known) = self.roles.clients.get_mut(client)
+            && known.epoch == refusal.epoch
+        {
+            known.refusals -= 1;
+            self.endings.live -= 1;
         }
     }
 
-    /// Ends what is over and says which agents it was about.
-    pub(crate) fn expire(&mut self, now: Timestamp) -> BTreeSet<AgentId> {
-        let mut agents = BTreeSet::new();
-        while let Some(due) = self.endings.first_entry().filter(|due| *due.key() <= now) {
+    /// Ends what is over and says which agents and clients it was about, sorted.
+    pub(crate) fn expire_filters(&mut self, now: Timestamp) -> Vec<(u32, u32)> {
+        let mut ended = Vec::new();
+        while let Some(due) = self.endings.endings.first_entry().filter(|due| *due.key() <= now) {
             let endings = due.remove();
-            self.endings_len -= endings.len();
-            for (framework, agent, role) in endings {
-                if self.end(&framework, &agent, &role, now) {
-                    agents.insert(agent);
+            self.endings.len -= endings.len();
+            for (agent, client) in endings {
+                if self.end_filters(agent, client, now) {
+                    ended.push((agent, client));
                 }
             }
         }
-        agents
+        ended.sort_unstable();
+        ended.dedup();
+        ended
     }
 
-    /// Ends what is over of one framework, agent and role, and says whether that was anything.
-    fn end(&mut self, framework: &FrameworkId, agent: &AgentId, role: &Role, now: Timestamp) -> bool {
-        let Some(entry) = self.refusals.get_mut(framework) else { return false };
-        let key = (agent.clone(), role.clone());
-        let Some(refusals) = entry.get_mut(&key) else { return false };
-        let before = refusals.len();
-        refusals.retain(|refusal| refusal.expires > now);
-        let ended = before - refusals.len();
-        self.live -= ended;
-        if refusals.is_empty() {
-            entry.remove(&key);
+    /// Ends what is over of one agent and client, and says whether that was anything that counted.
+    fn end_filters(&mut self, agent: u32, client: u32, now: Timestamp) -> bool {
+        let Some(known) = self.agents.get_mut(agent) else { return false };
+        let over: Vec<(u32, u32)> = known
+            .refusals
+            .range(keys(client))
+            .filter(|(_, refusal)| refusal.expires <= now)
+            .map(|(key, _)| *key)
+            .collect();
+        let over: Vec<Refusal> = over.iter().filter_map(|key| known.refusals.remove(key)).collect();
+        let before = self.endings.live;
+        for refusal in &over {
+            self.forget_refusal(client, refusal);
         }
-        if entry.is_empty() {
-            self.refusals.remove(framework);
-        }
-        ended > 0
+        self.endings.live < before
     }
 
-    pub(crate) fn count_by_role(&self) -> BTreeMap<Role, usize> {
+    /// Filters that have not ended, by role.
+    pub(crate) fn count_filters(&self) -> BTreeMap<Role, usize> {
         let mut counts = BTreeMap::new();
-        for ((_, role), refusals) in self.refusals.values().flatten() {
-            *counts.entry(role.clone()).or_default() += refusals.len();
+        for (_, client) in self.roles.clients.iter().filter(|(_, client)| client.refusals > 0) {
+            *counts.entry(self.roles.nodes[client.role].role.clone()).or_default() += client.refusals;
         }
         counts
-    }
-
-    pub(crate) fn next_ending(&self) -> Option<Timestamp> {
-        self.endings.first_key_value().map(|(at, _)| *at)
     }
 }

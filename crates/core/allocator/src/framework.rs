@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mezzo_ids::{AgentId, Role};
+use mezzo_ids::{FrameworkId, Role};
 use mezzo_resources::Quantities;
 
-use crate::OfferConstraints;
+use crate::{OfferConstraints, classes::Class};
 
 /// What a framework can do, as far as offers depend on it (rules 106 to 108, 132).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,18 +39,35 @@ pub struct FrameworkProfile {
     pub constraints: OfferConstraints,
 }
 
+impl FrameworkProfile {
+    /// What decides for which agents it is in a role.
+    pub(crate) fn class(&self, role: &Role) -> Class {
+        Class {
+            capabilities: self.capabilities,
+            is_nested: role.contains('/'),
+            own_minimum: self.min_allocatable.contains_key(role),
+            constraints: self.constraints.groups(role).cloned(),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(crate) struct Framework {
-    pub(crate) profile: FrameworkProfile,
+    pub(crate) id: FrameworkId,
+    /// `None` while it is only known to hold something.
+    pub(crate) profile: Option<FrameworkProfile>,
     pub(crate) active: bool,
+    /// Its clients by role: where it is subscribed or holds something.
+    pub(crate) clients: BTreeMap<Role, u32>,
 }
 
 impl Framework {
     /// Whether it wants offers for `role`.
     pub(crate) fn wants(&self, role: &Role) -> bool {
-        self.active && self.profile.roles.contains(role) && !self.profile.suppressed.contains(role)
+        self.active
+            && self
+                .profile
+                .as_ref()
+                .is_some_and(|known| known.roles.contains(role) && !known.suppressed.contains(role))
     }
 }
-
-/// Agents that a framework holds resources of; kept so that its end does not cost a look at all.
-pub(crate) type Holdings = BTreeMap<mezzo_ids::FrameworkId, BTreeSet<AgentId>>;

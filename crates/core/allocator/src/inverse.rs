@@ -19,41 +19,45 @@ pub struct InverseAllocation {
     pub unavailability: v1::Unavailability,
 }
 
-/// Refused inverse offers.
+/// Refused inverse offers, by framework and agent.
 #[derive(Debug, Default)]
 pub(crate) struct InverseBook {
-    filters: BTreeMap<(FrameworkId, AgentId), Timestamp>,
-    endings: BTreeSet<(Timestamp, FrameworkId, AgentId)>,
+    filters: BTreeMap<(u32, u32), Timestamp>,
+    endings: BTreeSet<(Timestamp, u32, u32)>,
 }
 
 impl InverseBook {
-    fn add(&mut self, framework: &FrameworkId, agent: &AgentId, expires: Timestamp) {
-        if let Some(before) = self.filters.insert((framework.clone(), agent.clone()), expires) {
-            self.endings.remove(&(before, framework.clone(), agent.clone()));
+    fn add(&mut self, framework: u32, agent: u32, expires: Timestamp) {
+        if let Some(before) = self.filters.insert((framework, agent), expires) {
+            self.endings.remove(&(before, framework, agent));
         }
-        self.endings.insert((expires, framework.clone(), agent.clone()));
+        self.endings.insert((expires, framework, agent));
     }
 
-    fn blocks(&self, framework: &FrameworkId, agent: &AgentId) -> bool {
-        self.filters.contains_key(&(framework.clone(), agent.clone()))
+    fn blocks(&self, framework: u32, agent: u32) -> bool {
+        self.filters.contains_key(&(framework, agent))
     }
 
-    pub(crate) fn clear_filters_of(&mut self, framework: &FrameworkId) {
-        self.filters.retain(|(of, _), _| of != framework);
-        self.endings.retain(|(_, of, _)| of != framework);
+    pub(crate) fn clear_filters_of(&mut self, framework: u32) {
+        if !self.filters.is_empty() {
+            self.filters.retain(|(of, _), _| *of != framework);
+            self.endings.retain(|(_, of, _)| *of != framework);
+        }
     }
 
-    pub(crate) fn clear_filters_for(&mut self, agent: &AgentId) {
-        self.filters.retain(|(_, of), _| of != agent);
-        self.endings.retain(|(_, _, of)| of != agent);
+    pub(crate) fn clear_filters_for(&mut self, agent: u32) {
+        if !self.filters.is_empty() {
+            self.filters.retain(|(_, of), _| *of != agent);
+            self.endings.retain(|(_, _, of)| *of != agent);
+        }
     }
 
     /// Ends what is over and says which agents it was about.
-    pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<AgentId> {
+    pub(crate) fn expire(&mut self, now: Timestamp) -> Vec<u32> {
         let mut agents = Vec::new();
         while self.endings.first().is_some_and(|(at, ..)| *at <= now) {
             let Some((_, framework, agent)) = self.endings.pop_first() else { break };
-            self.filters.remove(&(framework, agent.clone()));
+            self.filters.remove(&(framework, agent));
             agents.push(agent);
         }
         agents
@@ -74,15 +78,18 @@ impl Allocator {
         status: Option<v1::allocator::InverseOfferStatus>,
         filter: Option<Filter>,
     ) {
-        let Some(known) = self.agents.get_mut(agent) else { return };
-        known.inverse_offers.remove(framework);
+        let (Some(agent), Some(asked)) = (self.agent_slot(agent), self.framework_slot(framework)) else {
+            return;
+        };
+        let vacating = self.agents[agent].vacating.get_or_insert_default();
+        vacating.asked.remove(&asked);
         match status {
-            Some(status) => known.inverse_statuses.insert(framework.clone(), status),
-            None => known.inverse_statuses.remove(framework),
+            Some(status) => vacating.statuses.insert(framework.clone(), status),
+            None => vacating.statuses.remove(framework),
         };
         if let Some(filter) = filter {
             let expires = filter.expires(now, self.config.allocation_interval);
-            self.inverse.add(framework, agent, expires);
+            self.inverse.add(asked, agent, expires);
         }
         self.consider_inverse(agent);
     }
@@ -92,63 +99,66 @@ impl Allocator {
         &self,
         agent: &AgentId,
     ) -> impl Iterator<Item = (&FrameworkId, &v1::allocator::InverseOfferStatus)> {
-        self.agents.get(agent).into_iter().flat_map(|agent| &agent.inverse_statuses)
+        let vacating = self.agent_slot(agent).and_then(|agent| self.agents[agent].vacating.as_ref());
+        vacating.into_iter().flat_map(|vacating| &vacating.statuses)
     }
 
     /// Asks every framework that holds something of these agents and was not asked yet.
     pub(crate) fn ask_to_vacate(&mut self) -> Vec<InverseAllocation> {
         let mut asked = Vec::new();
-        for id in &std::mem::take(&mut self.inverse_dirty) {
-            let Some(agent) = self.agents.get_mut(id) else { continue };
-            let Some(unavailability) = agent.profile.unavailability else { continue };
-            for framework in agent.held.keys() {
-                let active = self.frameworks.get(framework).is_some_and(|framework| framework.active);
-                if active
-                    && !self.inverse.blocks(framework, id)
-                    && agent.inverse_offers.insert(framework.clone())
-                {
-                    let (framework, agent) = (framework.clone(), id.clone());
-                    asked.push(InverseAllocation { framework, agent, unavailability });
-                }
+        for slot in std::mem::take(&mut self.inverse_dirty) {
+            let owed = self.owed_inverse(slot);
+            let Some(agent) = self.agents.get_mut(slot) else { continue };
+            let Some(unavailability) = agent.unavailability else { continue };
+            for framework in owed {
+                agent.vacating.get_or_insert_default().asked.insert(framework);
+                let framework = self.frameworks[framework].id.clone();
+                asked.push(InverseAllocation { framework, agent: agent.id.clone(), unavailability });
             }
         }
+        asked.sort_by(|left, right| (&left.agent, &left.framework).cmp(&(&right.agent, &right.framework)));
         asked
     }
 
-    /// Whether somebody on this agent is still to be asked.
-    fn owes_inverse(&self, id: &AgentId) -> bool {
-        self.agents.get(id).is_some_and(|agent| {
-            agent.profile.unavailability.is_some()
-                && agent.held.keys().any(|framework| {
-                    !agent.inverse_offers.contains(framework)
-                        && !self.inverse.blocks(framework, id)
-                        && self.frameworks.get(framework).is_some_and(|framework| framework.active)
-                })
-        })
+    /// Who on this agent is still to be asked.
+    fn owed_inverse(&self, slot: u32) -> BTreeSet<u32> {
+        let Some(agent) = self.agents.get(slot).filter(|agent| agent.unavailability.is_some()) else {
+            return BTreeSet::new();
+        };
+        let asked = |framework: &u32| {
+            agent.vacating.as_ref().is_some_and(|vacating| vacating.asked.contains(framework))
+        };
+        agent
+            .held
+            .iter()
+            .map(|held| self.roles.clients[held.client].framework)
+            .filter(|framework| {
+                !asked(framework)
+                    && !self.inverse.blocks(*framework, slot)
+                    && self.frameworks[*framework].active
+            })
+            .collect()
     }
 
     /// Marks an agent when somebody on it is still to be asked.
-    pub(crate) fn consider_inverse(&mut self, id: &AgentId) {
-        if self.planned.contains(id) && self.owes_inverse(id) {
-            self.inverse_dirty.insert(id.clone());
-        } else {
-            self.inverse_dirty.remove(id);
+    pub(crate) fn consider_inverse(&mut self, slot: u32) {
+        if self.planned.contains(&slot) && !self.owed_inverse(slot).is_empty() {
+            self.inverse_dirty.insert(slot);
+        } else if !self.inverse_dirty.is_empty() {
+            self.inverse_dirty.remove(&slot);
         }
     }
 
-    pub(crate) fn forget_inverse_offers_for(&mut self, id: &AgentId) {
-        if let Some(agent) = self.agents.get_mut(id) {
-            agent.inverse_offers.clear();
-            agent.inverse_statuses.clear();
-            self.inverse.clear_filters_for(id);
-        }
+    pub(crate) fn forget_inverse_offers_for(&mut self, slot: u32) {
+        self.agents[slot].vacating = None;
+        self.inverse.clear_filters_for(slot);
     }
 
-    pub(crate) fn forget_inverse_offers_of(&mut self, framework: &FrameworkId) {
-        for id in &self.planned {
-            if let Some(agent) = self.agents.get_mut(id) {
-                agent.inverse_offers.remove(framework);
-                agent.inverse_statuses.remove(framework);
+    pub(crate) fn forget_inverse_offers_of(&mut self, framework: u32) {
+        for slot in &self.planned {
+            if let Some(vacating) = &mut self.agents[*slot].vacating {
+                vacating.asked.remove(&framework);
+                vacating.statuses.remove(&self.frameworks[framework].id);
             }
         }
         self.inverse.clear_filters_of(framework);

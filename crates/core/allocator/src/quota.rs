@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use mezzo_ids::Role;
 use mezzo_mesos::v1;
-use mezzo_resources::{Name, Quantities, Resource, Resources, Scalar, Value};
+use mezzo_resources::{Name, Quantities, Resource, Scalar};
 
-use crate::roles::{RoleTree, ancestors};
+use crate::{
+    amounts::{Amounts, Common, place},
+    roles::{ROOT, Roles},
+};
 
 /// Guarantee and limit of one role.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,77 +32,99 @@ impl Quota {
     }
 }
 
-/// How much of each name may be given at most; a missing name has no bound.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Bounds(BTreeMap<Name, Scalar>);
+/// A quota beside its role.
+#[derive(Debug)]
+pub(crate) struct RoleQuota {
+    pub(crate) quota: Quota,
+    pub(crate) guarantee: Amounts,
+    /// What of the guarantee the role does not consume.
+    pub(crate) missing: Amounts,
+}
 
-impl Bounds {
-    pub(crate) fn lower(&mut self, name: &Name, bound: Scalar) {
-        match self.0.get_mut(name.as_str()) {
-            Some(mine) => *mine = bound.min(*mine),
-            None => {
-                self.0.insert(name.clone(), bound);
-            }
-        }
-    }
-
-    /// Takes as much of each resource as the bounds leave, in order.
-    pub(crate) fn cut(mut self, resources: impl Iterator<Item = Resource>) -> Resources {
-        let mut kept = Resources::empty();
-        for resource in resources {
-            let Some(amount) = resource.as_scalar() else { continue };
-            match self.0.get_mut(resource.name().as_str()) {
-                None => kept.add_one(&resource),
-                Some(bound) => {
-                    let taken = amount.min(*bound);
-                    if resource.is_exclusive() && taken < amount {
-                        continue;
-                    }
-                    *bound = bound.saturating_sub(taken);
-                    kept.add_one(&resource.with_value(Value::Scalar(taken)));
-                }
-            }
-        }
-        kept
+impl RoleQuota {
+    pub(crate) fn new(quota: Quota) -> Self {
+        let guarantee = Amounts::from(&quota.guarantee);
+        Self { quota, guarantee, missing: Amounts::default() }
     }
 }
 
-/// All quotas.
-#[derive(Debug, Default)]
-pub(crate) struct Quotas(pub(crate) BTreeMap<Role, Quota>);
+/// How much of each name may be given at most, in thousandths.
+#[derive(Clone, Debug)]
+pub(crate) struct Bounds {
+    pub(crate) common: Common,
+    /// A missing name has no bound.
+    rare: BTreeMap<Name, i64>,
+}
 
-impl Quotas {
-    /// Rule 130: what the limits of the role and its ancestors leave.
-    pub(crate) fn lower_to_limits(&self, roles: &RoleTree, role: &Role, bounds: &mut Bounds) {
-        if self.0.is_empty() {
-            return;
-        }
-        for role in ancestors(role) {
-            if let Some(quota) = self.0.get(role) {
-                let consumed = roles.consumed(role);
-                for (name, limit) in &quota.limit {
-                    bounds.lower(name, limit.saturating_sub(consumed.get(name)));
-                }
+impl Default for Bounds {
+    /// None at all.
+    fn default() -> Self {
+        Self { common: [i64::MAX; 4], rare: BTreeMap::new() }
+    }
+}
+
+impl Bounds {
+    pub(crate) fn lower(&mut self, name: &Name, bound: i64) {
+        match place(name) {
+            Some(at) => self.common[at] = self.common[at].min(bound),
+            None => {
+                self.rare.entry(name.clone()).and_modify(|mine| *mine = bound.min(*mine)).or_insert(bound);
             }
         }
     }
 
-    /// What of the role's guarantee is not met.
-    pub(crate) fn unsatisfied(&self, roles: &RoleTree, role: &str) -> Quantities {
-        let Some(quota) = self.0.get(role) else { return Quantities::default() };
-        let mut missing = quota.guarantee.clone();
-        if !missing.is_empty() {
-            missing.subtract(&roles.consumed(role));
+    /// Rule 130: what the limits of a role and its ancestors leave.
+    pub(crate) fn lower_to_limits(&mut self, roles: &Roles, mut id: u32) {
+        while id != ROOT {
+            let node = &roles.nodes[id];
+            if let Some(quota) = &node.quota {
+                for (name, limit) in &quota.quota.limit {
+                    self.lower(name, (limit.thousandths() - node.consumed(name)).max(0));
+                }
+            }
+            id = node.parent;
         }
-        missing
     }
 
-    /// Rule 128: what must stay free for guarantees that are not met.
-    pub(crate) fn required_headroom(&self, roles: &RoleTree) -> Quantities {
-        let mut required = Quantities::default();
-        for role in self.0.keys() {
-            required += &self.unsatisfied(roles, role);
+    /// Rule 128: what unmet guarantees leave to a role. Guarantees of the role and its ancestors do not
+    /// hold anything back from it: what it is given counts for them.
+    pub(crate) fn lower_to_headroom(&mut self, roles: &Roles, mut id: u32, headroom: &Amounts) {
+        if roles.required.is_zero() {
+            return;
         }
-        required
+        let mut required = roles.required.clone();
+        while id != ROOT {
+            let node = &roles.nodes[id];
+            if let Some(quota) = &node.quota {
+                required.subtract(&quota.missing);
+            }
+            id = node.parent;
+        }
+        for at in 0..4 {
+            if required.common[at] > 0 {
+                let left = (headroom.common[at] - required.common[at]).max(0);
+                self.common[at] = self.common[at].min(left);
+            }
+        }
+        for (name, needed) in required.rare.iter() {
+            self.lower(name, (headroom.get(name) - needed.thousandths()).max(0));
+        }
+    }
+
+    /// How much of a number of this name may be taken; what is exclusive is taken whole or not.
+    pub(crate) fn take(&mut self, resource: &Resource, amount: i64) -> i64 {
+        let bound = match place(resource.name()) {
+            Some(at) => &mut self.common[at],
+            None => match self.rare.get_mut(resource.name().as_str()) {
+                Some(bound) => bound,
+                None => return amount,
+            },
+        };
+        let taken = amount.min(*bound);
+        if resource.is_exclusive() && taken < amount {
+            return 0;
+        }
+        *bound -= taken;
+        taken
     }
 }

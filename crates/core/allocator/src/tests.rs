@@ -1,6 +1,8 @@
 //! A small cluster to try rules on; the rules are in the modules, by area.
 
 mod constraints;
+mod drf;
+mod judged;
 mod offers;
 mod properties;
 mod quota;

@@ -222,6 +222,7 @@ fn core_config(config: &Config, id: MasterId, info: v1::MasterInfo) -> anyhow::R
             master_domain: config.domain.clone(),
             role_sorter: sorter,
             framework_sorter: sorter,
+            agent_preference: mezzo_allocator::AgentPreference::default(),
             agent_whitelist: None,
         },
     })

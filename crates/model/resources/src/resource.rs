@@ -69,16 +69,19 @@ impl Resource {
     }
 
     /// What it is called.
+    #[inline]
     pub fn name(&self) -> &Name {
         &self.name
     }
 
     /// How much there is. A shared resource shows the size of one copy.
+    #[inline]
     pub fn value(&self) -> &Value {
         &self.value
     }
 
     /// How much there is, when it is a number.
+    #[inline]
     pub fn as_scalar(&self) -> Option<Scalar> {
         match self.value {
             Value::Scalar(amount) => Some(amount),
@@ -87,11 +90,13 @@ impl Resource {
     }
 
     /// The stack of reservations, outer to inner.
+    #[inline]
     pub fn reservations(&self) -> &[Reservation] {
         self.reservations.as_deref().unwrap_or_default()
     }
 
     /// The role it is allocated to, when somebody holds it.
+    #[inline]
     pub fn allocation_role(&self) -> Option<&Role> {
         self.allocation_role.as_ref()
     }
@@ -112,11 +117,13 @@ impl Resource {
     }
 
     /// The innermost reservation's role (rule 438: none when unreserved).
+    #[inline]
     pub fn top_role(&self) -> Option<&Role> {
         self.reservations().last().map(|reservation| &reservation.role)
     }
 
     /// Rule 438.
+    #[inline]
     pub fn is_unreserved(&self) -> bool {
         self.reservations.is_none()
     }
@@ -147,11 +154,13 @@ impl Resource {
     }
 
     /// Whether several tasks may hold it at once.
+    #[inline]
     pub fn is_shared(&self) -> bool {
         self.copies.is_some()
     }
 
     /// Whether it may be taken back at any time.
+    #[inline]
     pub fn is_revocable(&self) -> bool {
         self.revocable
     }

@@ -40,9 +40,18 @@ impl Resources {
         Self(Vec::new())
     }
 
-    /// Nothing, with room for exactly this many.
-    pub(crate) fn with_capacity(count: usize) -> Self {
-        Self(Vec::with_capacity(count))
+    /// Nothing, with room for so many different resources.
+    pub fn with_capacity(resources: usize) -> Self {
+        Self(Vec::with_capacity(resources))
+    }
+
+    /// Adds one resource that adds up with none that is here, which the caller knows; an empty one
+    /// changes nothing.
+    pub fn push_distinct(&mut self, resource: Resource) {
+        debug_assert!(!self.0.iter().any(|mine| mine.adds_to(&resource)), "{resource} is here already");
+        if !resource.is_empty() {
+            self.0.push(resource);
+        }
     }
 
     /// Whether there is nothing.
@@ -122,6 +131,11 @@ impl Resources {
     /// The resources for which `keep` holds.
     pub fn filter(&self, keep: impl Fn(&Resource) -> bool) -> Self {
         Self(self.0.iter().filter(|resource| keep(resource)).cloned().collect())
+    }
+
+    /// Takes out the resources for which `wanted` holds.
+    pub fn extract(&mut self, mut wanted: impl FnMut(&Resource) -> bool) -> Self {
+        Self(self.0.extract_if(.., |resource| wanted(resource)).collect())
     }
 
     /// Every resource changed by `change`.

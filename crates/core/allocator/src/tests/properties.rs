@@ -74,35 +74,57 @@ fn check(c: &Cluster) {
     let mut capacity = Quantities::default();
     let mut headroom = Quantities::default();
     let mut held_by_role: BTreeMap<Role, Quantities> = BTreeMap::new();
-    for (id, agent) in &allocator.agents {
+    for (id, slot) in &allocator.agent_ids {
+        let agent = &allocator.agents[*slot];
+        assert_eq!(&agent.id, id);
         let mut held = Resources::empty();
-        for (framework, resources) in &agent.held {
-            assert!(!resources.is_empty());
-            assert!(allocator.holdings[framework].contains(id));
-            for resource in resources {
-                let role = resource.allocation_role().expect("held for a role");
-                let quantities = Resources::from(resource.clone()).quantities();
-                *held_by_role.entry(role.clone()).or_default() += &quantities;
-            }
-            held += resources.unallocated();
+        for entry in &agent.held {
+            assert!(!entry.bundle.is_empty());
+            let client = &allocator.roles.clients[entry.client];
+            assert!(client.agents.contains(slot));
+            let role = &allocator.roles.nodes[client.role].role;
+            let resources = entry.bundle.resources(agent.order, None);
+            *held_by_role.entry(role.clone()).or_default() += &resources.quantities();
+            held += resources;
         }
         // No plan exceeds an agent.
-        assert!(agent.profile.total.contains(&held), "{id} has less than is held of it");
-        let mut free = agent.profile.total.clone();
+        let total = allocator.total(id);
+        assert!(total.contains(&held), "{id} has less than is held of it");
+        let mut free = total.clone();
         assert!(free.checked_sub(&held));
-        assert_eq!(free, agent.available);
-        assert_eq!(allocator.free.contains(id), agent.active && !free.is_empty());
-        capacity += &agent.profile.total.quantities();
+        assert_eq!(free, allocator.available(id));
+        assert_eq!(agent.is_free(), agent.active && !free.is_empty());
+        if let Some(at) = agent.free_at {
+            assert_eq!(allocator.free[at as usize], *slot);
+        }
+        capacity += &total.quantities();
         headroom += &free.unreserved().quantities();
     }
-    assert_eq!(capacity, allocator.capacity);
-    assert_eq!(headroom, allocator.headroom);
-    for (role, node) in &allocator.roles.nodes {
-        assert_eq!(node.own.allocated, held_by_role.get(role).cloned().unwrap_or_default());
-        assert!(node.subtree.allocated.contains(&node.own.allocated));
+    assert_eq!(allocator.agent_ids.len(), allocator.agents.len());
+    assert_eq!(allocator.free.len(), allocator.agents.iter().filter(|(_, agent)| agent.is_free()).count());
+    assert_eq!(capacity, allocator.capacity.quantities());
+    assert_eq!(headroom, allocator.headroom.quantities());
+    let mut required = Quantities::default();
+    for (role, node) in allocator.roles.iter() {
+        assert_eq!(node.own.allocated.quantities(), held_by_role.get(role).cloned().unwrap_or_default());
+        let subtree = node.subtree.allocated.quantities();
+        assert!(subtree.contains(&node.own.allocated.quantities()));
+        let mut own = Quantities::default();
+        for client in node.clients.values() {
+            let client = &allocator.roles.clients[*client];
+            assert!(client.subscribed || !client.agents.is_empty(), "an idle client is forgotten");
+            own += &client.share.allocated.quantities();
+        }
+        assert_eq!(own, node.own.allocated.quantities());
+        if let Some(quota) = &node.quota {
+            let mut missing = quota.quota.guarantee.clone();
+            missing.subtract(&allocator.consumption(role));
+            required += &missing;
+        }
     }
+    assert_eq!(required, allocator.roles.required.quantities());
     for role in held_by_role.keys() {
-        assert!(allocator.roles.nodes.contains_key(role));
+        assert!(allocator.roles.find(role).is_some());
     }
 }
 
