@@ -1,9 +1,12 @@
-//! The numbers of docs/performance.md: `cargo xtask bench kernel [NAME ...]`.
+//! The numbers of docs/performance.md: `cargo xtask bench kernel [NAME ...]` and
+//! `cargo xtask bench allocator`.
 //!
-//! Each measurement starts the release binary as an operator would, drives it over its public APIs, and
-//! stands beside what it is compared with, taken in the same run. Nothing here asserts a timing.
+//! Each measurement but the allocator's starts the release binary as an operator would, drives it over
+//! its public APIs, and stands beside what it is compared with, taken in the same run. Nothing here
+//! asserts a timing.
 
 mod agents;
+mod allocator;
 mod client;
 mod daemons;
 mod footprint;
@@ -18,7 +21,7 @@ use table::Table;
 
 type Measurement = fn(&mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 7] = [
+const MEASUREMENTS: [(&str, Measurement); 8] = [
     ("tasks", spawn::tasks),
     ("latency", spawn::latency),
     ("launches", launches::launches),
@@ -26,6 +29,7 @@ const MEASUREMENTS: [(&str, Measurement); 7] = [
     ("state", state::state),
     ("dev", footprint::dev),
     ("idle", footprint::idle),
+    ("allocator", allocator::allocator),
 ];
 
 fn main() -> Result<()> {

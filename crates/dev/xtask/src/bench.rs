@@ -1,12 +1,12 @@
-//! `cargo xtask bench kernel`: builds the release binaries and runs the measurements.
+//! `cargo xtask bench kernel` and `bench allocator`: builds the release binaries and runs the measurements.
 
 use std::{path::Path, process::Command};
 
 use anyhow::{Context, Result, bail};
 
-/// Runs the benchmark program of `crates/dev/bench`, which prints one table.
-pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<()> {
-    for package in ["mezzo", "mezzo-bench"] {
+/// Builds what is measured and runs the benchmark program of `crates/dev/bench`, which prints one table.
+pub(crate) fn run(root: &Path, packages: &[&str], arguments: &[&str]) -> Result<()> {
+    for package in packages {
         let built = Command::new(env!("CARGO"))
             .args(["build", "--release", "--quiet", "-p", package])
             .current_dir(root)

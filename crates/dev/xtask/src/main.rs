@@ -11,7 +11,8 @@ usage: cargo xtask COMMAND
 
   tidy            the floors' arrows, file lengths, forbidden words, the map of ARCHITECTURE.md
   rules           which behaviour rules are named by tests or by docs/compatibility.md
-  bench kernel    the numbers of docs/performance.md, each beside its comparison";
+  bench kernel    the numbers of docs/performance.md, each beside its comparison
+  bench allocator the allocator alone, at 20,000 to 100,000 agents";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -19,7 +20,8 @@ fn main() -> ExitCode {
     let done = match arguments.as_slice() {
         ["tidy"] => tidy::run(&root()),
         ["rules", rest @ ..] => rules::run(&root(), rest),
-        ["bench", "kernel", rest @ ..] => bench::run(&root(), rest),
+        ["bench", "kernel", rest @ ..] => bench::run(&root(), &["mezzo", "mezzo-bench"], rest),
+        ["bench", "allocator"] => bench::run(&root(), &["mezzo-bench"], &["allocator"]),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
