@@ -89,6 +89,17 @@ struct Pass<'a> {
     taken: Taken,
 }
 
+/// Why clients are asked one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    /// Those of exactly one role, toward its guarantee.
+    Guarantee,
+    /// All, as long as what is left is worth a look for everybody.
+    Everybody,
+    /// Those that [`Interest::Some`] tells, as long as anything is left.
+    Some,
+}
+
 /// For whom an agent is worth a look.
 #[derive(Debug)]
 enum Interest {
@@ -420,9 +431,7 @@ impl Allocator {
                         }
                     }
                 }
-                None => self.walk(agent, role, classes, Stage::Guarantees, pass, |known, client| {
-                    known.clients[client].role == role
-                }),
+                None => self.walk(agent, role, classes, Round::Guarantee, pass),
             }
             if !self.agents[agent].is_free() {
                 break;
@@ -439,15 +448,15 @@ impl Allocator {
         }
         let mut interest = self.interest(agent, pass);
         if let Interest::Everybody = interest {
-            self.walk(agent, ROOT, classes, Stage::Shares, pass, |_, _| true);
+            self.walk(agent, ROOT, classes, Round::Everybody, pass);
             interest = self.interest(agent, pass);
         }
         if let Interest::Some { classes: some, roles } = interest {
             for role in roles {
-                self.walk(agent, role, classes, Stage::Shares, pass, |_, _| true);
+                self.walk(agent, role, classes, Round::Some, pass);
             }
             if some & classes != 0 {
-                self.walk(agent, ROOT, some & classes, Stage::Shares, pass, |_, _| true);
+                self.walk(agent, ROOT, some & classes, Round::Some, pass);
             }
         }
         self.roles.settle(&self.measure);
@@ -483,10 +492,10 @@ impl Allocator {
             return Interest::Everybody;
         }
         let mut plain = known.available.common;
-        for at in 0..4 {
-            if self.roles.required.common[at] > 0 {
-                let left = (self.headroom.common[at] - self.roles.required.common[at]).max(0);
-                plain[at] = plain[at].min(left);
+        let required = self.roles.required.common.iter().zip(self.headroom.common);
+        for (amount, (required, headroom)) in plain.iter_mut().zip(required) {
+            if *required > 0 {
+                *amount = (*amount).min((headroom - required).max(0));
             }
         }
         let mut free = Amounts::of_common(plain);
@@ -527,15 +536,7 @@ impl Allocator {
     }
 
     /// Asks clients below a role in order, as long as something is left that anybody may want.
-    fn walk(
-        &mut self,
-        agent: u32,
-        from: u32,
-        classes: u64,
-        stage: Stage,
-        pass: &mut Pass<'_>,
-        is_asked: impl Fn(&Roles, u32) -> bool,
-    ) {
+    fn walk(&mut self, agent: u32, from: u32, classes: u64, round: Round, pass: &mut Pass<'_>) {
         let sorters = self.sorters();
         let left = Left {
             common: self.agents[agent].available.common,
@@ -548,13 +549,14 @@ impl Allocator {
         let mut walker = std::mem::take(&mut pass.walker);
         walker.start(&mut self.roles, from, classes, &self.measure, sorters);
         while let Some(client) = walker.next(&mut self.roles, &self.measure, sorters, pass.rng, is_spent) {
-            if !is_asked(&self.roles, client) || !self.try_offer(client, agent, stage, pass) {
+            let is_asked = round != Round::Guarantee || self.roles.clients[client].role == from;
+            let stage = if round == Round::Guarantee { Stage::Guarantees } else { Stage::Shares };
+            if !is_asked || !self.try_offer(client, agent, stage, pass) {
                 continue;
             }
-            let goes_on = match stage {
-                Stage::Guarantees => self.agents[agent].is_free(),
-                Stage::Shares if from == ROOT => matches!(self.interest(agent, pass), Interest::Everybody),
-                Stage::Shares => self.agents[agent].is_free(),
+            let goes_on = match round {
+                Round::Everybody => matches!(self.interest(agent, pass), Interest::Everybody),
+                Round::Guarantee | Round::Some => self.agents[agent].is_free(),
             };
             if !goes_on {
                 break;

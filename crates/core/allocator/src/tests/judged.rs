@@ -344,7 +344,7 @@ fn rack_constraint(rack: &str) -> v1::scheduler::offer_constraints::RoleConstrai
 
 #[test]
 fn a_checker_finds_nothing_wrong_with_random_stories() {
-    let stories = std::env::var("MEZZO_STORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(150);
+    let stories = std::env::var("MEZZO_STORIES").ok().and_then(|text| text.parse().ok()).unwrap_or(500);
     for seed in 0..stories {
         let mut story = Story::new(seed);
         for _ in 0..60 {
