@@ -158,7 +158,7 @@ impl Cluster {
             constrained = constraints(&role, i / 10 % 20)?;
         }
         let capabilities = FrameworkCapabilities {
-            revocable_resources: i % 3 == 0,
+            revocable_resources: i.is_multiple_of(3),
             gpu_resources: i % 10 == 4,
             shared_resources: false,
             multi_role: roles.len() > 1,
