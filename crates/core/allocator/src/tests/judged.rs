@@ -296,7 +296,7 @@ impl Story {
             8..10 => self.change_wishes(),
             10..15 => self.give_back(),
             15 => self.convert(),
-            16 if self.seed % 2 == 0 => self.set_quota(),
+            16 if self.seed.is_multiple_of(2) => self.set_quota(),
             17 => self.set_weight(),
             _ => {
                 let tenths = self.pick(15);
