@@ -106,6 +106,17 @@ impl State {
         self.agents.agents.iter().find(|agent| agent.agent_info.id.as_ref() == Some(id))
     }
 
+    /// Whether a task has ended for good, or is nowhere to be found. A master that has just started
+    /// hears of the tasks that go on from agents that have still to come back.
+    pub(crate) fn is_over(&self, task: &v1::Task) -> bool {
+        let tasks = &self.tasks;
+        let mut open = tasks.tasks.iter().chain(&tasks.unreachable_tasks);
+        let expected =
+            self.agents.recovered_agents.iter().any(|info| info.id.as_ref() == Some(&task.agent_id));
+        !expected
+            && !open.any(|known| known.task_id == task.task_id && known.framework_id == task.framework_id)
+    }
+
     /// The one task a user means: an id, the start of one, a name, or `last`.
     pub(crate) fn find_task(&self, wanted: &str) -> Result<&v1::Task, CliError> {
         if wanted == "last" {

@@ -48,6 +48,11 @@ impl LogFile {
         Ok(Self::new(client, &agent, &task.framework_id.value, executor, &name))
     }
 
+    /// Whether something has been read of it.
+    pub(crate) fn is_begun(&self) -> bool {
+        self.offset > 0
+    }
+
     /// What was written since the last time; empty when there is nothing, `None` when there is no file.
     pub(crate) async fn read(&mut self) -> Result<Option<Vec<u8>>, CliError> {
         let call = agent::Call {

@@ -1,6 +1,9 @@
 //! `mezzo logs`
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::Write,
+    time::{Duration, Instant},
+};
 
 use crate::{
     args::{Global, Logs},
@@ -11,39 +14,93 @@ use crate::{
 
 /// Between two looks at a file that is followed.
 const POLL: Duration = Duration::from_millis(500);
+/// How long a master or an agent may stay away from a follower: a restart takes seconds, and one that
+/// stays away for longer is worth a word to the user.
+const AWAY_MAX: Duration = Duration::from_secs(120);
 
 /// Prints one of the two outputs of a task.
 pub(crate) async fn print(global: &Global, arguments: &Logs) -> Result<(), CliError> {
     let mut master = Master::new(&global.master);
     let mut state = master.state().await?;
-    let task = state.find_task(&arguments.task)?;
-    let id = task.task_id.value.clone();
+    let task = state.find_task(&arguments.task)?.clone();
+    let id = &task.task_id.value;
     let name = if arguments.stderr { "stderr" } else { "stdout" };
-    let mut file = LogFile::of_task(master.client(), &state, task, name)?;
+    let mut file = LogFile::of_task(master.client(), &state, &task, name)?;
     let mut found = false;
+    let mut away = Away::default();
     loop {
-        let ended = !state.tasks.tasks.iter().any(|task| task.task_id.value == id);
-        while let Some(data) = file.read().await? {
-            found = true;
-            if data.is_empty() {
-                break;
+        let over = state.is_over(&task);
+        let read = loop {
+            match file.read().await {
+                Ok(Some(data)) => {
+                    found = true;
+                    if data.is_empty() {
+                        break Ok(());
+                    }
+                    if !write(&data)? {
+                        return Ok(());
+                    }
+                }
+                // An agent that has just come back may not know its files yet.
+                Ok(None) if found && away.is_recent() => break Err(gone(id, name)),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
             }
-            if !write(&data)? {
-                return Ok(());
-            }
-        }
-        if ended || !arguments.follow {
-            break;
+        };
+        let was_read = read.is_ok();
+        match read {
+            Ok(()) if over || !arguments.follow => break,
+            Ok(()) => {}
+            Err(error) if arguments.follow && away.bears(&error) => {}
+            Err(error) => return Err(error),
         }
         tokio::time::sleep(POLL).await;
-        state = master.state().await?;
+        match master.state().await {
+            Ok(newer) => {
+                state = newer;
+                if was_read {
+                    away.is_back();
+                }
+            }
+            Err(error) if away.bears(&error) => {}
+            Err(error) => return Err(error),
+        }
     }
     if found {
         return Ok(());
     }
-    Err(CliError::new(Exit::NotFound, format!("task {id} has no {name}"))
+    Err(gone(id, name))
+}
+
+fn gone(id: &str, name: &str) -> CliError {
+    CliError::new(Exit::NotFound, format!("task {id} has no {name}"))
         .why("its sandbox is gone, or it has not started yet")
-        .help(format!("mezzo why {id}")))
+        .help(format!("mezzo why {id}"))
+}
+
+/// Daemons that restart while they are followed.
+#[derive(Debug, Default)]
+struct Away {
+    since: Option<Instant>,
+}
+
+impl Away {
+    /// Whether a failure only means to ask again.
+    fn bears(&mut self, error: &CliError) -> bool {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let passing = error.exit() == Exit::Unreachable || error.exit() == Exit::NotFound;
+        passing && since.elapsed() < AWAY_MAX
+    }
+
+    /// Whether somebody is, or has just been, away.
+    fn is_recent(&self) -> bool {
+        self.since.is_some_and(|since| since.elapsed() < AWAY_MAX)
+    }
+
+    /// Everybody answers.
+    fn is_back(&mut self) {
+        self.since = None;
+    }
 }
 
 /// Writes to stdout; false when nobody reads any more.

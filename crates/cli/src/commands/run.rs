@@ -27,7 +27,11 @@ const POLL_MAX: Duration = Duration::from_millis(500);
 const WAIT_NOTICE: Duration = Duration::from_secs(3);
 /// How long a killed task may take to end before we leave it to its agent.
 const KILL_WAIT: Duration = Duration::from_secs(10);
-
+/// A master that has just started knows that a task has ended, but not the words of its agent, which
+/// hold the code. The agent repeats them after 10 s at the latest.
+const WORDS_WAIT: Duration = Duration::from_secs(15);
+/// How long an agent that restarts as its task ends may keep the last output from us.
+const REST_WAIT: Duration = Duration::from_secs(30);
 /// How long the master may take to hear that we are done.
 const TEARDOWN_WAIT: Duration = Duration::from_secs(5);
 /// The exit code after Ctrl-C.
@@ -180,6 +184,7 @@ impl Watcher<'_> {
         let mut agent_id = None;
         let mut poll = POLL_MIN;
         let mut interrupted: Option<Instant> = None;
+        let mut words_until: Option<Instant> = None;
         loop {
             let give_up = self.arguments.timeout.map(|seconds| began + Duration::from_secs(seconds));
             tokio::select! {
@@ -195,9 +200,12 @@ impl Watcher<'_> {
                     Some(News::Status(status)) => {
                         agent_id = status.agent_id.clone().or(agent_id);
                         let ended = is_terminal(status.state());
+                        let is_summary = ended && is_summary(&status);
                         last = Some(status);
                         poll = POLL_MIN;
-                        if ended {
+                        if is_summary {
+                            words_until.get_or_insert_with(|| Instant::now() + WORDS_WAIT);
+                        } else if ended {
                             break;
                         }
                     }
@@ -223,13 +231,14 @@ impl Watcher<'_> {
                     // A lost call is told by the missing end.
                     let _ = self.driver.kill(task, agent_id.clone()).await;
                 }
+                () = sleep_until(words_until.unwrap_or(began)), if words_until.is_some() => break,
                 () = sleep_until(interrupted.unwrap_or(began)), if interrupted.is_some() => {
                     eprintln!("task {} does not end; its agent goes on killing it", self.id);
                     return Ok(INTERRUPTED);
                 }
             }
         }
-        while copy(&mut outputs).await? {}
+        copy_rest(&mut outputs).await?;
         if interrupted.is_some() {
             return Ok(INTERRUPTED);
         }
@@ -285,14 +294,47 @@ async fn copy(outputs: &mut [(LogFile, bool)]) -> Result<bool, CliError> {
             continue;
         }
         some = true;
-        if *is_stderr {
-            // Nobody can be told when stderr is gone.
-            let _ = std::io::stderr().write_all(&data);
-        } else {
-            super::logs::write(&data)?;
-        }
+        pass_on(&data, *is_stderr)?;
     }
     Ok(some)
+}
+
+/// Copies all that a task which has ended has left, also from an agent that is just coming back.
+async fn copy_rest(outputs: &mut [(LogFile, bool)]) -> Result<(), CliError> {
+    let give_up = Instant::now() + REST_WAIT;
+    for (file, is_stderr) in outputs {
+        let mut was_away = false;
+        loop {
+            match file.read().await {
+                Ok(Some(data)) if data.is_empty() => break,
+                Ok(Some(data)) => {
+                    pass_on(&data, *is_stderr)?;
+                    continue;
+                }
+                // An agent that has just come back may not know its files yet; otherwise the task never
+                // had a sandbox.
+                Ok(None) if !was_away && !file.is_begun() => break,
+                Ok(None) => {}
+                Err(_) => was_away = true,
+            }
+            if Instant::now() > give_up {
+                eprintln!("the agent does not answer; the end of the output is missing here");
+                return Ok(());
+            }
+            sleep(POLL_MAX).await;
+        }
+    }
+    Ok(())
+}
+
+fn pass_on(data: &[u8], is_stderr: bool) -> Result<(), CliError> {
+    if is_stderr {
+        // Nobody can be told when stderr is gone.
+        let _ = std::io::stderr().write_all(data);
+    } else {
+        super::logs::write(data)?;
+    }
+    Ok(())
 }
 
 /// The code in the words of a status message: of a process that exited, or 128 and the signal.
@@ -322,6 +364,12 @@ const SIGNALS: [(&str, u8); 14] = [
     ("Broken pipe", 13),
     ("Terminated", 15),
 ];
+
+/// Whether this end is only the master's summary: the update of the agent is still to come.
+fn is_summary(status: &v1::TaskStatus) -> bool {
+    let ran = matches!(status.state(), TaskState::TaskFailed | TaskState::TaskKilled);
+    ran && status.uuid.is_none() && status.reason() == v1::task_status::Reason::Reconciliation
+}
 
 fn is_terminal(state: TaskState) -> bool {
     !matches!(
@@ -420,6 +468,19 @@ mod tests {
         assert_eq!(code_of("Command terminated with signal Killed"), Some(137));
         assert_eq!(code_of("Command terminated with signal User defined signal 1 (core dumped)"), Some(138));
         assert_eq!(code_of("Failed to launch container: no"), None);
+    }
+
+    #[test]
+    fn the_answer_to_a_question_is_not_the_end() {
+        let told = |state: TaskState, uuid: Option<Vec<u8>>| v1::TaskStatus {
+            state: state as i32,
+            reason: Some(v1::task_status::Reason::Reconciliation as i32),
+            uuid,
+            ..Default::default()
+        };
+        assert!(is_summary(&told(TaskState::TaskFailed, None)));
+        assert!(!is_summary(&told(TaskState::TaskDropped, None)), "it never ran; no more will be said");
+        assert!(!is_summary(&told(TaskState::TaskFailed, Some(vec![1; 16]))));
     }
 
     #[test]
