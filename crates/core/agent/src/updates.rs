@@ -1,7 +1,11 @@
 //! Status updates: one ordered stream per task, stored before it is sent, repeated until acknowledged
 //! (rules 206 to 214).
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use mezzo_ids::{ExecutorId, FrameworkId, TaskId};
 use mezzo_mesos::v1;
@@ -276,8 +280,14 @@ impl Agent {
         self.complete_executor_if_done(m, framework, executor);
     }
 
-    /// Tasks that the master has here and this agent lacks (rule 237).
+    /// Tasks that the master has here and this agent lacks (rule 237). Their frameworks stay until the
+    /// ends of the tasks are acknowledged, also those that have nothing else here.
     pub(crate) fn on_reconcile_tasks(&mut self, m: &mut Moment<'_>, list: ReconcileTasks) {
+        let mut described: BTreeMap<FrameworkId, v1::FrameworkInfo> = list
+            .frameworks
+            .into_iter()
+            .filter_map(|info| Some((FrameworkId::from(info.id.as_ref()?.value.as_str()), info)))
+            .collect();
         for lacking in list.tasks {
             let (Some(framework), Some(task)) = (lacking.framework_id, lacking.task_id) else { continue };
             let framework = FrameworkId::from(framework.value);
@@ -299,6 +309,9 @@ impl Agent {
                 reason,
                 "Reconciliation: task unknown to the agent",
             );
+            if let Some(info) = described.remove(&framework) {
+                self.ensure_framework(&framework, Arc::new(info));
+            }
             let checkpoint = self.framework(&framework).is_some_and(Framework::checkpoint);
             self.update_stored(m, &framework, &executor, status, checkpoint);
         }

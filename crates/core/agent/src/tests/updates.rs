@@ -133,7 +133,8 @@ fn rule_237_tasks_the_master_has_and_the_agent_lacks() {
     let mut world = World::new();
     world.running("t");
     let tasks = vec![lacking("t", true), lacking("a", true), lacking("b", false)];
-    let lines = world.master(to_agent::Message::ReconcileTasks(link::ReconcileTasks { tasks }));
+    let lines =
+        world.master(to_agent::Message::ReconcileTasks(link::ReconcileTasks { tasks, ..Default::default() }));
     assert_eq!(
         visible(lines),
         ["update a TASK_DROPPED REASON_RECONCILIATION", "update b TASK_LOST REASON_RECONCILIATION"]
@@ -146,7 +147,7 @@ fn rule_237_the_end_of_a_task_that_was_never_here_outlives_restarts() {
     world.traits.partition_aware = true;
     let container = world.running("t");
     let tasks = vec![lacking("a", true)];
-    world.master(to_agent::Message::ReconcileTasks(link::ReconcileTasks { tasks }));
+    world.master(to_agent::Message::ReconcileTasks(link::ReconcileTasks { tasks, ..Default::default() }));
     let dropped = world.updates.pop().expect("one update");
     world.exited(&container, 0);
     world.acknowledge_all();
@@ -163,6 +164,36 @@ fn rule_237_the_end_of_a_task_that_was_never_here_outlives_restarts() {
         assert_eq!(told.tasks.len(), 1);
         assert_eq!(told.tasks[0].task_id.value, "a");
         assert_eq!(told.tasks[0].state(), v1::TaskState::TaskDropped);
+        assert_eq!(world.newest().uuid, dropped.status.as_ref().and_then(|s| s.uuid.clone()));
+    }
+    world.acknowledge_all();
+    assert!(world.agent.snapshot().frameworks.is_empty());
+    assert!(world.agent.streams.is_empty());
+}
+
+#[test]
+fn rule_237_the_end_of_a_task_outlives_restarts_where_its_framework_never_ran_anything() {
+    let mut world = World::new();
+    world.traits.partition_aware = true;
+    let frameworks = vec![world.framework()];
+    let tasks = vec![lacking("a", true)];
+    world.master(to_agent::Message::ReconcileTasks(link::ReconcileTasks { tasks, frameworks }));
+    let dropped = world.updates.pop().expect("one update");
+    for _ in 0..2 {
+        world.restart(vec![]);
+        // Without the framework a fresh master could not keep the task, and would call it gone.
+        world.register();
+        let told = world.told.iter().rev().find_map(|message| match message {
+            to_master::Message::Reregister(told) => Some(told),
+            _ => None,
+        });
+        let told = told.expect("it has registered again");
+        assert_eq!(told.frameworks, [world.framework()]);
+        assert_eq!(told.tasks.len(), 1);
+        assert_eq!(
+            (told.tasks[0].task_id.value.as_str(), told.tasks[0].state()),
+            ("a", v1::TaskState::TaskDropped)
+        );
         assert_eq!(world.newest().uuid, dropped.status.as_ref().and_then(|s| s.uuid.clone()));
     }
     world.acknowledge_all();

@@ -299,7 +299,14 @@ fn reconcile(
         master.add_task(id, &framework, task_id, task);
     }
     if !lacking.is_empty() {
-        let tasks = link::ReconcileTasks { tasks: lacking };
+        let ids: BTreeSet<FrameworkId> = lacking
+            .iter()
+            .filter_map(|task| task.framework_id.as_ref())
+            .map(|id| FrameworkId::from(id.value.as_str()))
+            .collect();
+        let known = ids.iter().filter_map(|id| master.state.frameworks.get(id));
+        let frameworks = known.map(|framework| (*framework.info).clone()).collect();
+        let tasks = link::ReconcileTasks { tasks: lacking, frameworks };
         master.effects.push(to_agent(link, link::to_agent::Message::ReconcileTasks(tasks)));
     }
 }

@@ -117,10 +117,13 @@ fn rule_237_tasks_that_the_agent_lacks_are_asked_for() {
     let link = world.reregister(empty(&agent.id, &ip));
     let told = world.told(link);
     let lacking = told.iter().find_map(|message| match message {
-        to_agent::Message::ReconcileTasks(tasks) => Some(&tasks.tasks),
+        to_agent::Message::ReconcileTasks(tasks) => Some(tasks),
         _ => None,
     });
     let lacking = lacking.expect("the agent is asked");
+    // The agent may know nothing of the framework, and has to keep the end of its task.
+    assert_eq!(lacking.frameworks, [info_of(&scheduler.id)]);
+    let lacking = &lacking.tasks;
     assert_eq!((lacking.len(), lacking[0].partition_aware), (1, true));
     assert_eq!(lacking[0].framework_id.as_ref().map(|id| id.value.as_str()), Some(scheduler.id.as_str()));
     assert!(world.statuses(&scheduler).is_empty(), "the agent will answer");
