@@ -1,9 +1,9 @@
-//! A scheduler on bare sockets and JSON that acknowledges everything, comes back after every break, and
-//! reconciles what it has not heard of.
+//! A scheduler on bare sockets and JSON that acknowledges everything, comes back after every break,
+//! reconciles what it has not heard of, and launches again what never started.
 
 use std::{
     collections::BTreeMap,
-    sync::mpsc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -12,29 +12,69 @@ use serde_json::{Value, json};
 
 use crate::support::{self, PATIENCE};
 
+/// Tasks that have not all ended by then never will.
+const TIME_MAX: Duration = Duration::from_secs(180);
+/// Tasks of one ACCEPT.
+const LAUNCH_MAX: usize = 25;
+/// Attempts at one task; kills take a few of them.
+const ATTEMPTS_MAX: usize = 30;
+/// Open tasks that a report of a stuck run names.
+const NAMED_MAX: usize = 8;
+
 /// How a task ended.
+#[derive(Clone)]
 pub(crate) struct Outcome {
     pub(crate) task: String,
     pub(crate) state: String,
     pub(crate) message: String,
 }
 
+impl Outcome {
+    /// It was dropped on its way, so another attempt was made under another id.
+    pub(crate) fn never_started(&self) -> bool {
+        never_started(&self.state)
+    }
+}
+
+/// Where tasks are launched, as messages have it.
+pub(crate) struct Place {
+    pub(crate) framework: Value,
+    pub(crate) agent: Value,
+    /// Offered megabytes.
+    pub(crate) mem: f64,
+    pub(crate) disk: f64,
+}
+
 /// The scheduler's thread.
 pub(crate) struct Scheduler {
     done: mpsc::Receiver<Result<Vec<Outcome>, String>>,
+    orders: mpsc::Sender<Value>,
+    heard: Arc<Mutex<Heard>>,
 }
 
-struct State<C> {
+/// What others may look at while the scheduler runs.
+#[derive(Default)]
+struct Heard {
+    /// States of each task, oldest first, with all that tells two updates apart.
+    updates: BTreeMap<String, Vec<(String, String)>>,
+    /// What it does at this moment.
+    doing: &'static str,
+}
+
+struct State<L> {
     port: u16,
     framework: Option<Value>,
     stream: String,
-    command: C,
+    launch: L,
+    /// Tasks that must run to an end.
+    tasks: usize,
     waiting: Vec<String>,
     /// Task to the agent it was sent to.
     launched: BTreeMap<String, Value>,
-    ended: BTreeMap<String, (String, String, Option<String>)>,
-    /// What was heard of each task, for the report of a broken promise.
-    heard: BTreeMap<String, Vec<String>>,
+    ended: BTreeMap<String, (Outcome, Option<String>)>,
+    heard: Arc<Mutex<Heard>>,
+    orders: mpsc::Receiver<Value>,
+    began: Instant,
     reconciled: Instant,
 }
 
@@ -49,60 +89,169 @@ const TERMINAL: [&str; 8] = [
     "TASK_GONE_BY_OPERATOR",
 ];
 
+fn never_started(state: &str) -> bool {
+    matches!(state, "TASK_LOST" | "TASK_DROPPED" | "TASK_GONE")
+}
+
+/// What an attempt is called: the task, and the number of the attempt from the second on.
+fn next_attempt(task: &str) -> String {
+    match task.split_once('.') {
+        Some((task, attempt)) => format!("{task}.{}", attempt.parse::<usize>().unwrap_or(1) + 1),
+        None => format!("{task}.2"),
+    }
+}
+
+fn attempt_of(task: &str) -> usize {
+    task.split_once('.').and_then(|(_, attempt)| attempt.parse().ok()).unwrap_or(1)
+}
+
+/// A command task of half a CPU.
+pub(crate) fn command_task(task: &str, place: &Place, command: &str) -> Value {
+    let mut info = bare_task(task, place);
+    info["command"] = json!({"value": command});
+    info
+}
+
+/// A task without anything to run.
+pub(crate) fn bare_task(task: &str, place: &Place) -> Value {
+    json!({"name": task, "task_id": {"value": task}, "agent_id": place.agent, "resources": resources(0.5, 16)})
+}
+
+pub(crate) fn resources(cpus: f64, mem: u32) -> Value {
+    json!([{"name": "cpus", "type": "SCALAR", "scalar": {"value": cpus}},
+        {"name": "mem", "type": "SCALAR", "scalar": {"value": mem}}])
+}
+
+/// The operation that launches each as it is.
+pub(crate) fn launch_all(infos: &[Value]) -> Vec<Value> {
+    vec![json!({"type": "LAUNCH", "launch": {"task_infos": infos}})]
+}
+
+fn lock(heard: &Mutex<Heard>) -> MutexGuard<'_, Heard> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Scheduler {
-    /// Launches `tasks` tasks as offers come; `command` gives the shell command of a task.
+    /// Launches tasks as offers come, until `tasks` of them have run to an end; `launch` makes the
+    /// operations for tasks at a place, none where they do not fit.
     pub(crate) fn start(
         port: u16,
         tasks: usize,
-        command: impl FnMut(&str) -> String + Send + 'static,
+        launch: impl FnMut(&[String], &Place) -> Vec<Value> + Send + 'static,
     ) -> Self {
         let (report, done) = mpsc::channel();
+        let (orders, ordered) = mpsc::channel();
+        let heard = Arc::<Mutex<Heard>>::default();
         let mut state = State {
             port,
             framework: None,
             stream: String::new(),
-            command,
+            launch,
+            tasks,
             waiting: (0..tasks).rev().map(|n| format!("task-{n:03}")).collect(),
             launched: BTreeMap::new(),
             ended: BTreeMap::new(),
-            heard: BTreeMap::new(),
+            heard: Arc::clone(&heard),
+            orders: ordered,
+            began: Instant::now(),
             reconciled: Instant::now(),
         };
         thread::spawn(move || {
-            let start = Instant::now();
             let result = loop {
-                if let Err(defect) = state.session(tasks) {
+                if let Err(defect) = state.session() {
                     break Err(defect);
                 }
-                if state.ended.len() == tasks {
-                    break Ok(state.outcomes());
+                if state.is_done() {
+                    break Ok(state.ended.into_values().map(|(outcome, _)| outcome).collect());
                 }
-                if start.elapsed() > 2 * PATIENCE {
-                    let open: Vec<_> =
-                        state.launched.keys().filter(|t| !state.ended.contains_key(*t)).collect();
-                    let heard: Vec<_> = open.iter().map(|task| (task, state.heard.get(*task))).collect();
-                    break Err(format!(
-                        "{} of {tasks} tasks ended; still open: {heard:#?}",
-                        state.ended.len()
-                    ));
-                }
+                state.doing("waits to subscribe again");
                 thread::sleep(Duration::from_millis(20));
             };
             // Nobody listens any more when the test has failed elsewhere.
             drop(report.send(result));
         });
-        Self { done }
+        Self { done, orders, heard }
+    }
+
+    /// Makes a call when the scheduler gets to it; a call that is lost is not repeated.
+    pub(crate) fn call(&self, call: Value) {
+        // A scheduler that has ended says why in `finish`.
+        drop(self.orders.send(call));
+    }
+
+    /// Waits until this many tasks have been in `state`.
+    pub(crate) fn wait_for(&self, state: &str, tasks: usize) -> Result<(), String> {
+        let start = Instant::now();
+        loop {
+            let seen = self.tasks_seen_in(state).len();
+            if seen >= tasks {
+                return Ok(());
+            }
+            if start.elapsed() > PATIENCE {
+                let heard = lock(&self.heard);
+                return Err(format!(
+                    "{seen} of {tasks} tasks were {state}; heard {:#?}; the scheduler {}",
+                    heard.updates, heard.doing
+                ));
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Tasks that have been in `state`.
+    pub(crate) fn tasks_seen_in(&self, state: &str) -> Vec<String> {
+        let heard = lock(&self.heard);
+        let seen = heard.updates.iter().filter(|(_, updates)| updates.iter().any(|(s, _)| s == state));
+        seen.map(|(task, _)| task.clone()).collect()
     }
 
     /// Waits until every task has ended, or says what is wrong.
     pub(crate) fn finish(self) -> Result<Vec<Outcome>, String> {
-        self.done.recv_timeout(4 * PATIENCE).map_err(|_| "the scheduler hangs".to_string())?
+        // Every request of the scheduler ends within PATIENCE.
+        let result = self.done.recv_timeout(TIME_MAX + 3 * PATIENCE);
+        result.map_err(|_| format!("the scheduler hangs; it {}", lock(&self.heard).doing))?
     }
 }
 
-impl<C: FnMut(&str) -> String> State<C> {
+impl<L: FnMut(&[String], &Place) -> Vec<Value>> State<L> {
+    fn doing(&self, doing: &'static str) {
+        lock(&self.heard).doing = doing;
+    }
+
+    fn is_done(&self) -> bool {
+        self.ended.len() == self.launched.len() && self.ran() == self.tasks
+    }
+
+    fn ran(&self) -> usize {
+        self.ended.values().filter(|(outcome, _)| !outcome.never_started()).count()
+    }
+
+    /// What is missing when the time is over.
+    fn check_time(&self, subscribed: bool) -> Result<(), String> {
+        if self.began.elapsed() < TIME_MAX {
+            return Ok(());
+        }
+        let heard = lock(&self.heard);
+        let open: Vec<&String> =
+            self.launched.keys().filter(|task| !self.ended.contains_key(*task)).collect();
+        let named: BTreeMap<_, _> =
+            open.iter().take(NAMED_MAX).map(|task| (task, heard.updates.get(*task))).collect();
+        let standing = if subscribed { "subscribed" } else { "not subscribed" };
+        Err(format!(
+            "stuck after {} s, {standing}: {} of {} tasks have run; {} wait for an offer; {} are open, heard of \
+             the first: {named:#?}",
+            self.began.elapsed().as_secs(),
+            self.ran(),
+            self.tasks,
+            self.waiting.len(),
+            open.len(),
+        ))
+    }
+
     /// One subscription, until it breaks or everything has ended. An error is a broken promise.
-    fn session(&mut self, tasks: usize) -> Result<(), String> {
+    fn session(&mut self) -> Result<(), String> {
+        self.check_time(false)?;
+        self.doing("subscribes");
         let mut info = json!({"user": "root", "name": "faults", "failover_timeout": 3600.0, "checkpoint": true,
             "capabilities": [{"type": "PARTITION_AWARE"}]});
         let mut body = json!({"type": "SUBSCRIBE"});
@@ -129,7 +278,9 @@ impl<C: FnMut(&str) -> String> State<C> {
                 }
             }
         });
-        while self.ended.len() < tasks {
+        while !self.is_done() {
+            self.check_time(true)?;
+            self.doing("waits for an event");
             match records.recv_timeout(Duration::from_millis(200)) {
                 Ok(record) => {
                     let event =
@@ -138,6 +289,9 @@ impl<C: FnMut(&str) -> String> State<C> {
                 }
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+            }
+            while let Ok(order) = self.orders.try_recv() {
+                self.call(order);
             }
             if self.reconciled.elapsed() > Duration::from_secs(1) {
                 self.reconcile();
@@ -167,28 +321,27 @@ impl<C: FnMut(&str) -> String> State<C> {
     }
 
     fn on_offer(&mut self, offer: &Value) {
-        let cpus: f64 = offer["resources"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter(|resource| resource["name"] == "cpus")
-            .filter_map(|resource| resource["scalar"]["value"].as_f64())
-            .sum();
-        let room = ((cpus / 0.5) as usize).min(self.waiting.len()).min(25);
-        let tasks: Vec<String> = self.waiting.split_off(self.waiting.len() - room);
-        let infos: Vec<Value> = tasks
-            .iter()
-            .map(|task| {
-                json!({"name": task, "task_id": {"value": task}, "agent_id": offer["agent_id"],
-                    "command": {"value": (self.command)(task)},
-                    "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.5}},
-                        {"name": "mem", "type": "SCALAR", "scalar": {"value": 16}}]})
-            })
-            .collect();
-        let accept = json!({"type": "ACCEPT", "accept": {"offer_ids": [offer["id"]], "filters": {"refuse_seconds": 0},
-            "operations": [{"type": "LAUNCH", "launch": {"task_infos": infos}}]}});
+        let offered = |name: &str| -> f64 {
+            let resources = offer["resources"].as_array().into_iter().flatten();
+            let named = resources.filter(|resource| resource["name"] == name);
+            named.filter_map(|resource| resource["scalar"]["value"].as_f64()).sum()
+        };
+        // One CPU is for an executor that may have to be started.
+        let room = (((offered("cpus") - 1.0) / 0.5) as usize).min(self.waiting.len()).min(LAUNCH_MAX);
+        let mut tasks = self.waiting.split_off(self.waiting.len() - room);
+        let framework = self.framework.clone().unwrap_or_default();
+        let (mem, disk) = (offered("mem"), offered("disk"));
+        let place = Place { framework, agent: offer["agent_id"].clone(), mem, disk };
+        let operations = if tasks.is_empty() { vec![] } else { (self.launch)(&tasks, &place) };
+        if operations.is_empty() {
+            self.waiting.append(&mut tasks);
+        }
+        let filters = json!({"refuse_seconds": 0});
+        let accept = json!({"type": "ACCEPT",
+            "accept": {"offer_ids": [offer["id"]], "filters": filters, "operations": operations}});
         // Whether or not the answer arrives, the master may have taken it: from now on it is reconciled.
         self.launched.extend(tasks.into_iter().map(|task| (task, offer["agent_id"].clone())));
+        self.doing("accepts an offer");
         self.call(accept);
     }
 
@@ -198,27 +351,44 @@ impl<C: FnMut(&str) -> String> State<C> {
         let message = status["message"].as_str().unwrap_or_default().to_string();
         let uuid = status["uuid"].as_str().map(String::from);
         let reason = status["reason"].as_str().unwrap_or_default();
-        let heard = self.heard.entry(task.clone()).or_default();
-        heard.push(format!("{state} {reason} {} {message:?}", uuid.as_deref().unwrap_or("-")));
+        let heard = {
+            let mut heard = lock(&self.heard);
+            let updates = heard.updates.entry(task.clone()).or_default();
+            updates.push((state.clone(), format!("{reason} {} {message:?}", uuid.as_deref().unwrap_or("-"))));
+            updates.clone()
+        };
         if TERMINAL.contains(&state.as_str()) {
             match self.ended.get(&task) {
                 // A task that the master itself refused is in nobody's books. When a reconciliation was
                 // asked for before the refusal was heard, its answer says so.
-                Some((_, _, None)) if uuid.is_none() && reason == "REASON_RECONCILIATION" => {}
-                Some((before, _, _)) if *before != state => {
-                    return Err(format!("{task} ended as {before} and then as {state}: {heard:#?}"));
+                Some((_, None)) if uuid.is_none() && reason == "REASON_RECONCILIATION" => {}
+                Some((before, _)) if before.state != state => {
+                    return Err(format!("{task} ended as {} and then as {state}: {heard:#?}", before.state));
                 }
-                Some((_, _, Some(before))) if uuid.as_ref().is_some_and(|uuid| uuid != before) => {
+                Some((_, Some(before))) if uuid.as_ref().is_some_and(|uuid| uuid != before) => {
                     return Err(format!("{task} ended twice as {state}: {heard:#?}"));
                 }
                 Some(_) => {}
-                None => _ = self.ended.insert(task.clone(), (state, message, uuid.clone())),
+                None => self.on_end(Outcome { task, state, message }, uuid.clone())?,
             }
         }
         if let Some(uuid) = uuid {
+            self.doing("acknowledges an update");
             self.call(json!({"type": "ACKNOWLEDGE",
                 "acknowledge": {"agent_id": status["agent_id"], "task_id": status["task_id"], "uuid": uuid}}));
         }
+        Ok(())
+    }
+
+    fn on_end(&mut self, outcome: Outcome, uuid: Option<String>) -> Result<(), String> {
+        let task = outcome.task.clone();
+        if outcome.never_started() {
+            if attempt_of(&task) >= ATTEMPTS_MAX {
+                return Err(format!("{task} never starts: {}", outcome.message));
+            }
+            self.waiting.push(next_attempt(&task));
+        }
+        self.ended.insert(task, (outcome, uuid));
         Ok(())
     }
 
@@ -229,6 +399,7 @@ impl<C: FnMut(&str) -> String> State<C> {
         let tasks: Vec<Value> =
             open.map(|(task, agent)| json!({"task_id": {"value": task}, "agent_id": agent})).collect();
         if !tasks.is_empty() {
+            self.doing("reconciles");
             self.call(json!({"type": "RECONCILE", "reconcile": {"tasks": tasks}}));
         }
     }
@@ -238,16 +409,5 @@ impl<C: FnMut(&str) -> String> State<C> {
         let headers = [("Content-Type", "application/json"), ("Mesos-Stream-Id", self.stream.as_str())];
         // A call that does not arrive is made up for by the next subscription's reconciliation.
         drop(support::request(self.port, "POST", "/api/v1/scheduler", &headers, body.to_string().as_bytes()));
-    }
-
-    fn outcomes(&self) -> Vec<Outcome> {
-        let ended = self.ended.iter();
-        ended
-            .map(|(task, (state, message, _))| Outcome {
-                task: task.clone(),
-                state: state.clone(),
-                message: message.clone(),
-            })
-            .collect()
     }
 }

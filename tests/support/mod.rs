@@ -105,6 +105,26 @@ impl Daemon {
         }
     }
 
+    /// Sends it a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let child = self.child.as_ref().expect("it runs");
+        let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+        assert!(status.expect("run kill").success(), "kill -{name}");
+    }
+
+    /// Starts it although it must not come up; returns what this attempt has said.
+    pub(crate) fn refuses_to_start(&mut self) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_mezzo"))
+            .args(&self.arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("start the daemon");
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{} started:\n{said}", self.name);
+        said
+    }
+
     pub(crate) fn log_tail(&self) -> String {
         let text = fs::read_to_string(&self.log).unwrap_or_default();
         text.lines().rev().take(60).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
