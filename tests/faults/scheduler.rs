@@ -12,14 +12,16 @@ use serde_json::{Value, json};
 
 use crate::support::{self, PATIENCE};
 
-/// Tasks that have not all ended by then never will.
-const TIME_MAX: Duration = Duration::from_secs(180);
+/// A run in which no task has ended for so long is stuck, however slow its machine is.
+const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// Tasks of one ACCEPT.
 const LAUNCH_MAX: usize = 25;
 /// Attempts at one task; kills take a few of them.
 const ATTEMPTS_MAX: usize = 30;
 /// Open tasks that a report of a stuck run names.
-const NAMED_MAX: usize = 8;
+const NAMED_MAX: usize = 4;
+/// Updates that it tells of each.
+const UPDATES_NAMED_MAX: usize = 4;
 
 /// How a task ended.
 #[derive(Clone)]
@@ -74,7 +76,8 @@ struct State<L> {
     ended: BTreeMap<String, (Outcome, Option<String>)>,
     heard: Arc<Mutex<Heard>>,
     orders: mpsc::Receiver<Value>,
-    began: Instant,
+    /// When a task ended last.
+    progressed: Instant,
     reconciled: Instant,
 }
 
@@ -153,7 +156,7 @@ impl Scheduler {
             ended: BTreeMap::new(),
             heard: Arc::clone(&heard),
             orders: ordered,
-            began: Instant::now(),
+            progressed: Instant::now(),
             reconciled: Instant::now(),
         };
         thread::spawn(move || {
@@ -207,9 +210,20 @@ impl Scheduler {
 
     /// Waits until every task has ended, or says what is wrong.
     pub(crate) fn finish(self) -> Result<Vec<Outcome>, String> {
-        // Every request of the scheduler ends within PATIENCE.
-        let result = self.done.recv_timeout(TIME_MAX + 3 * PATIENCE);
-        result.map_err(|_| format!("the scheduler hangs; it {}", lock(&self.heard).doing))?
+        let mut updates = usize::MAX;
+        loop {
+            // Every request of the scheduler ends within PATIENCE.
+            match self.done.recv_timeout(SILENCE_MAX + 3 * PATIENCE) {
+                Ok(result) => return result,
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Err("the scheduler panicked".into()),
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+            }
+            let heard = lock(&self.heard);
+            let count = heard.updates.values().map(Vec::len).sum();
+            if std::mem::replace(&mut updates, count) == count {
+                return Err(format!("the scheduler hangs; it {}", heard.doing));
+            }
+        }
     }
 }
 
@@ -228,19 +242,22 @@ impl<L: FnMut(&[String], &Place) -> Vec<Value>> State<L> {
 
     /// What is missing when the time is over.
     fn check_time(&self, subscribed: bool) -> Result<(), String> {
-        if self.began.elapsed() < TIME_MAX {
+        if self.progressed.elapsed() < SILENCE_MAX {
             return Ok(());
         }
         let heard = lock(&self.heard);
         let open: Vec<&String> =
             self.launched.keys().filter(|task| !self.ended.contains_key(*task)).collect();
-        let named: BTreeMap<_, _> =
-            open.iter().take(NAMED_MAX).map(|task| (task, heard.updates.get(*task))).collect();
+        let last = |task: &String| {
+            let updates = heard.updates.get(task).map(Vec::as_slice).unwrap_or_default();
+            let from = updates.len().saturating_sub(UPDATES_NAMED_MAX);
+            format!("\n  {task}: {} updates, the last {:?}", updates.len(), &updates[from..])
+        };
+        let named: String = open.iter().take(NAMED_MAX).map(|task| last(task)).collect();
         let standing = if subscribed { "subscribed" } else { "not subscribed" };
         Err(format!(
-            "stuck after {} s, {standing}: {} of {} tasks have run; {} wait for an offer; {} are open, heard of \
-             the first: {named:#?}",
-            self.began.elapsed().as_secs(),
+            "no task has ended for {} s, {standing}: {} of {} tasks have run; {} wait for an offer; {} are open:{named}",
+            self.progressed.elapsed().as_secs(),
             self.ran(),
             self.tasks,
             self.waiting.len(),
@@ -389,6 +406,7 @@ impl<L: FnMut(&[String], &Place) -> Vec<Value>> State<L> {
             self.waiting.push(next_attempt(&task));
         }
         self.ended.insert(task, (outcome, uuid));
+        self.progressed = Instant::now();
         Ok(())
     }
 
