@@ -143,8 +143,11 @@ impl Agent {
                 self.on_executor_ended(m, &framework, &executor, &end);
             }
             Owner::Task(framework, executor, task) => {
-                self.effects.push(Effect::Remove { container: id.clone(), sandbox: None });
-                self.on_child_exited(m, &framework, &executor, &task, end);
+                // Its end has to be on disk before the container is removed: without either, an agent
+                // that restarts would take it for lost.
+                if self.on_child_exited(m, &framework, &executor, &task, end) {
+                    self.effects.push(Effect::Remove { container: id.clone(), sandbox: None });
+                }
                 self.forget_orphan(id);
             }
             // Kept for those who wait, until it is removed or its root ends (rule 357).
@@ -254,7 +257,7 @@ impl Agent {
     }
 
     /// A child that outlived its root is remembered for nobody.
-    fn forget_orphan(&mut self, id: &ContainerId) -> bool {
+    pub(crate) fn forget_orphan(&mut self, id: &ContainerId) -> bool {
         let root = id.split('.').next().unwrap_or_default();
         let orphan = !self.state.containers.contains_key(root);
         if orphan {

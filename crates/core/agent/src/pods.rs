@@ -190,14 +190,30 @@ impl Agent {
                 self.announce(m, framework, executor, id);
             }
             for id in unannounced {
-                let Some(task) = self.task_mut(framework, executor, &id) else { continue };
-                if let Some(end) = task.run.early_end.take() {
-                    self.end_child(m, framework, executor, &id, &end);
-                }
+                self.tell_early_end(m, framework, executor, &id);
             }
         }
     }
 
+    /// Tells an end that has waited for the rest of the group; whether there was one.
+    fn tell_early_end(
+        &mut self,
+        m: &mut Moment<'_>,
+        framework: &FrameworkId,
+        executor: &ExecutorId,
+        id: &TaskId,
+    ) -> bool {
+        let Some(task) = self.task_mut(framework, executor, id) else { return false };
+        let container = task.container.clone();
+        let Some(end) = task.run.early_end.take() else { return false };
+        self.end_child(m, framework, executor, id, &end);
+        self.effects.push(Effect::Remove { container: container.clone(), sandbox: None });
+        self.forget_orphan(&container);
+        true
+    }
+
+    /// Whether the end is told. Otherwise it waits for the rest of the group, and is only known from the
+    /// container, which has to stay until then.
     pub(crate) fn on_child_exited(
         &mut self,
         m: &mut Moment<'_>,
@@ -205,8 +221,8 @@ impl Agent {
         executor: &ExecutorId,
         id: &TaskId,
         end: Termination,
-    ) {
-        let Some(task) = self.task(framework, executor, id) else { return };
+    ) -> bool {
+        let Some(task) = self.task(framework, executor, id) else { return true };
         let waits = !task.run.announced && task.run.kill.is_none() && !task.is_terminal();
         let siblings = task.group.clone().map(|leader| self.group(framework, executor, &leader));
         let starting = siblings
@@ -218,9 +234,10 @@ impl Agent {
             if let Some(task) = self.task_mut(framework, executor, id) {
                 task.run.early_end = Some(end);
             }
-            return;
+            return false;
         }
         self.end_child(m, framework, executor, id, &end);
+        true
     }
 
     fn end_child(
@@ -274,7 +291,9 @@ impl Agent {
         let infectious = !matches!(state, Some(v1::TaskState::TaskFinished) | None);
         if infectious && let Some(leader) = leader {
             for sibling in self.group(framework, executor, leader) {
-                self.kill_played(m, framework, executor, &sibling, None, KillCause::Request);
+                if !self.tell_early_end(m, framework, executor, &sibling) {
+                    self.kill_played(m, framework, executor, &sibling, None, KillCause::Request);
+                }
             }
         }
         let Some(owner) = self.executor(framework, executor) else { return };

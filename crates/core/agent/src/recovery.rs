@@ -313,12 +313,14 @@ impl Agent {
     ) {
         let Some(owner) = self.state.frameworks.get(framework).cloned() else { return };
         let Some(executor) = owner.executors.get(id) else { return };
-        let children: Vec<(TaskId, Option<FoundState>)> = executor
+        let mut children: Vec<(TaskId, Option<FoundState>)> = executor
             .tasks
             .iter()
             .filter(|(_, task)| !task.is_terminal())
             .map(|(id, task)| (id.clone(), found.remove(&task.container)))
             .collect();
+        // Those that are missing end first, so that the others do not wait for them.
+        children.sort_by_key(|(_, state)| state.is_some());
         let started =
             matches!(state, Some(FoundState::Running(_))) || children.iter().any(|(_, s)| s.is_some());
         let spec = self.executor_spec(&owner, executor);
@@ -360,7 +362,8 @@ impl Agent {
         let announced = task.run.announced;
         let (pid, end) = match state {
             None => {
-                let verdict = if task.state == v1::TaskState::TaskStaging {
+                // Its start is told before its container is made, but that it runs only afterwards.
+                let verdict = if !announced {
                     never_started()
                 } else {
                     Verdict {

@@ -60,7 +60,7 @@ fn rule_310_and_311_starting_when_launching_running_when_all_started() {
 fn rule_312_finished_leaves_the_others_alone() {
     let mut world = World::new();
     let (_, children) = running(&mut world, &["a", "b"]);
-    assert_eq!(visible(world.exited(&children[1], 0)), ["remove", "update b TASK_FINISHED"]);
+    assert_eq!(visible(world.exited(&children[1], 0)), ["update b TASK_FINISHED", "remove"]);
     let status = world.newest().container_status.clone().unwrap_or_default();
     // What the container had is gone with it; only its id is told.
     assert_eq!((status.executor_pid, status.network_infos.len()), (None, 0));
@@ -76,10 +76,10 @@ fn rule_312_failure_kills_the_group_but_no_other_group() {
     world.started(&c, 300);
     world.acknowledge_all();
     let lines = visible(world.exited(&children[0], 1 << 8));
-    assert_eq!(lines, ["remove", "update a TASK_FAILED", "signal 15"]);
-    assert_eq!(visible(world.exited(&children[1], 15)), ["remove", "update b TASK_KILLED"]);
+    assert_eq!(lines, ["update a TASK_FAILED", "signal 15", "remove"]);
+    assert_eq!(visible(world.exited(&children[1], 15)), ["update b TASK_KILLED", "remove"]);
     // Rule 313: with the last child the pod ends, with 0.
-    assert_eq!(visible(world.exited(&c, 0)), ["remove", "update c TASK_FINISHED", "destroy"]);
+    assert_eq!(visible(world.exited(&c, 0)), ["update c TASK_FINISHED", "destroy", "remove"]);
     let lines = visible(world.exited(&pod, 9));
     assert_eq!(lines, ["remove", "exited pod 0"]);
     world.acknowledge_all();
@@ -108,7 +108,7 @@ fn killing_one_task_kills_its_group() {
     let (_, children) = running(&mut world, &["a", "b"]);
     assert_eq!(visible(world.kill("a", None)), ["signal 15"]);
     let lines = visible(world.exited(&children[0], 15));
-    assert_eq!(lines, ["remove", "update a TASK_KILLED", "signal 15"]);
+    assert_eq!(lines, ["update a TASK_KILLED", "signal 15", "remove"]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_child_that_cannot_start_fails_its_group() {
     let input = Input::LaunchFailed { container: a, stage: LaunchStage::Container, message: "no".into() };
     let lines = visible(world.step(input));
     assert_eq!(lines, ["update a TASK_FAILED REASON_CONTAINER_LAUNCH_FAILED", "signal 15"]);
-    assert_eq!(visible(world.exited(&b, 15)), ["remove", "update b TASK_KILLED", "destroy"]);
+    assert_eq!(visible(world.exited(&b, 15)), ["update b TASK_KILLED", "destroy", "remove"]);
 }
 
 #[test]
@@ -168,8 +168,9 @@ fn an_end_before_the_group_runs_is_told_after_running() {
     world.started(&pod, 0);
     let (a, b) = (world.launches[1].container.clone(), world.launches[2].container.clone());
     world.started(&a, 1);
-    assert_eq!(visible(world.exited(&a, 0)), ["remove"]);
-    world.started(&b, 2);
+    assert!(visible(world.exited(&a, 0)).is_empty(), "its end is kept with its container");
+    let lines = visible(world.started(&b, 2));
+    assert_eq!(lines.last().map(String::as_str), Some("remove"));
     world.acknowledge_all();
     assert_eq!(world.states(), [("b".into(), "TASK_RUNNING"), ("a".into(), "TASK_FINISHED")]);
     let tasks = query::tasks(&world.agent.snapshot());
@@ -205,5 +206,57 @@ fn rule_319_and_360_a_pod_goes_on_over_a_restart() {
     assert_eq!(world.newest().state(), v1::TaskState::TaskFinished);
     world.acknowledge_all();
     assert_eq!(world.states(), [("a".into(), "TASK_RUNNING"), ("b".into(), "TASK_FINISHED")]);
-    assert_eq!(visible(world.exited(&children[0], 0)), ["remove", "update a TASK_FINISHED", "destroy"]);
+    assert_eq!(visible(world.exited(&children[0], 0)), ["update a TASK_FINISHED", "destroy", "remove"]);
+}
+
+#[test]
+fn rule_419_a_child_that_was_not_made_when_the_agent_ended_is_dropped() {
+    let mut world = World::new();
+    world.traits.partition_aware = true;
+    let run = group(&world, &["a", "b"], true);
+    world.launch(run);
+    let pod = world.last_container();
+    world.started(&pod, 0);
+    let a = world.launches[1].container.clone();
+    // The start of both was told, and only one was made.
+    world.restart(vec![(pod, FoundState::Running(0)), (a, FoundState::Running(200))]);
+    world.register();
+    world.acknowledge_all();
+    assert_eq!(world.states(), [("a".into(), "TASK_RUNNING"), ("b".into(), "TASK_DROPPED")]);
+}
+
+#[test]
+fn an_end_that_waited_for_its_group_is_told_after_a_restart() {
+    let mut world = World::new();
+    let run = group(&world, &["a", "b"], true);
+    world.launch(run);
+    let pod = world.last_container();
+    world.started(&pod, 0);
+    let (a, b) = (world.launches[1].container.clone(), world.launches[2].container.clone());
+    world.started(&a, 1);
+    world.exited(&a, 0);
+    let found =
+        vec![(pod, FoundState::Running(0)), (a, FoundState::Ended(Some(0))), (b, FoundState::Running(2))];
+    world.restart(found);
+    world.register();
+    world.acknowledge_all();
+    assert_eq!(world.states(), [("b".into(), "TASK_RUNNING"), ("a".into(), "TASK_FINISHED")]);
+}
+
+#[test]
+fn an_end_that_waited_for_a_child_that_cannot_start_is_told() {
+    let mut world = World::new();
+    let run = group(&world, &["a", "b"], true);
+    world.launch(run);
+    let pod = world.last_container();
+    world.started(&pod, 0);
+    world.acknowledge_all();
+    let (a, b) = (world.launches[1].container.clone(), world.launches[2].container.clone());
+    world.started(&a, 1);
+    world.exited(&a, 0);
+    let input = Input::LaunchFailed { container: b, stage: LaunchStage::Container, message: "no".into() };
+    let lines = visible(world.step(input));
+    let told = ["update b TASK_FAILED REASON_CONTAINER_LAUNCH_FAILED", "update a TASK_FINISHED"];
+    assert_eq!(lines[..2], told, "{lines:?}");
+    assert!(lines.iter().any(|line| line == "destroy"), "the pod is over: {lines:?}");
 }
