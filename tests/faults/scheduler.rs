@@ -16,6 +16,10 @@ use crate::support::{self, PATIENCE};
 const SILENCE_MAX: Duration = Duration::from_secs(120);
 /// Tasks of one ACCEPT.
 const LAUNCH_MAX: usize = 25;
+/// How often open tasks are asked for while nothing is heard, and while there is still news to read:
+/// answers to questions asked faster than they are read would keep acknowledgements waiting.
+const RECONCILE_IDLE: Duration = Duration::from_secs(1);
+const RECONCILE_BUSY: Duration = Duration::from_secs(10);
 /// Attempts at one task; kills take a few of them.
 const ATTEMPTS_MAX: usize = 30;
 /// Open tasks that a report of a stuck run names.
@@ -298,19 +302,20 @@ impl<L: FnMut(&[String], &Place) -> Vec<Value>> State<L> {
         while !self.is_done() {
             self.check_time(true)?;
             self.doing("waits for an event");
+            let mut wait = RECONCILE_BUSY;
             match records.recv_timeout(Duration::from_millis(200)) {
                 Ok(record) => {
                     let event =
                         serde_json::from_slice(&record).map_err(|error| format!("bad event: {error}"))?;
                     self.on_event(&event)?;
                 }
-                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Err(mpsc::RecvTimeoutError::Timeout) => wait = RECONCILE_IDLE,
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
             }
             while let Ok(order) = self.orders.try_recv() {
                 self.call(order);
             }
-            if self.reconciled.elapsed() > Duration::from_secs(1) {
+            if self.reconciled.elapsed() > wait {
                 self.reconcile();
             }
         }
