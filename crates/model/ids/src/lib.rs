@@ -4,13 +4,26 @@
 //! costs one counter. The shapes that Mesos gives them (`<master uuid>-S0`, `-0000`, `-O0`) are made
 //! where they are minted, in the master's core.
 
-use std::{borrow::Borrow, cmp::Ordering, fmt, ops::Deref, sync::Arc};
+use std::{
+    borrow::Borrow,
+    cmp::Ordering,
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Deref,
+    sync::Arc,
+};
 
 macro_rules! text_id {
     ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Eq, Hash)]
+        #[derive(Clone, Eq)]
         pub struct $name(Arc<str>);
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.0.hash(state);
+            }
+        }
 
         impl Ord for $name {
             fn cmp(&self, other: &Self) -> Ordering {
