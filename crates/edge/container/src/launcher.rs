@@ -1,4 +1,4 @@
-//! The small process that forks supervisors, and the agent's end of it.
+//! The small process that starts supervisors, and the agent's end of it.
 
 use std::{
     fmt::Write as _,
