@@ -21,9 +21,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("edge", &["model", "wire"]),
     ("sdk", &["model", "wire", "edge"]),
     ("daemon", &["model", "wire", "core", "edge"]),
-    ("cli", &["model", "wire", "core", "edge", "sdk", "daemon"]),
-    ("dev", &["model", "wire", "core", "edge", "sdk", "daemon"]),
-    ("tests", &["model", "wire", "core", "edge", "sdk", "daemon", "cli", "dev"]),
+    ("sim", &["model", "wire", "core", "sdk", "sim"]),
+    ("cli", &["model", "wire", "core", "edge", "sdk", "daemon", "sim"]),
+    ("dev", &["model", "wire", "core", "edge", "sdk", "daemon", "sim"]),
+    ("tests", &["model", "wire", "core", "edge", "sdk", "daemon", "sim", "cli", "dev"]),
 ];
 
 /// Arrows inside a floor or across that the table above does not give.

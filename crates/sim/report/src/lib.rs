@@ -1,0 +1,1 @@
+//! What a simulation showed: tables, and a self-contained page of plots.

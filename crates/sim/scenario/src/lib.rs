@@ -1,0 +1,1 @@
+//! Scenario files, traces and generated workloads, as plain data with clear errors.
