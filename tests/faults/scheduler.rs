@@ -85,7 +85,8 @@ struct State<L> {
     reconciled: Instant,
 }
 
-const TERMINAL: [&str; 8] = [
+/// TASK_UNKNOWN is the answer for a task of an agent that the master has forgotten.
+const TERMINAL: [&str; 9] = [
     "TASK_FINISHED",
     "TASK_FAILED",
     "TASK_KILLED",
@@ -94,10 +95,11 @@ const TERMINAL: [&str; 8] = [
     "TASK_DROPPED",
     "TASK_GONE",
     "TASK_GONE_BY_OPERATOR",
+    "TASK_UNKNOWN",
 ];
 
 fn never_started(state: &str) -> bool {
-    matches!(state, "TASK_LOST" | "TASK_DROPPED" | "TASK_GONE")
+    matches!(state, "TASK_LOST" | "TASK_DROPPED" | "TASK_GONE" | "TASK_UNKNOWN")
 }
 
 /// What an attempt is called: the task, and the number of the attempt from the second on.

@@ -371,6 +371,7 @@ fn is_summary(status: &v1::TaskStatus) -> bool {
     ran && status.uuid.is_none() && status.reason() == v1::task_status::Reason::Reconciliation
 }
 
+/// A task that nobody knows any more counts as ended: no news of it can come.
 fn is_terminal(state: TaskState) -> bool {
     !matches!(
         state,
@@ -379,7 +380,6 @@ fn is_terminal(state: TaskState) -> bool {
             | TaskState::TaskRunning
             | TaskState::TaskKilling
             | TaskState::TaskUnreachable
-            | TaskState::TaskUnknown
     )
 }
 

@@ -299,6 +299,15 @@ impl Master {
         true
     }
 
+    /// Forgets an agent of the registry that has not come back and never will.
+    pub(crate) fn forget_recovered(&mut self, id: &AgentId) {
+        self.count(Counter::AgentRemovals);
+        self.persist(registry::forgotten(id));
+        self.state.recovered_agents.remove(id);
+        self.state.drains.remove(id);
+        self.broadcast_failure(id);
+    }
+
     fn record_unreachable(&mut self, moment: &Moment<'_>, id: &AgentId, drain: &Drain) {
         self.persist(registry::unreachable(id, moment.now, Some(drain)));
         self.state.unreachable_agents.insert(id.clone(), moment.now);

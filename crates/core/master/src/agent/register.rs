@@ -38,6 +38,7 @@ pub(super) fn on_register(
         return;
     }
     replace_neighbour(master, moment, &description, None);
+    replace_recovered(master, &description);
     let id = master.mint_agent();
     let Some(agent) = describe(master, moment, &id, description, Drain::default()) else {
         return master.effects.push(Effect::CloseLink(link));
@@ -95,6 +96,20 @@ pub(super) fn replace_neighbour(
         master.count(Counter::AgentRemovalsRegistered);
         let why = "a new agent registered at the same address";
         master.take_agent_out(moment, &old, Departure::Removed(why));
+    }
+}
+
+/// The same for agents of an earlier life of the master that have not come back (after rule 251). An agent
+/// that registers anew has no tasks of its earlier id; who asks for them need not wait for that id.
+fn replace_recovered(master: &mut Master, description: &AgentDescription) {
+    let Some(info) = &description.info else { return };
+    let is_here = |old: &v1::AgentInfo| old.hostname == info.hostname && old.port() == info.port();
+    let recovered = &master.state.recovered_agents;
+    let replaced: Vec<AgentId> =
+        recovered.iter().filter(|(_, old)| is_here(old)).map(|(id, _)| id.clone()).collect();
+    for id in replaced {
+        master.count(Counter::AgentRemovalsRegistered);
+        master.forget_recovered(&id);
     }
 }
 

@@ -264,6 +264,27 @@ fn rule_253_agents_that_stay_away_after_a_failover() {
 }
 
 #[test]
+fn rule_251_a_new_agent_in_the_place_of_one_that_has_not_come_back() {
+    let mut world = World::new();
+    let description = description("cpus:1;mem:64", "10.0.0.1");
+    let info = description.info.clone().expect("described");
+    let elsewhere = v1::AgentInfo { hostname: "elsewhere".into(), ..info.clone() };
+    for (id, info) in [("old-S0", info), ("old-S1", elsewhere)] {
+        world.master.state.recovered_agents.insert(id.into(), info.into());
+    }
+    let scheduler = world.framework();
+    world.agent_described(description);
+    // Killed before its id was on its disk, it has lost that id for good: nothing has to be waited for.
+    assert_eq!(
+        world.master.state.recovered_agents.keys().map(|id| id.as_str()).collect::<Vec<_>>(),
+        ["old-S1"]
+    );
+    assert!(matches!(world.records.as_slice(), [Record::ForgottenAgent(_), Record::AdmittedAgent(_)]));
+    let failure = world.events(&scheduler).into_iter().find_map(|event| event.failure).expect("told");
+    assert_eq!(failure.agent_id.map(|id| id.value).as_deref(), Some("old-S0"));
+}
+
+#[test]
 fn rule_275_agents_of_a_machine_that_is_down_are_shut_down() {
     let mut world = World::new();
     let machine = crate::state::Machine {
