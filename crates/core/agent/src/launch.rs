@@ -286,6 +286,8 @@ impl Agent {
         }
         let spec = self.command_spec(&owner, &executor, &task);
         executor.tasks.insert(id, task);
+        // Held on to, all of the framework would be copied to put the executor in.
+        drop(owner);
         self.insert_executor(executor, spec.user.clone(), spec.resources.clone());
         self.effects.push(crate::effect::Effect::Launch(Box::new(spec)));
     }
@@ -327,12 +329,14 @@ impl Agent {
         }
         if fresh {
             let spec = self.executor_spec(&owner, &executor);
+            drop(owner);
             let timer = Timer::ExecutorRegistration(framework.clone(), id, executor.container.clone());
             self.timers.set(m.now + self.state.config.executor_registration_timeout, timer);
             self.insert_executor(executor, spec.user.clone(), spec.resources.clone());
             self.effects.push(crate::effect::Effect::Launch(Box::new(spec)));
             return;
         }
+        drop(owner);
         if let Some(framework) = self.framework_mut(framework) {
             framework.executors.insert(id.clone(), Arc::new(executor));
         }

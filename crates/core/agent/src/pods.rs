@@ -50,9 +50,11 @@ impl Agent {
         }
         if fresh {
             let spec = self.executor_spec(&owner, &executor);
+            drop(owner);
             self.insert_executor(executor, spec.user.clone(), spec.resources.clone());
             self.effects.push(Effect::Launch(Box::new(spec)));
         } else {
+            drop(owner);
             if let Some(framework) = self.framework_mut(framework) {
                 framework.executors.insert(id.clone(), Arc::new(executor));
             }
@@ -147,6 +149,8 @@ impl Agent {
             };
             self.state.containers.insert(task.container.clone(), Arc::new(container));
             self.effects.push(Effect::Launch(Box::new(spec)));
+            // Held on to, both would be copied to note that the task was launched.
+            drop((pod, owner));
             if let Some(task) = self.task_mut(framework, executor, &id) {
                 task.run.launched = true;
             }

@@ -10,10 +10,15 @@ use std::{
 };
 
 use anyhow::{Result, bail};
-use mezzo_mesos::v1::master::{Call, call};
+use mezzo_mesos::v1::{
+    self,
+    master::{Call, call},
+    scheduler,
+};
 
 use crate::{
-    client,
+    agents::{Link, description},
+    client::{self, Scheduler, parts},
     daemons::{Daemon, Folder, memory_mib},
     reregister::populate,
     table::{Table, percentile},
@@ -21,7 +26,8 @@ use crate::{
 
 const ROUNDS: usize = 5;
 
-/// GET /state and GET_STATE with 20,000 agents and 400,000 tasks, with /health asked all the while.
+/// GET /state and GET_STATE with 20,000 agents and 400,000 tasks, with /health asked and offers declined
+/// all the while.
 pub(crate) fn state(table: &mut Table) -> Result<()> {
     let folder = Folder::new("state")?;
     let master = Daemon::master(folder.path(), &["--registry=in_memory", "--agent_ping_timeout=10mins"])?;
@@ -43,11 +49,18 @@ pub(crate) fn state(table: &mut Table) -> Result<()> {
             Ok(samples)
         })
     };
+    let mut free_agent = Link::open(master.port)?;
+    free_agent.register(description(20_000))?;
+    let declining = {
+        let (stop, port) = (Arc::clone(&stop), master.port);
+        thread::spawn(move || offers(port, &stop))
+    };
     let v0 = timed(|| client::get(master.port, "/state"))?;
     let call = Call { r#type: Some(call::Type::GetState.into()), ..Default::default() };
     let v1 = timed(|| client::operator(master.port, &call))?;
     stop.store(true, Ordering::Relaxed);
     let mut health = asking.join().map_err(|_| anyhow::anyhow!("the asker of /health panicked"))??;
+    let mut offered = declining.join().map_err(|_| anyhow::anyhow!("the decliner panicked"))??;
     let memory = memory_mib(master.pid(), "status", &["VmRSS"])?;
     for (name, (millis, first, size)) in [("GET /state", v0), ("GET_STATE (protobuf)", v1)] {
         table.row(
@@ -63,7 +76,36 @@ pub(crate) fn state(table: &mut Table) -> Result<()> {
         &format!("{} answers, fresh connections", health.len()),
         "p99 <= 5 ms (2)",
     );
+    table.row(
+        "DECLINE to the next offer meanwhile",
+        &format!("p99 {:.1} ms", percentile(&mut offered, 0.99)),
+        &format!("{} offers", offered.len()),
+        "offers keep flowing",
+    );
     Ok(())
+}
+
+/// Declines the offers of the one agent that is there; milliseconds until they come again.
+fn offers(port: u16, stop: &AtomicBool) -> Result<Vec<f64>> {
+    let mut scheduler = Scheduler::subscribe(port, "bench offers")?;
+    let mut samples = Vec::new();
+    let mut declined: Option<Instant> = None;
+    while !stop.load(Ordering::Relaxed) {
+        let (_, offers) = parts(scheduler.next()?);
+        if offers.is_empty() {
+            continue;
+        }
+        samples.extend(declined.map(|at| at.elapsed().as_secs_f64() * 1e3));
+        thread::sleep(Duration::from_millis(2));
+        let decline = scheduler::call::Decline {
+            offer_ids: offers.into_iter().map(|offer| offer.id).collect(),
+            filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
+        };
+        scheduler.queue(scheduler::call::Type::Decline, |call| call.decline = Some(decline));
+        declined = Some(Instant::now());
+        scheduler.flush()?;
+    }
+    Ok(samples)
 }
 
 /// The median and the first of the rounds in milliseconds, and the size of the answer. The first reader
