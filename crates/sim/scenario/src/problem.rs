@@ -26,7 +26,7 @@ pub struct Problem {
     /// What is wrong, with the offending value.
     pub what: String,
     /// Where; `None` for what came from a command line.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
     /// What was expected, or which resource lacks how much.
     pub why: String,
     /// What to write instead: an example, a suggestion.
@@ -41,7 +41,7 @@ impl Problem {
 
     /// Adds a place.
     pub fn at(mut self, place: Place) -> Self {
-        self.place = Some(place);
+        self.place = Some(Box::new(place));
         self
     }
 

@@ -112,7 +112,7 @@ pub(super) fn role(section: Section<'_>) -> Result<Role, Problem> {
         Some(table) => quota(table)?.1,
         None => Vec::new(),
     };
-    let place = section.source.place(name.span.clone());
+    let place = section.source.place(name.span);
     section.end()?;
     let guaranteed = guarantee.iter().flat_map(|amounts| amounts.named());
     for (resource, amount) in guaranteed {

@@ -158,7 +158,7 @@ fn what_cannot_work_says_which_resource_lacks_how_much() {
         "guarantee = { cpus = 25, gpus = 1 }",
     );
     assert!(text.contains("cpus: needs 25, has 24, lacks 1; gpus: needs 1, has 0, lacks 1"), "{text}");
-    let text = changed("limit = { cpus = 16,", "limit = { cpus = 0.4,").to_string();
+    let text = changed("limit = { cpus = 16,", "limit = { cpus = 0.4,");
     assert!(text.contains("lacks"), "{text}");
     let text = changed("guarantee = { cpus = 4 }\nlimit = { cpus = 16", "limit = { cpus = 0.4");
     assert!(text.contains("role web, cpus: needs 0.5, limit 0.4, lacks 0.1"), "{text}");
