@@ -1,8 +1,6 @@
-//! What goes wrong and what people do: faults and actions of a scenario.
+//! What goes wrong, and what operators do to a cluster.
 
 use std::time::Duration;
-
-use crate::scenario::Amounts;
 
 /// Which nodes, schedulers or links something happens to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +11,7 @@ pub enum Target {
     Nodes(Vec<usize>),
     /// Frameworks by number, from 0, copies counted.
     Frameworks(Vec<usize>),
-    /// Chance decides, each time anew.
+    /// Chance picks one, each time anew.
     Anyone,
 }
 
@@ -28,10 +26,12 @@ pub struct Fault {
     pub when: When,
     /// How long; zero where the kind has no length.
     pub lasts: Duration,
-    /// Share of messages, 0 to 1, where the kind concerns some of them.
+    /// Share of calls or starts, 0 to 1, where the kind concerns some of them.
     pub share: f64,
-    /// How far a clock is wrong, or how late a message or write is; signed seconds.
+    /// How far a clock jumps, or how late a call or write is; signed seconds.
     pub seconds: f64,
+    /// How many times slower the network is.
+    pub factor: u32,
     /// Which way a partition cuts.
     pub direction: Direction,
 }
@@ -70,44 +70,36 @@ pub enum When {
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FaultKind {
-    /// The master is killed and started again after the fault's length.
-    CrashMaster,
-    /// An agent is killed and started again; its tasks go on.
-    CrashAgent,
-    /// A machine loses power; its tasks are gone.
-    RebootNode,
-    /// A scheduler is killed and started again with its id.
-    CrashScheduler,
-    /// The master stands still.
-    PauseMaster,
-    /// An agent stands still.
-    PauseAgent,
-    /// A scheduler stands still.
-    PauseScheduler,
-    /// Nothing passes between an agent and the master.
-    PartitionAgent,
-    /// Nothing passes between a scheduler and the master.
-    PartitionScheduler,
-    /// An agent's connection breaks once.
-    BreakLink,
-    /// A scheduler's event stream breaks once.
-    BreakStream,
-    /// Messages are late.
-    Delay,
-    /// Some requests or answers vanish.
-    Loss,
-    /// Some requests arrive twice.
-    Duplicate,
-    /// A clock is wrong for a while.
-    ClockSkew,
-    /// A crash in the middle of a write: the last record on disk is torn.
-    TornWrite,
-    /// Nothing more can be written; the daemon exits.
+    /// The process is killed, what was not yet durable is lost up to some point, and it starts again.
+    Crash,
+    /// A machine restarts; its tasks are gone.
+    Reboot,
+    /// The process stands still.
+    Pause,
+    /// Nothing passes.
+    Partition,
+    /// A connection breaks once.
+    Break,
+    /// Some calls of a scheduler, or their answers, vanish.
+    LoseCalls,
+    /// Calls of a scheduler overtake each other.
+    ReorderCalls,
+    /// Everything on the network takes longer.
+    SlowNetwork,
+    /// A wall clock jumps and stays there.
+    ClockJump,
+    /// Nothing can be written; the daemon ends and starts again until it can.
     DiskFull,
     /// Writes become durable late.
     SlowDisk,
-    /// Containers cannot be started.
+    /// Some containers cannot be started.
     LaunchFailures,
+    /// An operator drains an agent and takes it back later.
+    Drain,
+    /// An operator declares an agent gone; its machine comes back as another one.
+    Gone,
+    /// An operator ends a framework.
+    Teardown,
 }
 
 /// Whom a kind concerns.
@@ -117,7 +109,6 @@ pub(crate) enum Concerns {
     Nodes,
     Frameworks,
     Network,
-    AnyDisk,
 }
 
 /// One line of the table of kinds.
@@ -125,139 +116,45 @@ pub(crate) struct KindRow {
     pub(crate) name: &'static str,
     pub(crate) kind: FaultKind,
     pub(crate) concerns: Concerns,
-    /// Whether it lasts.
-    pub(crate) lasts: bool,
-    /// Whether it concerns a share of messages.
-    pub(crate) share: bool,
-    /// Whether it has seconds.
-    pub(crate) seconds: bool,
+    /// Keys it takes beside those that all take.
+    pub(crate) keys: &'static [&'static str],
 }
 
-const fn row(name: &'static str, kind: FaultKind, concerns: Concerns, extras: &str) -> KindRow {
-    let extras = extras.as_bytes();
-    let (mut lasts, mut share, mut seconds, mut at) = (false, false, false, 0);
-    while at < extras.len() {
-        match extras[at] {
-            b'l' => lasts = true,
-            b's' => share = true,
-            _ => seconds = true,
-        }
-        at += 1;
-    }
-    KindRow { name, kind, concerns, lasts, share, seconds }
+const fn row(
+    name: &'static str,
+    kind: FaultKind,
+    concerns: Concerns,
+    keys: &'static [&'static str],
+) -> KindRow {
+    KindRow { name, kind, concerns, keys }
 }
 
-/// Every kind: its name, whom it concerns, and which of `for` (l), `share` (s), `by` (b) it takes.
+/// Every kind by the name it has in files.
 pub(crate) const KINDS: &[KindRow] = &[
-    row("crash-master", FaultKind::CrashMaster, Concerns::Master, "l"),
-    row("crash-agent", FaultKind::CrashAgent, Concerns::Nodes, "l"),
-    row("reboot-node", FaultKind::RebootNode, Concerns::Nodes, "l"),
-    row("crash-scheduler", FaultKind::CrashScheduler, Concerns::Frameworks, "l"),
-    row("pause-master", FaultKind::PauseMaster, Concerns::Master, "l"),
-    row("pause-agent", FaultKind::PauseAgent, Concerns::Nodes, "l"),
-    row("pause-scheduler", FaultKind::PauseScheduler, Concerns::Frameworks, "l"),
-    row("partition-agent", FaultKind::PartitionAgent, Concerns::Nodes, "l"),
-    row("partition-scheduler", FaultKind::PartitionScheduler, Concerns::Frameworks, "l"),
-    row("break-link", FaultKind::BreakLink, Concerns::Nodes, ""),
-    row("break-stream", FaultKind::BreakStream, Concerns::Frameworks, ""),
-    row("delay", FaultKind::Delay, Concerns::Network, "lb"),
-    row("loss", FaultKind::Loss, Concerns::Network, "ls"),
-    row("duplicate", FaultKind::Duplicate, Concerns::Network, "ls"),
-    row("clock-skew", FaultKind::ClockSkew, Concerns::Nodes, "lb"),
-    row("torn-write", FaultKind::TornWrite, Concerns::AnyDisk, "l"),
-    row("disk-full", FaultKind::DiskFull, Concerns::AnyDisk, "l"),
-    row("slow-disk", FaultKind::SlowDisk, Concerns::AnyDisk, "lb"),
-    row("launch-failures", FaultKind::LaunchFailures, Concerns::Nodes, "ls"),
-];
-
-/// Something that an operator or a scheduler does at a time.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Action {
-    /// When.
-    pub at: Duration,
-    /// What.
-    pub what: ActionKind,
-}
-
-/// What can be done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ActionKind {
-    /// The operator ends a framework.
-    Teardown {
-        /// By number.
-        framework: usize,
-    },
-    /// The operator drains agents.
-    Drain {
-        /// By number.
-        nodes: Vec<usize>,
-        /// Until tasks are killed, at most.
-        grace: Option<Duration>,
-        /// Marked gone at the end.
-        mark_gone: bool,
-    },
-    /// The operator stops offers of agents.
-    Deactivate {
-        /// By number.
-        nodes: Vec<usize>,
-    },
-    /// The operator lets agents be offered again.
-    Reactivate {
-        /// By number.
-        nodes: Vec<usize>,
-    },
-    /// The operator says that machines never come back.
-    MarkGone {
-        /// By number.
-        nodes: Vec<usize>,
-    },
-    /// The operator sets a role's quota.
-    Quota {
-        /// Its path.
-        role: String,
-        /// Held back for it.
-        guarantee: Amounts,
-        /// Never exceeded: only what is named.
-        limit: Vec<(String, f64)>,
-    },
-    /// The scheduler kills its tasks.
-    KillTasks {
-        /// Whose, by number.
-        framework: usize,
-    },
-    /// The scheduler asks for the states of all its tasks.
-    Reconcile {
-        /// Whose, by number.
-        framework: usize,
-    },
-    /// The scheduler stops offers.
-    Suppress {
-        /// Whose, by number.
-        framework: usize,
-    },
-    /// The scheduler wants offers again.
-    Revive {
-        /// Whose, by number.
-        framework: usize,
-    },
-    /// A second instance of the scheduler takes over.
-    TakeOver {
-        /// Whose, by number.
-        framework: usize,
-    },
-}
-
-/// Names of [`ActionKind`] in files.
-pub(crate) const ACTIONS: [&str; 11] = [
-    "teardown",
-    "drain",
-    "deactivate",
-    "reactivate",
-    "mark-gone",
-    "quota",
-    "kill-tasks",
-    "reconcile",
-    "suppress",
-    "revive",
-    "take-over",
+    row("crash-master", FaultKind::Crash, Concerns::Master, &["for"]),
+    row("crash-agent", FaultKind::Crash, Concerns::Nodes, &["for"]),
+    row("crash-scheduler", FaultKind::Crash, Concerns::Frameworks, &["for"]),
+    row("reboot-node", FaultKind::Reboot, Concerns::Nodes, &["for"]),
+    row("pause-master", FaultKind::Pause, Concerns::Master, &["for"]),
+    row("pause-agent", FaultKind::Pause, Concerns::Nodes, &["for"]),
+    row("pause-scheduler", FaultKind::Pause, Concerns::Frameworks, &["for"]),
+    row("partition-master", FaultKind::Partition, Concerns::Master, &["for", "direction"]),
+    row("partition-agent", FaultKind::Partition, Concerns::Nodes, &["for", "direction"]),
+    row("partition-scheduler", FaultKind::Partition, Concerns::Frameworks, &["for", "direction"]),
+    row("break-link", FaultKind::Break, Concerns::Nodes, &[]),
+    row("break-stream", FaultKind::Break, Concerns::Frameworks, &[]),
+    row("lose-calls", FaultKind::LoseCalls, Concerns::Frameworks, &["for", "share"]),
+    row("reorder-calls", FaultKind::ReorderCalls, Concerns::Frameworks, &["for", "by"]),
+    row("slow-network", FaultKind::SlowNetwork, Concerns::Network, &["for", "factor"]),
+    row("clock-jump-master", FaultKind::ClockJump, Concerns::Master, &["by"]),
+    row("clock-jump-agent", FaultKind::ClockJump, Concerns::Nodes, &["by"]),
+    row("clock-jump-scheduler", FaultKind::ClockJump, Concerns::Frameworks, &["by"]),
+    row("disk-full-master", FaultKind::DiskFull, Concerns::Master, &["for"]),
+    row("disk-full-agent", FaultKind::DiskFull, Concerns::Nodes, &["for"]),
+    row("slow-disk-master", FaultKind::SlowDisk, Concerns::Master, &["for", "by"]),
+    row("slow-disk-agent", FaultKind::SlowDisk, Concerns::Nodes, &["for", "by"]),
+    row("launch-failures", FaultKind::LaunchFailures, Concerns::Nodes, &["for", "share"]),
+    row("drain", FaultKind::Drain, Concerns::Nodes, &["for"]),
+    row("mark-gone", FaultKind::Gone, Concerns::Nodes, &["for"]),
+    row("teardown", FaultKind::Teardown, Concerns::Frameworks, &[]),
 ];

@@ -17,7 +17,7 @@ mod section;
 mod trace;
 mod units;
 
-pub use events::{Action, ActionKind, DIRECTIONS, Direction, Fault, FaultKind, Target, When};
+pub use events::{DIRECTIONS, Direction, Fault, FaultKind, Target, When};
 pub use expect::{Bounds, Expect, TaskAt};
 pub use generate::{GpuCluster, SHIPPED, gpu_cluster};
 pub use problem::{Place, Problem};

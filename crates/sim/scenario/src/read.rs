@@ -132,9 +132,6 @@ fn scenario_of(root: Section<'_>, folder: &Path) -> Result<Scenario, Problem> {
     let faults = bounded(&root, root.tables("faults", "[[faults]]")?)?;
     let faults: Vec<_> =
         faults.into_iter().map(|one| events::fault(one, &names)).collect::<Result<_, _>>()?;
-    let actions = bounded(&root, root.tables("actions", "[[actions]]")?)?;
-    let actions: Vec<_> =
-        actions.into_iter().map(|one| events::action(one, &names)).collect::<Result<_, _>>()?;
     let expect = match root.table("expect", "{ finished_min = 10 }")? {
         Some(section) => expect::read(section, &names)?,
         None => Default::default(),
@@ -159,7 +156,6 @@ fn scenario_of(root: Section<'_>, folder: &Path) -> Result<Scenario, Problem> {
         roles,
         frameworks,
         faults,
-        actions,
         expect,
         master,
     };

@@ -2,12 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{
-    events::{Action, Fault},
-    expect::Expect,
-    problem::Place,
-    trace::Trace,
-};
+use crate::{events::Fault, expect::Expect, problem::Place, trace::Trace};
 
 /// Sizes of what may be simulated; beyond them a mistake is more likely than a wish.
 pub const NODES_MAX: u64 = 200_000;
@@ -43,10 +38,8 @@ pub struct Scenario {
     pub roles: Vec<Role>,
     /// Never empty.
     pub frameworks: Vec<Framework>,
-    /// What goes wrong by itself.
+    /// What goes wrong, and what operators do.
     pub faults: Vec<Fault>,
-    /// What people and schedulers do on purpose.
-    pub actions: Vec<Action>,
     /// What has to be true.
     pub expect: Expect,
     /// Flags of the master that differ from Mesos' defaults.
@@ -201,6 +194,10 @@ pub struct Framework {
     pub partition_aware: bool,
     /// REGION_AWARE
     pub region_aware: bool,
+    /// When it first subscribes.
+    pub joins: Duration,
+    /// Says SUPPRESS while it wants nothing.
+    pub suppresses: bool,
     /// How long it may be away.
     pub failover_timeout: Duration,
     /// What it refuses an offer for that it has no use for.
@@ -220,6 +217,14 @@ pub struct Workload {
     pub runtime: Option<(Duration, Duration)>,
     /// Share of tasks that end with a failure, 0 to 1.
     pub fails: f64,
+    /// Killed by its scheduler so long after it first runs.
+    pub kill_after: Option<Duration>,
+    /// Does not end on SIGTERM.
+    pub stubborn: bool,
+    /// How often a task that ended in another way than it should is launched again.
+    pub retries: u32,
+    /// So many tasks are launched as one group, all or nothing; one: each alone.
+    pub gang: u64,
     /// Where it was written.
     pub place: Place,
 }

@@ -1,18 +1,19 @@
-//! Faults and actions.
+//! Faults, and what operators do.
 
 use std::time::Duration;
 
-use super::{Names, check_name, nodes};
+use super::Names;
 use crate::{
-    events::{ACTIONS, Action, ActionKind, Concerns, DIRECTIONS, Direction, Fault, KINDS, Target, When},
+    events::{Concerns, DIRECTIONS, Direction, Fault, KINDS, Target, When},
     problem::Problem,
-    scenario::Amounts,
     section::{At, Section},
     units::duration_text,
 };
 
 /// How far a clock may be wrong, in either direction, or a message late.
 const SECONDS_MAX: f64 = 10.0 * 365.0 * 86_400.0;
+/// How many times slower a network may be.
+const FACTOR_MAX: u64 = 1_000_000;
 
 pub(super) fn fault(section: Section<'_>, names: &Names) -> Result<Fault, Problem> {
     let words: Vec<&'static str> = KINDS.iter().map(|row| row.name).collect();
@@ -22,62 +23,53 @@ pub(super) fn fault(section: Section<'_>, names: &Names) -> Result<Fault, Proble
         return Err(section.wrong(kind.span, "an unknown kind", "expected a known one"));
     };
     let when = when(&section, names)?;
-    let mut target = match row.concerns {
-        Concerns::Master => Target::Cluster,
+    let target = match row.concerns {
+        Concerns::Master | Concerns::Network => Target::Cluster,
         Concerns::Nodes => names.nodes_of(&section)?,
         Concerns::Frameworks => names.frameworks_of(&section)?,
-        Concerns::Network => match names.nodes_of(&section)? {
-            Target::Anyone => match names.frameworks_of(&section)? {
-                Target::Anyone => Target::Cluster,
-                frameworks => frameworks,
-            },
-            nodes => nodes,
-        },
-        Concerns::AnyDisk => match section.flag("master")? {
-            Some(true) => Target::Cluster,
-            _ => names.nodes_of(&section)?,
-        },
     };
     if matches!((&target, when), (Target::Anyone, When::At(_))) {
-        let key = if matches!(row.concerns, Concerns::Frameworks) { "framework" } else { "agents" };
-        if matches!(row.concerns, Concerns::Frameworks) && names.frameworks.len() == 1 {
-            target = Target::Frameworks((0..names.frameworks[0].2).collect());
-        } else {
-            let example = if key == "framework" { "\"web\"" } else { "\"1-3\"" };
-            section.need(key, None::<()>, "whom it happens to, as it happens at a time", example)?;
-        }
+        let (key, example) = match row.concerns {
+            Concerns::Frameworks => ("framework", "\"web\""),
+            _ => ("agents", "\"1-3\""),
+        };
+        section.need(key, None::<()>, "whom it happens to, as it happens at a time", example)?;
     }
-    let lasts = match row.lasts {
-        true => {
-            let lasts = section.duration("for", "\"30s\"")?;
-            section.need("for", lasts, "how long it lasts", "\"30s\"")?.value
-        }
-        false => Duration::ZERO,
+    let takes = |key: &str| row.keys.contains(&key);
+    let mut fault = Fault {
+        kind: row.kind,
+        target,
+        when,
+        lasts: Duration::ZERO,
+        share: 0.0,
+        seconds: 0.0,
+        factor: 1,
+        direction: Direction::Both,
     };
-    let share = match row.share {
-        true => {
-            let share = section.number("share", 1.0, "0.1")?;
-            section.need("share", share, "which share of messages or starts, 0 to 1", "0.1")?.value
-        }
-        false => 0.0,
-    };
-    let seconds = match row.seconds {
-        true => {
-            let by = section.text("by", "\"30s\"")?;
-            seconds(&section, &section.need("by", by, "how far, or how late", "\"30s\"")?)?
-        }
-        false => 0.0,
-    };
-    let direction = match row.name {
-        "partition-agent" | "partition-scheduler" => {
-            let word = section.word("direction", &DIRECTIONS.map(|(word, _)| word))?;
-            let known = word.and_then(|word| DIRECTIONS.iter().find(|(name, _)| *name == word.value));
-            known.map_or(Direction::Both, |(_, direction)| *direction)
-        }
-        _ => Direction::Both,
-    };
+    if takes("for") {
+        let lasts = section.duration("for", "\"30s\"")?;
+        fault.lasts = section.need("for", lasts, "how long it lasts", "\"30s\"")?.value;
+    }
+    if takes("share") {
+        let share = section.number("share", 1.0, "0.1")?;
+        fault.share = section.need("share", share, "which share of calls or starts, 0 to 1", "0.1")?.value;
+    }
+    if takes("by") {
+        let by = section.text("by", "\"30s\"")?;
+        fault.seconds = seconds(&section, &section.need("by", by, "how far, or how late", "\"30s\"")?)?;
+    }
+    if takes("factor") {
+        let factor = section.whole("factor", 1..=FACTOR_MAX, "100")?;
+        let factor = section.need("factor", factor, "how many times slower", "100")?.value;
+        fault.factor = u32::try_from(factor).unwrap_or(u32::MAX);
+    }
+    if takes("direction") {
+        let word = section.word("direction", &DIRECTIONS.map(|(word, _)| word))?;
+        let known = word.and_then(|word| DIRECTIONS.iter().find(|(name, _)| *name == word.value));
+        fault.direction = known.map_or(Direction::Both, |(_, direction)| *direction);
+    }
     section.end()?;
-    Ok(Fault { kind: row.kind, target, when, lasts, share, seconds, direction })
+    Ok(fault)
 }
 
 /// `at`, or `every` with `from` and `until`.
@@ -138,57 +130,6 @@ fn seconds(section: &Section<'_>, text: &At<&str>) -> Result<f64, Problem> {
     })
 }
 
-pub(super) fn action(section: Section<'_>, names: &Names) -> Result<Action, Problem> {
-    let at = section.duration("at", "\"30s\"")?;
-    let at = section.need("at", at, "when", "\"30s\"")?;
-    within(&section, &at, names)?;
-    let word = section.word("do", &ACTIONS)?;
-    let word = section.need("do", word, &format!("one of: {}", ACTIONS.join(", ")), "\"teardown\"")?;
-    let some_nodes = || match names.nodes_of(&section)? {
-        Target::Nodes(nodes) => Ok(nodes),
-        _ => section.need("agents", None, "which agents", "\"1-3\""),
-    };
-    let one_framework = || match names.frameworks_of(&section)? {
-        Target::Frameworks(frameworks) => Ok(frameworks[0]),
-        _ if names.frameworks.len() == 1 => Ok(0),
-        _ => section.need("framework", None, "which framework", "\"web\""),
-    };
-    let what = match word.value {
-        "teardown" => ActionKind::Teardown { framework: one_framework()? },
-        "drain" => ActionKind::Drain {
-            nodes: some_nodes()?,
-            grace: section.duration("grace", "\"30s\"")?.map(|at| at.value),
-            mark_gone: section.flag("mark_gone")?.unwrap_or(false),
-        },
-        "deactivate" => ActionKind::Deactivate { nodes: some_nodes()? },
-        "reactivate" => ActionKind::Reactivate { nodes: some_nodes()? },
-        "mark-gone" => ActionKind::MarkGone { nodes: some_nodes()? },
-        "quota" => quota(&section)?,
-        "kill-tasks" => ActionKind::KillTasks { framework: one_framework()? },
-        "reconcile" => ActionKind::Reconcile { framework: one_framework()? },
-        "suppress" => ActionKind::Suppress { framework: one_framework()? },
-        "revive" => ActionKind::Revive { framework: one_framework()? },
-        _ => ActionKind::TakeOver { framework: one_framework()? },
-    };
-    section.end()?;
-    Ok(Action { at: at.value, what })
-}
-
-fn quota(section: &Section<'_>) -> Result<ActionKind, Problem> {
-    let role = section.text("role", "\"web\"")?;
-    let role = check_name(section, &section.need("role", role, "the role's path", "\"web\"")?, true)?;
-    let example = "{ cpus = 4, memory = \"8 GiB\" }";
-    let guarantee = match section.table("guarantee", example)? {
-        Some(table) => nodes::quota(table)?.0,
-        None => Amounts::default(),
-    };
-    let limit = match section.table("limit", example)? {
-        Some(table) => nodes::quota(table)?.1,
-        None => Vec::new(),
-    };
-    Ok(ActionKind::Quota { role, guarantee, limit })
-}
-
 impl Names {
     /// `agents = "3-5"`, `["1", "4-6"]`, `"all"`; numbers count from 1 in the order of the file.
     fn nodes_of(&self, section: &Section<'_>) -> Result<Target, Problem> {
@@ -221,7 +162,12 @@ impl Names {
 
     /// `framework = "web"`: all its copies.
     fn frameworks_of(&self, section: &Section<'_>) -> Result<Target, Problem> {
-        let Some(words) = section.texts("framework", "\"web\"")? else { return Ok(Target::Anyone) };
+        let Some(words) = section.texts("framework", "\"web\"")? else {
+            return Ok(match self.frameworks[..] {
+                [(_, _, 1)] => Target::Frameworks(vec![0]),
+                _ => Target::Anyone,
+            });
+        };
         let mut frameworks = Vec::new();
         for word in words {
             match self.frameworks.iter().find(|(name, _, _)| name == word.value) {

@@ -18,6 +18,12 @@ const ROLES_MAX: usize = 1_000;
 const FAILOVER_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
 /// Mesos' own default (rule 89).
 const REFUSE_DEFAULT: Duration = Duration::from_secs(5);
+/// Tasks launched as one group.
+const GANG_MAX: u64 = 100;
+/// A task that was lost, or failed to start, is tried again unless said otherwise.
+const RETRIES_DEFAULT: u32 = 1_000;
+/// More is for ever.
+const RETRIES_MAX: u64 = 1_000_000;
 /// Arrivals per second of one workload.
 const RATE_MAX: f64 = 100_000.0;
 
@@ -57,6 +63,8 @@ pub(super) fn read(
     let failover_timeout =
         section.duration("failover_timeout", "\"10m\"")?.map_or(FAILOVER_DEFAULT, |at| at.value);
     let refuse = section.duration("refuse", "\"5s\"")?.map_or(REFUSE_DEFAULT, |at| at.value);
+    let joins = section.duration("joins", "\"10s\"")?.map_or(Duration::ZERO, |at| at.value);
+    let suppresses = section.flag("suppresses")?.unwrap_or(true);
     let mut workloads = Vec::new();
     let tables = section.tables("workloads", "[[frameworks.workloads]]")?;
     if tables.len() > TABLES_MAX {
@@ -76,6 +84,8 @@ pub(super) fn read(
         behaviour,
         partition_aware,
         region_aware,
+        joins,
+        suppresses,
         failover_timeout,
         refuse,
         workloads,
@@ -125,6 +135,10 @@ fn workload(section: Section<'_>, names: &Names, workloads: &mut Vec<Workload>) 
             resources: Default::default(),
             runtime: None,
             fails: 0.0,
+            kill_after: None,
+            stubborn: false,
+            retries: RETRIES_DEFAULT,
+            gang: 1,
             place,
         });
         return Ok(());
@@ -177,8 +191,13 @@ fn workload(section: Section<'_>, names: &Names, workloads: &mut Vec<Workload>) 
         section.need("runtime", runtime.as_ref(), "how long a task runs", "\"30s\"")?;
     }
     let fails = section.number("fails", 1.0, "0.1")?.map_or(0.0, |at| at.value);
+    let kill_after = section.duration("kill_after", "\"1m\"")?.map(|at| at.value);
+    let stubborn = section.flag("stubborn")?.unwrap_or(false);
+    let retries = section.whole("retries", 0..=RETRIES_MAX, "3")?;
+    let retries = retries.map_or(RETRIES_DEFAULT, |at| at.value as u32);
+    let gang = section.whole("gang", 1..=GANG_MAX, "4")?.map_or(1, |at| at.value);
     section.end()?;
-    workloads.push(Workload { kind, resources, runtime, fails, place });
+    workloads.push(Workload { kind, resources, runtime, fails, kill_after, stubborn, retries, gang, place });
     Ok(())
 }
 

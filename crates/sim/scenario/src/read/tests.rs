@@ -54,10 +54,11 @@ every = "1m"
 kind = "crash-agent"
 for = "5s"
 
-[[actions]]
+[[faults]]
 at = "5m"
-do = "drain"
+kind = "drain"
 agents = "1"
+for = "1m"
 
 [master]
 agent_ping_timeout = "5s"
@@ -170,7 +171,7 @@ fn hostile_files_are_refused() {
     assert!(read(&deep).expect_err("refused").to_string().contains("not TOML"));
     let big = "#".repeat(FILE_BYTES_MAX + 1);
     assert!(read(&big).expect_err("refused").to_string().contains("expected at most 4194304"));
-    let many = format!("{GOOD}\n{}", "[[actions]]\n".repeat(TABLES_MAX + 1));
+    let many = format!("{GOOD}\n{}", "[[faults]]\n".repeat(TABLES_MAX + 1));
     assert!(read(&many).expect_err("refused").to_string().contains("expected at most 10000"));
     assert!(read("").expect_err("refused").to_string().contains("has no 'duration'"));
     assert!(read("duration = \"1m\"").expect_err("refused").to_string().contains("a scenario needs nodes"));
