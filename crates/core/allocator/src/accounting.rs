@@ -3,15 +3,22 @@
 use std::collections::BTreeMap;
 
 use mezzo_ids::{AgentId, FrameworkId, Role};
-use mezzo_resources::{Resource, Resources};
+use mezzo_resources::Resources;
 
 use crate::{
     Allocator, FrameworkProfile,
     agent::Held,
     amounts::Amounts,
-    bundle::{Bundle, Order, add_common, is_quota_counted, rare_amounts},
+    bundle::{Bundle, Order, add_common, rare_amounts},
     framework::Framework,
+    kinds::UNKNOWN,
 };
+
+/// Stands for the place of an agent that is not free.
+const NOT_FREE: u32 = u32::MAX;
+/// Agents that a client held something of are remembered until they are more than those that it holds
+/// something of, and this many.
+const STALE_AGENTS_MAX: usize = 32;
 
 impl Allocator {
     pub(crate) fn agent_slot(&self, id: &AgentId) -> Option<u32> {
@@ -47,7 +54,7 @@ impl Allocator {
     /// Forgets a client that neither wants nor holds anything, and its framework when that was the last.
     pub(crate) fn forget_client_if_idle(&mut self, client: u32) {
         let known = &self.roles.clients[client];
-        if known.subscribed || !known.agents.is_empty() {
+        if known.subscribed || known.holds > 0 {
             return;
         }
         let (framework, role) = (known.framework, self.roles.nodes[known.role].role.clone());
@@ -81,29 +88,46 @@ impl Allocator {
     /// A client holds more of an agent. What is available follows separately.
     pub(crate) fn charge(&mut self, client: u32, agent: u32, bundle: Bundle) {
         let known = &mut self.agents[agent];
-        add_common(&mut known.in_use, &bundle.common);
         let mut amounts = Amounts::of_common(bundle.common);
-        let mut counted = amounts.clone();
+        let mut counted = Amounts::of_common(bundle.common);
         match known.held.iter_mut().find(|held| held.client == client) {
             Some(held) if bundle.rare.is_empty() => add_common(&mut held.bundle.common, &bundle.common),
             Some(held) => {
-                let before = rare_sums(&held.bundle.rare);
+                let before = held.bundle.rare.clone();
                 held.bundle.add(bundle);
-                let after = rare_sums(&held.bundle.rare);
-                add_difference(&mut amounts, after.0, &before.0);
-                add_difference(&mut counted, after.1, &before.1);
+                let after = &held.bundle.rare;
+                add_difference(&mut amounts, after.amounts(), before.amounts());
+                add_difference(&mut counted, after.counted(), before.counted());
             }
             None => {
                 if !bundle.rare.is_empty() {
-                    let (all, of_quota) = rare_sums(&bundle.rare);
-                    amounts.add(&all);
-                    counted.add(&of_quota);
+                    amounts.add(bundle.rare.amounts());
+                    counted.add(bundle.rare.counted());
                 }
                 known.held.push(Held { client, bundle });
-                self.roles.clients[client].agents.insert(agent);
+                self.note_holder(client, agent);
             }
         }
         self.roles.charge(client, &amounts, &counted);
+    }
+
+    /// A client holds something of an agent that it held nothing of.
+    fn note_holder(&mut self, client: u32, agent: u32) {
+        let known = &mut self.roles.clients[client];
+        known.holds += 1;
+        known.agents.push(agent);
+        if known.agents.len() > 2 * known.holds + STALE_AGENTS_MAX {
+            self.roles.clients[client].agents = self.agents_of(client);
+        }
+    }
+
+    /// The agents that a client holds something of, sorted.
+    pub(crate) fn agents_of(&self, client: u32) -> Vec<u32> {
+        let mut agents = self.roles.clients[client].agents.clone();
+        agents.sort_unstable();
+        agents.dedup();
+        agents.retain(|agent| self.agents.get(*agent).is_some_and(|known| known.held_by(client).is_some()));
+        agents
     }
 
     /// Takes from a framework what it holds of `resources`, and looks at the agent again.
@@ -128,26 +152,22 @@ impl Allocator {
     /// A client holds less of an agent, which it holds. What is available follows separately.
     pub(crate) fn refund(&mut self, client: u32, agent: u32, returned: &Bundle) {
         let known = &mut self.agents[agent];
-        for (used, returned) in known.in_use.iter_mut().zip(returned.common) {
-            *used -= returned;
-        }
         let Some(at) = known.held.iter().position(|held| held.client == client) else { return };
         let bundle = &mut known.held[at].bundle;
         let mut amounts = Amounts::of_common(returned.common);
-        let mut counted = amounts.clone();
+        let mut counted = Amounts::of_common(returned.common);
         if returned.rare.is_empty() {
             bundle.subtract(returned);
         } else {
-            let before = rare_sums(&bundle.rare);
+            let before = bundle.rare.clone();
             bundle.subtract(returned);
-            let after = rare_sums(&bundle.rare);
-            add_difference(&mut amounts, before.0, &after.0);
-            add_difference(&mut counted, before.1, &after.1);
+            add_difference(&mut amounts, before.amounts(), bundle.rare.amounts());
+            add_difference(&mut counted, before.counted(), bundle.rare.counted());
         }
         let is_over = bundle.is_empty();
         if is_over {
             known.held.swap_remove(at);
-            self.roles.clients[client].agents.remove(&agent);
+            self.roles.clients[client].holds -= 1;
         }
         self.roles.refund(client, &amounts, &counted);
         if is_over {
@@ -164,18 +184,18 @@ impl Allocator {
             *sum += known.available.common[i] - before[i];
         }
         if rare {
-            let counted = |rare: &Resources| rare_amounts(rare.iter().filter(|r| is_quota_counted(r)));
-            self.headroom.subtract(&counted(&known.available.rare));
+            self.headroom.subtract(known.available.rare.counted());
             known.refresh_rare();
-            self.headroom.add(&counted(&known.available.rare));
+            self.headroom.add(known.available.rare.counted());
         }
     }
 
     /// Adds an agent to the sums over all, or takes it out of them.
     pub(crate) fn count_agent(&mut self, slot: u32, is_there: bool) {
         let agent = &self.agents[slot];
-        let (all, headroom, reserved) = (agent.total.amounts(), agent.available.counted(), agent.reserved());
-        let revocable = rare_amounts(agent.total.rare.iter().filter(|resource| resource.is_revocable()));
+        let (all, headroom, reserved) =
+            (agent.rest.total.amounts(), agent.available.counted(), agent.reserved());
+        let revocable = rare_amounts(agent.rest.total.rare.iter().filter(|resource| resource.is_revocable()));
         if is_there {
             if agent.has_shared() {
                 self.sharing.insert(slot);
@@ -200,11 +220,13 @@ impl Allocator {
         let kept = self.agents[slot].reserved();
         self.roles.add_reserved(&kept);
         self.count_agent(slot, false);
+        let mut bundle = Bundle::of(total);
+        self.remembered.share(&mut bundle.rare);
         let agent = &mut self.agents[slot];
-        agent.total = Bundle::of(total);
+        agent.rest.total = bundle;
         agent.order = Order::of(total);
         // Whether it has gpus decides whom it is for.
-        agent.classes_known = 0;
+        self.kinds.leave(agent);
         agent.refresh_common();
         agent.refresh_rare();
         self.count_agent(slot, true);
@@ -234,27 +256,31 @@ impl Allocator {
     }
 
     /// As [`Allocator::on_agent_changed`], without marking. Says whether there is something to offer.
-    pub(crate) fn refresh_agent(&mut self, slot: u32) -> bool {
-        let agent = &mut self.agents[slot];
-        if agent.unavailability.is_some() {
+    fn refresh_agent(&mut self, slot: u32) -> bool {
+        if self.agents[slot].rest.unavailability.is_some() {
             self.planned.insert(slot);
         } else if !self.planned.is_empty() {
             self.planned.remove(&slot);
         }
-        let is_free = agent.active && agent.whitelisted && !agent.available.is_empty();
-        match (agent.free_at, is_free) {
-            (None, true) => {
-                agent.free_at = Some(self.free.len() as u32);
-                self.free.push(slot);
+        self.refresh_free(slot)
+    }
+
+    /// Keeps the list of free agents true. Says whether the agent is one of them.
+    pub(crate) fn refresh_free(&mut self, slot: u32) -> bool {
+        let is_free = self.agents[slot].is_free();
+        if self.free_at.len() <= slot as usize {
+            self.free_at.resize(slot as usize + 1, NOT_FREE);
+        }
+        let at = self.free_at[slot as usize];
+        if is_free && at == NOT_FREE {
+            self.free_at[slot as usize] = self.free.len() as u32;
+            self.free.push(slot);
+        } else if !is_free && at != NOT_FREE {
+            self.free_at[slot as usize] = NOT_FREE;
+            self.free.swap_remove(at as usize);
+            if let Some(moved) = self.free.get(at as usize) {
+                self.free_at[*moved as usize] = at;
             }
-            (Some(at), false) => {
-                agent.free_at = None;
-                self.free.swap_remove(at as usize);
-                if let Some(moved) = self.free.get(at as usize) {
-                    self.agents[*moved].free_at = Some(at);
-                }
-            }
-            _ => {}
         }
         is_free
     }
@@ -262,7 +288,7 @@ impl Allocator {
     /// Forgets the marks of an agent that leaves.
     pub(crate) fn forget_marks(&mut self, slot: u32) {
         self.agents[slot].active = false;
-        self.agents[slot].unavailability = None;
+        self.agents[slot].rest.unavailability = None;
         self.refresh_agent(slot);
         self.set_agent_dirty(slot, false);
         self.inverse_dirty.remove(&slot);
@@ -304,6 +330,7 @@ impl Allocator {
 
     /// A framework is in exactly these roles, as they are described now.
     pub(crate) fn subscribe(&mut self, framework: u32, profile: FrameworkProfile) {
+        let looked_at_hostname = self.classes.look_at_hostname;
         let roles = profile.roles.clone();
         let left: Vec<u32> = self.frameworks[framework]
             .clients
@@ -329,9 +356,13 @@ impl Allocator {
             self.roles.set_class(client, number);
         }
         let renamed = std::mem::take(&mut self.classes.renamed);
-        if renamed != 0 {
+        if !renamed.is_empty() {
+            self.kinds.forget(&renamed);
+        }
+        if self.classes.look_at_hostname != looked_at_hostname {
+            self.kinds.clear();
             for agent in self.agents.values_mut() {
-                agent.classes_known &= !renamed;
+                agent.kind = UNKNOWN;
             }
         }
         for client in left {
@@ -352,13 +383,8 @@ impl Allocator {
     }
 }
 
-/// All numbers of special resources, and those that quota looks at.
-fn rare_sums(rare: &Resources) -> (Amounts, Amounts) {
-    let counted: Vec<&Resource> = rare.iter().filter(|resource| is_quota_counted(resource)).collect();
-    (rare_amounts(rare), rare_amounts(counted))
-}
-
-fn add_difference(sum: &mut Amounts, mut more: Amounts, less: &Amounts) {
+fn add_difference(sum: &mut Amounts, more: &Amounts, less: &Amounts) {
+    let mut more = more.clone();
     more.subtract(less);
     sum.add(&more);
 }

@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use mezzo_ids::{AgentId, FrameworkId, Role};
 use mezzo_mesos::v1;
-use mezzo_resources::{Resource, Resources};
+use mezzo_resources::Resources;
 use mezzo_time::Timestamp;
 
 use crate::{
     Config, Reason,
-    amounts::{Amounts, Common},
+    amounts::Amounts,
     bundle::{Bundle, Order},
     classes::Class,
     constraints::{Seen, admit},
+    kinds::UNKNOWN,
 };
 
 /// What an agent can do, as far as offers depend on it (rule 132).
@@ -75,65 +76,66 @@ pub(crate) struct Refusal {
     pub(crate) epoch: u64,
 }
 
+/// What every pass looks at comes first and is kept small: agents are visited in random order, so each
+/// comes from memory anew.
 #[derive(Debug)]
 pub(crate) struct Agent {
+    /// What may be offered: total less held; shared resources always.
+    pub(crate) available: Bundle,
+    pub(crate) held: Vec<Held>,
+    /// By client, and a number that grows.
+    pub(crate) refusals: BTreeMap<(u32, u32), Refusal>,
     pub(crate) id: AgentId,
+    /// Which of [`crate::kinds::Kinds`] it is; [`crate::kinds::UNKNOWN`] until somebody asks.
+    pub(crate) kind: u32,
+    pub(crate) order: Order,
+    pub(crate) active: bool,
+    pub(crate) whitelisted: bool,
+    /// It is to be offered to everybody.
+    pub(crate) dirty: bool,
+    pub(crate) rest: Box<Rest>,
+}
+
+/// What is seldom looked at of an agent.
+#[derive(Debug)]
+pub(crate) struct Rest {
     pub(crate) hostname: Box<str>,
     pub(crate) domain: Option<Box<v1::DomainInfo>>,
     pub(crate) attributes: Box<[v1::Attribute]>,
     pub(crate) capabilities: AgentCapabilities,
     pub(crate) unavailability: Option<v1::Unavailability>,
     pub(crate) total: Bundle,
-    pub(crate) order: Order,
-    pub(crate) active: bool,
-    pub(crate) whitelisted: bool,
-    /// It is to be offered to everybody.
-    pub(crate) dirty: bool,
-    /// Its place in `Allocator::free`, when it may be offered and has something to offer.
-    pub(crate) free_at: Option<u32>,
-    pub(crate) held: Vec<Held>,
-    /// The sum of the common amounts of all held.
-    pub(crate) in_use: Common,
-    /// What may be offered: total less held; shared resources always.
-    pub(crate) available: Bundle,
-    /// By client, and a number that grows.
-    pub(crate) refusals: BTreeMap<(u32, u32), Refusal>,
-    /// Classes that were looked at, and those of them that the agent is for.
-    pub(crate) classes_known: u64,
-    pub(crate) classes_admitted: u64,
     pub(crate) vacating: Option<Box<Vacating>>,
 }
 
 impl Agent {
-    pub(crate) fn new(id: AgentId, profile: AgentProfile) -> Self {
-        let total = Bundle::of(&profile.total);
+    pub(crate) fn new(id: AgentId, profile: AgentProfile, total: Bundle) -> Self {
         Self {
+            available: total.clone(),
+            held: Vec::new(),
+            refusals: BTreeMap::new(),
             id,
-            hostname: profile.hostname.into(),
-            domain: profile.domain.map(Box::new),
-            attributes: profile.attributes.into(),
-            capabilities: profile.capabilities,
-            unavailability: profile.unavailability,
+            kind: UNKNOWN,
             order: Order::of(&profile.total),
             active: true,
             whitelisted: true,
             dirty: false,
-            free_at: None,
-            held: Vec::new(),
-            in_use: [0; 4],
-            available: total.clone(),
-            total,
-            refusals: BTreeMap::new(),
-            classes_known: 0,
-            classes_admitted: 0,
-            vacating: None,
+            rest: Box::new(Rest {
+                hostname: profile.hostname.into(),
+                domain: profile.domain.map(Box::new),
+                attributes: profile.attributes.into(),
+                capabilities: profile.capabilities,
+                unavailability: profile.unavailability,
+                total,
+                vacating: None,
+            }),
         }
     }
 
     /// Reserved numbers of the total per role, without revocable ones.
     pub(crate) fn reserved(&self) -> BTreeMap<Role, Amounts> {
         let mut reserved: BTreeMap<Role, Amounts> = BTreeMap::new();
-        for resource in &self.total.rare {
+        for resource in &*self.rest.total.rare {
             if let (Some(role), false, Some(amount)) =
                 (resource.top_role(), resource.is_revocable(), resource.as_scalar())
             {
@@ -145,18 +147,25 @@ impl Agent {
 
     /// Common amounts that may be offered.
     pub(crate) fn refresh_common(&mut self) {
-        self.available.common = std::array::from_fn(|i| (self.total.common[i] - self.in_use[i]).max(0));
+        let mut common = self.rest.total.common;
+        for held in &self.held {
+            for (mine, held) in common.iter_mut().zip(held.bundle.common) {
+                *mine -= held;
+            }
+        }
+        self.available.common = common.map(|amount| amount.max(0));
     }
 
     /// After special resources of the total or of what is held changed.
     pub(crate) fn refresh_rare(&mut self) {
-        let mut rare = self.total.rare.clone();
-        for held in &self.held {
-            for resource in &held.bundle.rare {
-                if !resource.is_shared() {
+        let held = || self.held.iter().flat_map(|held| held.bundle.rare.iter());
+        let mut rare = self.rest.total.rare.clone();
+        if held().any(|resource| !resource.is_shared()) {
+            rare.change(|rare| {
+                for resource in held().filter(|resource| !resource.is_shared()) {
                     rare.subtract_one(resource);
                 }
-            }
+            });
         }
         self.available.rare = rare;
     }
@@ -166,21 +175,22 @@ impl Agent {
     }
 
     pub(crate) fn has_shared(&self) -> bool {
-        self.total.rare.iter().any(Resource::is_shared)
+        self.rest.total.rare.has_shared()
     }
 
+    /// Whether it may be offered and has something to offer.
     pub(crate) fn is_free(&self) -> bool {
-        self.free_at.is_some()
+        self.active && self.whitelisted && !self.available.is_empty()
     }
 
     /// The name of its region.
     fn region(&self) -> Option<&str> {
-        region(self.domain.as_deref())
+        region(self.rest.domain.as_deref())
     }
 
     /// Rules 106, 107, 112 and 132: whether it is for frameworks of a class at all.
     pub(crate) fn admits(&self, class: &Class, config: &Config) -> Result<(), Reason> {
-        let (wants, can) = (class.capabilities, self.capabilities);
+        let (wants, can) = (class.capabilities, self.rest.capabilities);
         if (wants.multi_role && !can.multi_role) || (class.is_nested && !can.hierarchical_role) {
             return Err(Reason::AgentCapabilities);
         }
@@ -193,16 +203,17 @@ impl Agent {
         {
             return Err(Reason::Region);
         }
-        let seen =
-            Seen { hostname: &self.hostname, domain: self.domain.as_deref(), attributes: &self.attributes };
+        let Rest { hostname, domain, attributes, .. } = &*self.rest;
+        let seen = Seen { hostname, domain: domain.as_deref(), attributes };
         if class.constraints.as_ref().is_some_and(|groups| !admit(groups, &seen)) {
             return Err(Reason::Constraints);
         }
         Ok(())
     }
 
-    fn has_gpus(&self) -> bool {
-        self.total.common[3] > 0 || self.total.rare.iter().any(|resource| *resource.name() == "gpus")
+    pub(crate) fn has_gpus(&self) -> bool {
+        let Bundle { common, rare } = &self.rest.total;
+        common[3] > 0 || rare.iter().any(|resource| *resource.name() == "gpus")
     }
 }
 

@@ -20,7 +20,9 @@ use crate::{
     filters::Endings,
     framework::Framework,
     inverse::InverseBook,
+    kinds::Kinds,
     order::Walker,
+    rare::Remembered,
     roles::{Measure, Roles},
     slots::Slots,
 };
@@ -54,6 +56,8 @@ pub struct Allocator {
     pub(crate) agent_ids: BTreeMap<AgentId, u32>,
     pub(crate) roles: Roles,
     pub(crate) classes: Classes,
+    pub(crate) kinds: Kinds,
+    pub(crate) remembered: Remembered,
     pub(crate) endings: Endings,
     pub(crate) inverse: InverseBook,
     /// Config's minimums (rule 105).
@@ -68,6 +72,8 @@ pub struct Allocator {
     pub(crate) headroom: Amounts,
     /// Agents with something to offer that may be offered.
     pub(crate) free: Vec<u32>,
+    /// By agent: its place in `free`, if it has one.
+    pub(crate) free_at: Vec<u32>,
     /// Free agents to be offered to everybody; some are here that are not marked any more.
     pub(crate) dirty: Vec<u32>,
     /// How many are marked.
@@ -103,6 +109,8 @@ impl Allocator {
             agent_ids: BTreeMap::new(),
             roles: Roles::new(config.weights.clone()),
             classes: Classes::default(),
+            kinds: Kinds::default(),
+            remembered: Remembered::default(),
             endings: Endings::default(),
             inverse: InverseBook::default(),
             minimums: config.min_allocatable.iter().map(Amounts::from).collect(),
@@ -111,6 +119,7 @@ impl Allocator {
             measure: Measure::default(),
             headroom: Amounts::default(),
             free: Vec::new(),
+            free_at: Vec::new(),
             dirty: Vec::new(),
             dirty_count: 0,
             all_dirty: false,
@@ -171,7 +180,7 @@ impl Allocator {
             self.roles.set_hungry(*client, false);
         }
         for client in &clients {
-            for agent in self.roles.clients[*client].agents.clone() {
+            for agent in self.agents_of(*client) {
                 self.take_all_back(*client, agent);
             }
             // One that was not subscribed went with the last that it held.
@@ -251,8 +260,11 @@ impl Allocator {
         used: &BTreeMap<FrameworkId, Resources>,
     ) {
         self.remove_agent(id);
-        let mut agent = Agent::new(id.clone(), profile);
-        agent.whitelisted = self.is_whitelisted(&agent.hostname);
+        let mut total = Bundle::of(&profile.total);
+        self.remembered.share(&mut total.rare);
+        let mut agent = Agent::new(id.clone(), profile, total);
+        self.kinds.resolve(&mut agent, &self.classes);
+        agent.whitelisted = self.is_whitelisted(&agent.rest.hostname);
         let slot = self.agents.insert(agent);
         self.agent_ids.insert(id.clone(), slot);
         self.count_agent(slot, true);
@@ -268,22 +280,22 @@ impl Allocator {
     /// meaningless (rule 94).
     pub fn update_agent(&mut self, id: &AgentId, profile: AgentProfile) {
         let Some(slot) = self.agent_slot(id) else { return };
-        if *self.agents[slot].attributes != *profile.attributes {
+        if *self.agents[slot].rest.attributes != *profile.attributes {
             self.clear_filters_for(slot);
         }
-        if self.agents[slot].unavailability != profile.unavailability {
+        if self.agents[slot].rest.unavailability != profile.unavailability {
             self.forget_inverse_offers_for(slot);
         }
         let whitelisted = self.is_whitelisted(&profile.hostname);
         let agent = &mut self.agents[slot];
         agent.whitelisted = whitelisted;
-        agent.hostname = profile.hostname.into();
-        agent.domain = profile.domain.map(Box::new);
-        agent.attributes = profile.attributes.into();
-        agent.capabilities = profile.capabilities;
-        agent.unavailability = profile.unavailability;
-        agent.classes_known = 0;
-        if Bundle::of(&profile.total) != agent.total {
+        agent.rest.hostname = profile.hostname.into();
+        agent.rest.domain = profile.domain.map(Box::new);
+        agent.rest.attributes = profile.attributes.into();
+        agent.rest.capabilities = profile.capabilities;
+        agent.rest.unavailability = profile.unavailability;
+        self.kinds.leave(agent);
+        if Bundle::of(&profile.total) != agent.rest.total {
             self.change_total(slot, &profile.total);
         }
         self.on_agent_changed(slot);
@@ -299,6 +311,7 @@ impl Allocator {
         self.inverse.clear_filters_for(slot);
         self.count_agent(slot, false);
         self.forget_marks(slot);
+        self.kinds.leave(&mut self.agents[slot]);
         self.agents.remove(slot);
         self.agent_ids.remove(id);
         self.changed = true;
@@ -338,7 +351,7 @@ impl Allocator {
     pub fn set_agent_whitelist(&mut self, hostnames: Option<BTreeSet<String>>) {
         self.config.agent_whitelist = hostnames;
         for slot in self.agent_ids.values().copied().collect::<Vec<_>>() {
-            self.agents[slot].whitelisted = self.is_whitelisted(&self.agents[slot].hostname);
+            self.agents[slot].whitelisted = self.is_whitelisted(&self.agents[slot].rest.hostname);
             self.on_agent_changed(slot);
         }
     }
@@ -346,7 +359,7 @@ impl Allocator {
     /// Planned maintenance of an agent came, changed or went; its inverse offers start over.
     pub fn set_unavailability(&mut self, id: &AgentId, unavailability: Option<v1::Unavailability>) {
         if let Some(slot) = self.agent_slot(id) {
-            self.agents[slot].unavailability = unavailability;
+            self.agents[slot].rest.unavailability = unavailability;
             self.forget_inverse_offers_for(slot);
             self.on_agent_changed(slot);
         }

@@ -3,14 +3,17 @@
 use mezzo_ids::Role;
 use mezzo_resources::{Name, Resource, Resources, Scalar, Value};
 
-use crate::amounts::{Amounts, Common, NAMES, place};
+use crate::{
+    amounts::{Amounts, Common, NAMES, place},
+    rare::Rare,
+};
 
 /// Unreserved, permanent, plain amounts of the common names, and all else. Without allocation roles.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Bundle {
     pub(crate) common: Common,
     /// Ports, sets, rare names, and whatever is reserved, revocable, shared, a volume or a provider's.
-    pub(crate) rare: Resources,
+    pub(crate) rare: Rare,
 }
 
 /// In which order an agent named its common resources: offers show the same.
@@ -63,41 +66,35 @@ pub(crate) fn rare_amounts<'a>(rare: impl IntoIterator<Item = &'a Resource>) -> 
 }
 
 impl Bundle {
+    pub(crate) fn of_common(common: Common) -> Self {
+        Self { common, rare: Rare::default() }
+    }
+
     /// Forgets allocation roles.
     pub(crate) fn of<'a>(resources: impl IntoIterator<Item = &'a Resource>) -> Self {
-        let mut bundle = Self::default();
+        let mut parts = Parts::default();
         for resource in resources {
-            bundle.add_one(resource);
+            parts.add_one(resource);
         }
-        bundle
+        parts.into()
     }
 
     /// One bundle per allocation role; what no role is named for counts for `*`.
     pub(crate) fn by_role(resources: &Resources) -> Vec<(Role, Self)> {
-        let mut all: Vec<(Role, Self)> = Vec::new();
+        let mut all: Vec<(Role, Parts)> = Vec::new();
         for resource in resources {
             let role = resource.allocation_role();
             let text = role.map_or("*", Role::as_str);
             match all.iter_mut().find(|(known, _)| known.as_str() == text) {
-                Some((_, bundle)) => bundle.add_one(resource),
+                Some((_, parts)) => parts.add_one(resource),
                 None => {
-                    let mut bundle = Self::default();
-                    bundle.add_one(resource);
-                    all.push((role.cloned().unwrap_or_else(|| Role::from("*")), bundle));
+                    let mut parts = Parts::default();
+                    parts.add_one(resource);
+                    all.push((role.cloned().unwrap_or_else(|| Role::from("*")), parts));
                 }
             }
         }
-        all
-    }
-
-    pub(crate) fn add_one(&mut self, resource: &Resource) {
-        match (common_place(resource), resource.as_scalar()) {
-            (Some(at), Some(amount)) => {
-                self.common[at] = self.common[at].saturating_add(amount.thousandths());
-            }
-            _ if resource.allocation_role().is_none() => self.rare.add_one(resource),
-            _ => self.rare.add_one(&resource.clone().with_allocation_role(None)),
-        }
+        all.into_iter().map(|(role, parts)| (role, parts.into())).collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -106,12 +103,16 @@ impl Bundle {
 
     pub(crate) fn contains(&self, other: &Self) -> bool {
         self.common.iter().zip(other.common).all(|(mine, other)| *mine >= other)
-            && (other.rare.is_empty() || self.rare.contains(&other.rare))
+            && (other.rare.is_empty() || self.rare.is_same(&other.rare) || self.rare.contains(&other.rare))
     }
 
     pub(crate) fn add(&mut self, other: Self) {
         add_common(&mut self.common, &other.common);
-        self.rare += other.rare;
+        if self.rare.is_empty() {
+            self.rare = other.rare;
+        } else if !other.rare.is_empty() {
+            self.rare.change(|rare| *rare += &*other.rare);
+        }
     }
 
     /// Takes away what is there.
@@ -119,7 +120,12 @@ impl Bundle {
         for (mine, other) in self.common.iter_mut().zip(other.common) {
             *mine = (*mine - other).max(0);
         }
-        self.rare.subtract(&other.rare);
+        // Of copies that are shared, the same number on both sides leaves none as well.
+        if self.rare.is_same(&other.rare) {
+            self.rare = Rare::default();
+        } else if !other.rare.is_empty() {
+            self.rare.change(|rare| rare.subtract(&other.rare));
+        }
     }
 
     /// The part of `wanted` that is here: whole resources, or nothing of one.
@@ -129,21 +135,21 @@ impl Bundle {
         let rare = if wanted.rare.is_empty() || self.rare.contains(&wanted.rare) {
             wanted.rare.clone()
         } else {
-            wanted.rare.filter(|resource| self.rare.contains_one(resource))
+            wanted.rare.filter(|resource| self.rare.contains_one(resource)).into()
         };
         Self { common, rare }
     }
 
     /// All numbers by name; a shared resource counts once.
     pub(crate) fn amounts(&self) -> Amounts {
-        let mut sum = rare_amounts(&self.rare);
+        let mut sum = self.rare.amounts().clone();
         add_common(&mut sum.common, &self.common);
         sum
     }
 
     /// What of it quota looks at.
     pub(crate) fn counted(&self) -> Amounts {
-        let mut sum = rare_amounts(self.rare.iter().filter(|resource| is_quota_counted(resource)));
+        let mut sum = self.rare.counted().clone();
         add_common(&mut sum.common, &self.common);
         sum
     }
@@ -152,7 +158,7 @@ impl Bundle {
     pub(crate) fn listed(&self, order: Order) -> Resources {
         let mut all = Resources::with_capacity(4 + self.rare.len());
         self.push_common(order, None, &mut all);
-        for resource in &self.rare {
+        for resource in &*self.rare {
             all.push_distinct(resource.clone());
         }
         all
@@ -166,8 +172,8 @@ impl Bundle {
         }
     }
 
-    /// As offers list what they have: special resources first, then common ones in an agent's order, then special ones that are numbers
-    /// without reservation; all held for `role`, if any.
+    /// As offers list what they have: special resources first, then common ones in an agent's order, then
+    /// special ones that are numbers without reservation; all held for `role`, if any.
     pub(crate) fn resources(&self, order: Order, role: Option<&Role>) -> Resources {
         let mut all = Resources::with_capacity(4 + self.rare.len());
         let rare = |resource: &Resource| resource.clone().with_allocation_role(role.cloned());
@@ -179,6 +185,31 @@ impl Bundle {
             all.push_distinct(rare(resource));
         }
         all
+    }
+}
+
+/// A bundle in the making.
+#[derive(Default)]
+struct Parts {
+    common: Common,
+    rare: Resources,
+}
+
+impl Parts {
+    fn add_one(&mut self, resource: &Resource) {
+        match (common_place(resource), resource.as_scalar()) {
+            (Some(at), Some(amount)) => {
+                self.common[at] = self.common[at].saturating_add(amount.thousandths());
+            }
+            _ if resource.allocation_role().is_none() => self.rare.add_one(resource),
+            _ => self.rare.add_one(&resource.clone().with_allocation_role(None)),
+        }
+    }
+}
+
+impl From<Parts> for Bundle {
+    fn from(parts: Parts) -> Self {
+        Self { common: parts.common, rare: parts.rare.into() }
     }
 }
 

@@ -1,16 +1,20 @@
 //! Frameworks of a kind: what they can do and which agents they want at all.
 //!
 //! Whether an agent is for a framework in a role (rules 106, 107, 112, 132) depends on few things, which
-//! most frameworks share. Each such combination is a class with a number, an agent remembers the classes
-//! that it is for as bits of a word, and the tree of roles remembers which classes want something where.
-//! So frameworks that an agent is not for cost nothing when it is offered around.
+//! most frameworks share. Each such combination is a class with a number, [`crate::kinds`] remember the
+//! classes that they are for as bits, and the tree of roles remembers which classes want something where.
+//! So frameworks that an agent is not for cost nothing when it is offered around. The tree tells only the
+//! first classes apart; all others are one group to it, whose frameworks are told apart one by one.
 
-use crate::{FrameworkCapabilities, constraints::Group};
+use crate::{
+    FrameworkCapabilities,
+    constraints::{Constraint, Group},
+};
 
-/// Combinations that are told apart. Frameworks of further ones are checked one by one.
-const CLASSES_MAX: usize = 63;
-/// The class of all frameworks whose combination got no number of its own; every agent may be for it.
-pub(crate) const MIXED: u8 = CLASSES_MAX as u8;
+/// Classes that the tree of roles tells apart.
+pub(crate) const CLASSES_APART: u32 = 63;
+/// The bit of all classes that are not told apart; every agent may be for one of them.
+pub(crate) const MIXED: u64 = 1 << CLASSES_APART;
 
 /// What decides for which agents a framework is, and which special resources it can be given.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,64 +28,67 @@ pub(crate) struct Class {
     pub(crate) constraints: Option<Vec<Group>>,
 }
 
+impl Class {
+    /// Whether agents that differ in nothing but their names may differ to it.
+    fn looks_at_hostname(&self) -> bool {
+        self.constraints.iter().flatten().flatten().any(Constraint::looks_at_hostname)
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Classes {
     /// With how many frameworks and roles are of each. Those of none stay until their number is needed.
     all: Vec<(Class, usize)>,
-    mixed: usize,
-    /// Numbers that mean another combination than before: agents have to forget what they know of them.
-    pub(crate) renamed: u64,
+    /// Numbers that mean another combination than before.
+    pub(crate) renamed: Vec<u32>,
+    /// Whether any class ever looked at hostnames.
+    pub(crate) look_at_hostname: bool,
 }
 
 /// The bit of a class.
-pub(crate) fn bit(class: u8) -> u64 {
-    1 << class
+pub(crate) fn bit(class: u32) -> u64 {
+    1 << class.min(CLASSES_APART)
 }
 
 impl Classes {
     /// One more of a combination.
-    pub(crate) fn enter(&mut self, class: Class) -> u8 {
+    pub(crate) fn enter(&mut self, class: Class) -> u32 {
         if let Some(at) = self.all.iter().position(|(known, _)| *known == class) {
             self.all[at].1 += 1;
-            return at as u8;
+            return at as u32;
         }
-        if self.all.len() < CLASSES_MAX {
-            self.all.push((class, 1));
-            return (self.all.len() - 1) as u8;
-        }
-        match self.all.iter().position(|(_, members)| *members == 0) {
+        self.look_at_hostname |= class.looks_at_hostname();
+        let unused = self.all.iter().position(|(_, members)| *members == 0);
+        match unused.filter(|_| self.all.len() >= CLASSES_APART as usize) {
             Some(at) => {
                 self.all[at] = (class, 1);
-                self.renamed |= bit(at as u8);
-                at as u8
+                self.renamed.push(at as u32);
+                at as u32
             }
             None => {
-                self.mixed += 1;
-                MIXED
+                self.all.push((class, 1));
+                (self.all.len() - 1) as u32
             }
         }
     }
 
     /// One less of a class.
-    pub(crate) fn leave(&mut self, class: u8) {
-        let members = match self.all.get_mut(usize::from(class)) {
-            Some((_, members)) => members,
-            None => &mut self.mixed,
-        };
-        *members = members.saturating_sub(1);
+    pub(crate) fn leave(&mut self, class: u32) {
+        if let Some((_, members)) = self.all.get_mut(class as usize) {
+            *members = members.saturating_sub(1);
+        }
     }
 
-    /// The combination of a class that is not mixed.
-    pub(crate) fn get(&self, class: u8) -> Option<&Class> {
-        self.all.get(usize::from(class)).map(|(class, _)| class)
+    pub(crate) fn get(&self, class: u32) -> Option<&Class> {
+        self.all.get(class as usize).map(|(class, _)| class)
     }
 
-    /// The classes with members for which `holds`, always with the mixed one.
+    /// The classes with members for which `holds`.
     pub(crate) fn which(&self, holds: impl Fn(&Class) -> bool) -> u64 {
-        let mut bits = if self.mixed > 0 { bit(MIXED) } else { 0 };
+        let mut bits = 0;
         for (at, (class, members)) in self.all.iter().enumerate() {
             if *members > 0 && holds(class) {
-                bits |= bit(at as u8);
+                bits |= bit(at as u32);
             }
         }
         bits
@@ -91,14 +98,14 @@ impl Classes {
 /// How many of each class want something.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
-    counts: Vec<(u8, u32)>,
+    counts: Vec<(u64, u32)>,
     /// The classes that occur.
     pub(crate) signature: u64,
     pub(crate) total: u32,
 }
 
 impl Census {
-    pub(crate) fn change(&mut self, class: u8, wants: bool) {
+    pub(crate) fn change(&mut self, class: u32, wants: bool) {
         if wants {
             self.add(class);
         } else {
@@ -106,24 +113,53 @@ impl Census {
         }
     }
 
-    pub(crate) fn add(&mut self, class: u8) {
+    fn add(&mut self, class: u32) {
         self.total += 1;
+        let class = bit(class);
         match self.counts.iter_mut().find(|(known, _)| *known == class) {
             Some((_, count)) => *count += 1,
             None => {
                 self.counts.push((class, 1));
-                self.signature |= bit(class);
+                self.signature |= class;
             }
         }
     }
 
-    pub(crate) fn remove(&mut self, class: u8) {
+    fn remove(&mut self, class: u32) {
+        let class = bit(class);
         let Some(at) = self.counts.iter().position(|(known, _)| *known == class) else { return };
         self.total -= 1;
         self.counts[at].1 -= 1;
         if self.counts[at].1 == 0 {
             self.counts.swap_remove(at);
-            self.signature &= !bit(class);
+            self.signature &= !class;
+        }
+    }
+}
+
+/// Which of the classes that the tree of roles does not tell apart want something.
+#[derive(Debug, Default)]
+pub(crate) struct Mixed {
+    /// From class [`CLASSES_APART`] on.
+    counts: Vec<u32>,
+    /// The same as bits.
+    pub(crate) wanting: Vec<u64>,
+}
+
+impl Mixed {
+    pub(crate) fn change(&mut self, class: u32, wants: bool) {
+        let Some(at) = class.checked_sub(CLASSES_APART) else { return };
+        let at = at as usize;
+        if self.counts.len() <= at {
+            self.counts.resize(at + 1, 0);
+            self.wanting.resize(at / 64 + 1, 0);
+        }
+        let count = &mut self.counts[at];
+        *count = if wants { *count + 1 } else { count.saturating_sub(1) };
+        if *count == 0 {
+            self.wanting[at / 64] &= !(1 << (at % 64));
+        } else {
+            self.wanting[at / 64] |= 1 << (at % 64);
         }
     }
 }
@@ -147,17 +183,23 @@ mod tests {
     #[test]
     fn numbers_run_out_and_are_used_again() {
         let mut classes = Classes::default();
-        for n in 0..CLASSES_MAX {
-            assert_eq!(usize::from(classes.enter(class(n))), n);
+        for n in 0..70 {
+            assert_eq!(classes.enter(class(n)), n as u32);
         }
-        assert_eq!(classes.enter(class(100)), MIXED);
-        assert_eq!(classes.which(|class| class.is_nested), bit(MIXED));
-        classes.leave(MIXED);
+        assert_eq!(bit(62), 1 << 62);
+        assert_eq!((bit(63), bit(69)), (MIXED, MIXED));
+        assert_eq!(classes.which(|class| class.is_nested), MIXED);
+        for n in 64..70 {
+            classes.leave(n);
+        }
         assert_eq!(classes.which(|class| class.is_nested), 0);
         classes.leave(7);
         assert_eq!(classes.which(|_| true) & bit(7), 0);
+        assert_eq!(classes.enter(class(7)), 7);
+        assert_eq!(classes.enter(class(69)), 69);
+        classes.leave(7);
         assert_eq!(classes.enter(class(100)), 7);
-        assert_eq!(classes.renamed, bit(7));
+        assert_eq!(classes.renamed, [7]);
     }
 
     #[test]

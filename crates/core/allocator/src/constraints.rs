@@ -177,6 +177,10 @@ impl Constraint {
         Ok(Self { selector, predicate })
     }
 
+    pub(crate) fn looks_at_hostname(&self) -> bool {
+        self.selector == Selector::Hostname
+    }
+
     /// Rules 115 to 117.
     fn holds(&self, agent: &Seen<'_>) -> bool {
         let found = self.selector.find(agent);

@@ -206,7 +206,7 @@ impl Allocator {
     /// What an agent has, as operations changed it.
     pub fn total(&self, agent: &AgentId) -> Resources {
         let known = self.agent_slot(agent).map(|slot| &self.agents[slot]);
-        known.map(|agent| agent.total.listed(agent.order)).unwrap_or_default()
+        known.map(|agent| agent.rest.total.listed(agent.order)).unwrap_or_default()
     }
 
     /// What a framework holds of an agent, with allocation roles.

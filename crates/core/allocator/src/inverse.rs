@@ -81,7 +81,7 @@ impl Allocator {
         let (Some(agent), Some(asked)) = (self.agent_slot(agent), self.framework_slot(framework)) else {
             return;
         };
-        let vacating = self.agents[agent].vacating.get_or_insert_default();
+        let vacating = self.agents[agent].rest.vacating.get_or_insert_default();
         vacating.asked.remove(&asked);
         match status {
             Some(status) => vacating.statuses.insert(framework.clone(), status),
@@ -99,7 +99,7 @@ impl Allocator {
         &self,
         agent: &AgentId,
     ) -> impl Iterator<Item = (&FrameworkId, &v1::allocator::InverseOfferStatus)> {
-        let vacating = self.agent_slot(agent).and_then(|agent| self.agents[agent].vacating.as_ref());
+        let vacating = self.agent_slot(agent).and_then(|agent| self.agents[agent].rest.vacating.as_ref());
         vacating.into_iter().flat_map(|vacating| &vacating.statuses)
     }
 
@@ -109,9 +109,9 @@ impl Allocator {
         for slot in std::mem::take(&mut self.inverse_dirty) {
             let owed = self.owed_inverse(slot);
             let Some(agent) = self.agents.get_mut(slot) else { continue };
-            let Some(unavailability) = agent.unavailability else { continue };
+            let Some(unavailability) = agent.rest.unavailability else { continue };
             for framework in owed {
-                agent.vacating.get_or_insert_default().asked.insert(framework);
+                agent.rest.vacating.get_or_insert_default().asked.insert(framework);
                 let framework = self.frameworks[framework].id.clone();
                 asked.push(InverseAllocation { framework, agent: agent.id.clone(), unavailability });
             }
@@ -122,11 +122,11 @@ impl Allocator {
 
     /// Who on this agent is still to be asked.
     fn owed_inverse(&self, slot: u32) -> BTreeSet<u32> {
-        let Some(agent) = self.agents.get(slot).filter(|agent| agent.unavailability.is_some()) else {
+        let Some(agent) = self.agents.get(slot).filter(|agent| agent.rest.unavailability.is_some()) else {
             return BTreeSet::new();
         };
         let asked = |framework: &u32| {
-            agent.vacating.as_ref().is_some_and(|vacating| vacating.asked.contains(framework))
+            agent.rest.vacating.as_ref().is_some_and(|vacating| vacating.asked.contains(framework))
         };
         agent
             .held
@@ -142,7 +142,7 @@ impl Allocator {
 
     /// Marks an agent when somebody on it is still to be asked.
     pub(crate) fn consider_inverse(&mut self, slot: u32) {
-        if self.planned.contains(&slot) && !self.owed_inverse(slot).is_empty() {
+        if !self.planned.is_empty() && self.planned.contains(&slot) && !self.owed_inverse(slot).is_empty() {
             self.inverse_dirty.insert(slot);
         } else if !self.inverse_dirty.is_empty() {
             self.inverse_dirty.remove(&slot);
@@ -150,13 +150,13 @@ impl Allocator {
     }
 
     pub(crate) fn forget_inverse_offers_for(&mut self, slot: u32) {
-        self.agents[slot].vacating = None;
+        self.agents[slot].rest.vacating = None;
         self.inverse.clear_filters_for(slot);
     }
 
     pub(crate) fn forget_inverse_offers_of(&mut self, framework: u32) {
         for slot in &self.planned {
-            if let Some(vacating) = &mut self.agents[*slot].vacating {
+            if let Some(vacating) = &mut self.agents[*slot].rest.vacating {
                 vacating.asked.remove(&framework);
                 vacating.statuses.remove(&self.frameworks[framework].id);
             }

@@ -23,16 +23,19 @@ mod explain;
 mod filters;
 mod framework;
 mod inverse;
+mod kinds;
 mod offerable;
+mod offers;
 mod order;
 mod pattern;
 mod quota;
+mod rare;
 mod roles;
 mod slots;
 mod sorted;
+mod visits;
 
 pub use agent::{AgentCapabilities, AgentProfile};
-pub use allocate::{Allocation, Allocations};
 pub use allocator::{Allocator, NotAvailable};
 pub use config::{AgentPreference, Config, Sorter};
 pub use constraints::{ConstraintLimits, OfferConstraints};
@@ -40,6 +43,7 @@ pub use explain::{Reason, RoleSummary, Withheld, WithheldSum};
 pub use filters::Filter;
 pub use framework::{FrameworkCapabilities, FrameworkProfile};
 pub use inverse::InverseAllocation;
+pub use offers::{Allocation, Allocations};
 pub use quota::Quota;
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use crate::{
     Allocator, FrameworkCapabilities, Reason,
     amounts::{Amounts, Common},
     bundle::is_quota_counted,
-    classes::MIXED,
     quota::Bounds,
     roles::Client,
 };
@@ -58,7 +57,7 @@ pub(crate) fn part_of(rare: &Resources, take: RareTake) -> Option<Resource> {
 
 impl Allocator {
     /// What of an agent a client can be given, or why nothing. Looks neither at whether the client wants
-    /// anything nor at whether the agent is for its class, unless that is the mixed one.
+    /// anything nor at whether the agent is for its class.
     pub(crate) fn offerable(
         &self,
         client_slot: u32,
@@ -70,15 +69,7 @@ impl Allocator {
         taken.clear();
         let client = &self.roles.clients[client_slot];
         let agent = &self.agents[agent_slot];
-        let profile = || self.frameworks[client.framework].profile.as_ref();
-        let capabilities = match self.classes.get(client.class) {
-            Some(class) => class.capabilities,
-            None => profile().map(|profile| profile.capabilities).unwrap_or_default(),
-        };
-        if client.class == MIXED {
-            let profile = profile().ok_or(Reason::Inactive)?;
-            agent.admits(&profile.class(&self.roles.nodes[client.role].role), &self.config)?;
-        }
+        let capabilities = self.classes.get(client.class).map(|class| class.capabilities).unwrap_or_default();
         let free = &agent.available;
         let mut bounds = Bounds::default();
         if !self.roles.quotas.is_empty() {
@@ -158,6 +149,9 @@ impl Allocator {
                 let left = (self.headroom.common[at] - required.common[at]).max(0);
                 bounds.common[at] = bounds.common[at].min(left);
             }
+        }
+        if required.rare.is_empty() && quota.guarantee.rare.is_empty() {
+            return;
         }
         for resource in self.agents[agent].available.rare.iter().filter(|r| is_quota_counted(r)) {
             let name = resource.name();

@@ -122,7 +122,7 @@ impl Walker {
         if roles.nodes[node].has_hungry_children() {
             let classes = self.classes;
             roles.freshen_level(node, measure);
-            self.push(node, Kind::Level).cursor.start(&roles.nodes[node].level, classes);
+            self.push(node, Kind::Level).cursor.start(classes);
             return;
         }
         self.enter_own(roles, node, measure, sorters);
@@ -133,7 +133,7 @@ impl Walker {
         match sorters.frameworks {
             Sorter::FairShare => {
                 roles.freshen_members(node, measure);
-                self.push(node, Kind::Members).cursor.start(&roles.nodes[node].members, classes);
+                self.push(node, Kind::Members).cursor.start(classes);
             }
             Sorter::Random => {
                 let clients = &roles.clients;

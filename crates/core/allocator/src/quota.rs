@@ -37,6 +37,10 @@ impl Quota {
 pub(crate) struct RoleQuota {
     pub(crate) quota: Quota,
     pub(crate) guarantee: Amounts,
+    /// Of the common names; the largest number where there is none.
+    pub(crate) limit: Common,
+    /// Of other names.
+    pub(crate) rare_limits: Vec<(Name, i64)>,
     /// What of the guarantee the role does not consume.
     pub(crate) missing: Amounts,
 }
@@ -44,7 +48,14 @@ pub(crate) struct RoleQuota {
 impl RoleQuota {
     pub(crate) fn new(quota: Quota) -> Self {
         let guarantee = Amounts::from(&quota.guarantee);
-        Self { quota, guarantee, missing: Amounts::default() }
+        let (mut limit, mut rare_limits) = ([i64::MAX; 4], Vec::new());
+        for (name, amount) in &quota.limit {
+            match place(name) {
+                Some(at) => limit[at] = amount.thousandths(),
+                None => rare_limits.push((name.clone(), amount.thousandths())),
+            }
+        }
+        Self { quota, guarantee, limit, rare_limits, missing: Amounts::default() }
     }
 }
 
@@ -78,8 +89,11 @@ impl Bounds {
         while id != ROOT {
             let node = &roles.nodes[id];
             if let Some(quota) = &node.quota {
-                for (name, limit) in &quota.quota.limit {
-                    self.lower(name, (limit.thousandths() - node.consumed(name)).max(0));
+                for (bound, left) in self.common.iter_mut().zip(node.left_of_limit(quota)) {
+                    *bound = (*bound).min(left);
+                }
+                for (name, limit) in &quota.rare_limits {
+                    self.lower(name, (limit - node.consumed(name)).max(0));
                 }
             }
             id = node.parent;
@@ -88,25 +102,29 @@ impl Bounds {
 
     /// Rule 128: what unmet guarantees leave to a role. Guarantees of the role and its ancestors do not
     /// hold anything back from it: what it is given counts for them.
-    pub(crate) fn lower_to_headroom(&mut self, roles: &Roles, mut id: u32, headroom: &Amounts) {
+    pub(crate) fn lower_to_headroom(&mut self, roles: &Roles, role: u32, headroom: &Amounts) {
         if roles.required.is_zero() {
             return;
         }
-        let mut required = roles.required.clone();
-        while id != ROOT {
-            let node = &roles.nodes[id];
-            if let Some(quota) = &node.quota {
-                required.subtract(&quota.missing);
-            }
-            id = node.parent;
-        }
-        for at in 0..4 {
-            if required.common[at] > 0 {
-                let left = (headroom.common[at] - required.common[at]).max(0);
-                self.common[at] = self.common[at].min(left);
+        let mut required = roles.required.common;
+        for quota in roles.quotas_above(role) {
+            for (required, missing) in required.iter_mut().zip(quota.missing.common) {
+                *required = (*required - missing).max(0);
             }
         }
-        for (name, needed) in required.rare.iter() {
+        for ((bound, required), free) in self.common.iter_mut().zip(required).zip(headroom.common) {
+            if required > 0 {
+                *bound = (*bound).min((free - required).max(0));
+            }
+        }
+        if roles.required.rare.is_empty() {
+            return;
+        }
+        let mut required = roles.required.rare.clone();
+        for quota in roles.quotas_above(role) {
+            required.subtract(&quota.missing.rare);
+        }
+        for (name, needed) in required.iter() {
             self.lower(name, (headroom.get(name) - needed.thousandths()).max(0));
         }
     }

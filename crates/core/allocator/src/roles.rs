@@ -10,8 +10,8 @@ use mezzo_resources::Quantities;
 
 use crate::{
     Quota,
-    amounts::Amounts,
-    classes::{Census, bit},
+    amounts::{Amounts, Common},
+    classes::{Census, Mixed, bit},
     quota::RoleQuota,
     slots::Slots,
     sorted::{Sibling, Sorted},
@@ -43,7 +43,7 @@ pub(crate) struct Client {
     pub(crate) role: u32,
     /// Its place among the frameworks of the role.
     rank: u32,
-    pub(crate) class: u8,
+    pub(crate) class: u32,
     /// The framework is in the role; otherwise it only holds something for it.
     pub(crate) subscribed: bool,
     /// It wants offers.
@@ -57,8 +57,10 @@ pub(crate) struct Client {
     pub(crate) epoch: u64,
     /// How many there are of this epoch.
     pub(crate) refusals: usize,
-    /// Agents that it holds something of.
-    pub(crate) agents: BTreeSet<u32>,
+    /// How many agents it holds something of.
+    pub(crate) holds: usize,
+    /// Those agents, some twice, and some that it held something of; see `Allocator::agents_of`.
+    pub(crate) agents: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -168,6 +170,8 @@ pub(crate) struct Roles {
     pub(crate) quotas: BTreeMap<Role, u32>,
     /// Rule 128: what must stay free for guarantees that are not met.
     pub(crate) required: Amounts,
+    /// Who wants something of the classes that the tree does not tell apart.
+    pub(crate) mixed: Mixed,
     /// Frameworks and roles that hold more or less than the orders know.
     touched: Vec<u32>,
     epochs: u64,
@@ -184,6 +188,7 @@ impl Roles {
             weights,
             quotas: BTreeMap::new(),
             required: Amounts::default(),
+            mixed: Mixed::default(),
             touched: Vec::new(),
             epochs: 0,
             changes: 0,
@@ -261,7 +266,8 @@ impl Roles {
             minimum: None,
             epoch: self.epochs,
             refusals: 0,
-            agents: BTreeSet::new(),
+            holds: 0,
+            agents: Vec::new(),
         });
         self.nodes[node].clients.insert(id.clone(), client);
         self.nodes[node].members_state = State::Stale;
@@ -310,6 +316,7 @@ impl Roles {
         }
         known.hungry = hungry;
         self.changes += 1;
+        self.mixed.change(known.class, hungry);
         let (class, rank, role) = (known.class, known.rank, known.role);
         let signature = if hungry { bit(class) } else { 0 };
         let sibling = Sibling { item: client, share: 0.0, count: 0, signature };
@@ -343,7 +350,7 @@ impl Roles {
     }
 
     /// A client is of another class.
-    pub(crate) fn set_class(&mut self, client: u32, class: u8) {
+    pub(crate) fn set_class(&mut self, client: u32, class: u32) {
         let hungry = self.clients[client].hungry;
         self.set_hungry(client, false);
         self.clients[client].class = class;
@@ -456,6 +463,20 @@ impl Roles {
             let parent = node.parent;
             self.nodes[parent].level_state = State::Stale;
         }
+    }
+
+    /// The quotas of a role and of those above it.
+    pub(crate) fn quotas_above(&self, mut id: u32) -> impl Iterator<Item = &RoleQuota> {
+        std::iter::from_fn(move || {
+            while id != ROOT {
+                let node = &self.nodes[id];
+                id = node.parent;
+                if let Some(quota) = &node.quota {
+                    return Some(&**quota);
+                }
+            }
+            None
+        })
     }
 
     /// Brings the orders up to date with what was charged and refunded.
@@ -658,16 +679,34 @@ impl RoleNode {
         self.quota_allocated.get(name).saturating_add(self.reserved.get(name))
     }
 
+    /// What the role may be given before it reaches a limit, of the common names.
+    pub(crate) fn left_of_limit(&self, quota: &RoleQuota) -> Common {
+        let held = |at: usize| self.quota_allocated.common[at].saturating_add(self.reserved.common[at]);
+        std::array::from_fn(|at| match quota.limit[at] {
+            i64::MAX => i64::MAX,
+            limit => (limit - held(at)).max(0),
+        })
+    }
+
     fn refresh_missing(&mut self, required: &mut Amounts) {
         let Some(quota) = &mut self.quota else { return };
         if quota.guarantee.is_zero() {
             return;
         }
-        required.subtract(&quota.missing);
-        let mut missing = quota.guarantee.clone();
-        missing.subtract(&self.quota_allocated);
-        missing.subtract(&self.reserved);
-        required.add(&missing);
-        quota.missing = missing;
+        let held = self.quota_allocated.common.iter().zip(self.reserved.common);
+        for (at, (held, reserved)) in held.enumerate() {
+            let missing = (quota.guarantee.common[at] - held.saturating_add(reserved)).max(0);
+            let change = missing - quota.missing.common[at];
+            required.common[at] = required.common[at].saturating_add(change);
+            quota.missing.common[at] = missing;
+        }
+        if !quota.guarantee.rare.is_empty() {
+            required.rare.subtract(&quota.missing.rare);
+            let mut missing = quota.guarantee.rare.clone();
+            missing.subtract(&self.quota_allocated.rare);
+            missing.subtract(&self.reserved.rare);
+            required.rare += &missing;
+            quota.missing.rare = missing;
+        }
     }
 }

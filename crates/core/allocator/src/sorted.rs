@@ -32,7 +32,15 @@ struct Entry {
 #[derive(Debug)]
 struct Heap {
     signature: u64,
+    /// The key of the first entry, beside the signature because walks look at both of every heap.
+    head: Option<Key>,
     entries: Vec<Entry>,
+}
+
+impl Heap {
+    fn refresh_head(&mut self) {
+        self.head = self.entries.first().map(|entry| entry.key);
+    }
 }
 
 /// Where the sibling of a rank is.
@@ -64,6 +72,7 @@ impl Sorted {
     pub(crate) fn rebuild(&mut self, siblings: impl Iterator<Item = Sibling>) {
         for heap in &mut self.heaps {
             heap.entries.clear();
+            heap.head = None;
         }
         self.places.clear();
         for (rank, Sibling { item, share, count, signature }) in siblings.enumerate() {
@@ -80,6 +89,7 @@ impl Sorted {
             for at in (0..self.heaps[heap].entries.len() / 2).rev() {
                 self.sink(heap, at);
             }
+            self.heaps[heap].refresh_head();
         }
     }
 
@@ -95,6 +105,7 @@ impl Sorted {
         } else {
             self.sink(heap as usize, at as usize);
         }
+        self.heaps[heap as usize].refresh_head();
     }
 
     /// Other classes want something in or below a sibling than before.
@@ -111,6 +122,7 @@ impl Sorted {
                 self.sink(heap, at);
             }
             self.places[rank as usize] = NOWHERE;
+            self.heaps[heap].refresh_head();
         }
         if sibling.signature != 0 {
             let heap = self.heap_of(sibling.signature);
@@ -119,6 +131,7 @@ impl Sorted {
             entries.push(Entry { key: Key::new(sibling.share, sibling.count, rank), item: sibling.item });
             self.places[rank as usize] = Place { heap: heap as u32, at: at as u32 };
             self.rise(heap, at);
+            self.heaps[heap].refresh_head();
         }
     }
 
@@ -132,7 +145,7 @@ impl Sorted {
                 heap
             }
             None => {
-                self.heaps.push(Heap { signature, entries: Vec::new() });
+                self.heaps.push(Heap { signature, head: None, entries: Vec::new() });
                 self.heaps.len() - 1
             }
         }
@@ -175,34 +188,74 @@ impl Sorted {
 /// Walks over siblings in order. The [`Sorted`] must not change meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
+    classes: u64,
+    progress: Progress,
     frontier: BinaryHeap<Reverse<(Key, u32, u32)>>,
-    /// What was returned last; what lies below it comes into question next.
-    last: Option<(u32, u32)>,
+}
+
+/// How far a walk is. Most end with the first, which is found without a heap of heaps.
+#[derive(Clone, Copy, Debug, Default)]
+enum Progress {
+    #[default]
+    Nothing,
+    /// The first of this heap was returned; no other heap was looked into.
+    One(u32),
+    /// This one was returned last; what lies below it comes into question next.
+    Many(u32, u32),
 }
 
 impl Cursor {
     /// Begins with the first of all siblings whose signature has one of the classes.
-    pub(crate) fn start(&mut self, sorted: &Sorted, classes: u64) {
-        self.frontier.clear();
-        self.last = None;
-        for (i, heap) in sorted.heaps.iter().enumerate() {
-            if let (true, Some(first)) = (heap.signature & classes != 0, heap.entries.first()) {
-                self.frontier.push(Reverse((first.key, i as u32, 0)));
-            }
-        }
+    pub(crate) fn start(&mut self, classes: u64) {
+        self.classes = classes;
+        self.progress = Progress::Nothing;
     }
 
     pub(crate) fn next(&mut self, sorted: &Sorted) -> Option<u32> {
-        if let Some((heap, at)) = self.last.take() {
-            for below in [2 * at + 1, 2 * at + 2] {
-                if let Some(entry) = sorted.heaps[heap as usize].entries.get(below as usize) {
-                    self.frontier.push(Reverse((entry.key, heap, below)));
+        match self.progress {
+            Progress::Nothing => {
+                let mut first: Option<(Key, u32)> = None;
+                for (key, heap) in self.heads(sorted) {
+                    if first.is_none_or(|(least, _)| key < least) {
+                        first = Some((key, heap));
+                    }
                 }
+                let (_, heap) = first?;
+                self.progress = Progress::One(heap);
+                return Some(sorted.heaps[heap as usize].entries[0].item);
+            }
+            Progress::One(first) => {
+                let mut frontier = std::mem::take(&mut self.frontier);
+                frontier.clear();
+                let others = self.heads(sorted).filter(|(_, heap)| *heap != first);
+                frontier.extend(others.map(|(key, heap)| Reverse((key, heap, 0))));
+                self.frontier = frontier;
+                self.push_below(sorted, first, 0);
+            }
+            Progress::Many(heap, at) => self.push_below(sorted, heap, at),
+        }
+        let Some(Reverse((_, heap, at))) = self.frontier.pop() else {
+            // Nothing of no classes: asking again finds nothing either.
+            self.start(0);
+            return None;
+        };
+        self.progress = Progress::Many(heap, at);
+        Some(sorted.heaps[heap as usize].entries[at as usize].item)
+    }
+
+    /// The first keys of the heaps that matter.
+    fn heads(&self, sorted: &Sorted) -> impl Iterator<Item = (Key, u32)> {
+        let classes = self.classes;
+        let heaps = sorted.heaps.iter().zip(0..);
+        heaps.filter_map(move |(heap, i)| Some((heap.head.filter(|_| heap.signature & classes != 0)?, i)))
+    }
+
+    fn push_below(&mut self, sorted: &Sorted, heap: u32, at: u32) {
+        for below in [2 * at + 1, 2 * at + 2] {
+            if let Some(entry) = sorted.heaps[heap as usize].entries.get(below as usize) {
+                self.frontier.push(Reverse((entry.key, heap, below)));
             }
         }
-        let Reverse((_, heap, at)) = self.frontier.pop()?;
-        self.last = Some((heap, at));
-        Some(sorted.heaps[heap as usize].entries[at as usize].item)
     }
 }
 
@@ -214,7 +267,7 @@ mod tests {
 
     fn walk(sorted: &Sorted, classes: u64) -> Vec<u32> {
         let mut cursor = Cursor::default();
-        cursor.start(sorted, classes);
+        cursor.start(classes);
         std::iter::from_fn(|| cursor.next(sorted)).collect()
     }
 

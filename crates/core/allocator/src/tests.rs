@@ -100,7 +100,7 @@ impl Cluster {
     /// Offers of one pass, each as `framework role agent resources`.
     fn offers(&mut self) -> Vec<String> {
         let line = |offer: Allocation| {
-            let resources = offer.resources.unallocated();
+            let resources = offer.resources().unallocated();
             format!("{} {} {} {resources}", offer.framework, offer.role, offer.agent)
         };
         self.pass().offers.into_iter().map(line).collect()

@@ -30,10 +30,10 @@ impl Master {
         for allocation in offers {
             let offer = Offer {
                 id: self.mint_offer(),
+                resources: allocation.resources(),
                 framework: allocation.framework,
                 agent: allocation.agent,
                 role: allocation.role,
-                resources: allocation.resources,
                 expires: self.config.offer_timeout.map(|timeout| moment.now + timeout),
             };
             match self.add_offer(offer) {

@@ -21,7 +21,7 @@ use table::Table;
 
 type Measurement = fn(&mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 8] = [
+const MEASUREMENTS: [(&str, Measurement); 10] = [
     ("tasks", spawn::tasks),
     ("latency", spawn::latency),
     ("launches", launches::launches),
@@ -29,7 +29,10 @@ const MEASUREMENTS: [(&str, Measurement); 8] = [
     ("state", state::state),
     ("dev", footprint::dev),
     ("idle", footprint::idle),
-    ("allocator", allocator::allocator),
+    // First of its kind, while nothing that was freed is used again.
+    ("allocator-memory", allocator::memory),
+    ("allocator-20000", allocator::smaller),
+    ("allocator-50000", allocator::larger),
 ];
 
 fn main() -> Result<()> {

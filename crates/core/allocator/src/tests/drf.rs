@@ -42,10 +42,11 @@ fn run(commands: &str) -> String {
         if offers.is_empty() {
             break;
         }
-        for Allocation { framework, role, agent, resources } in offers {
+        for offer in offers {
+            let mut rest = offer.resources();
+            let Allocation { framework, role, agent, .. } = offer;
             let user = users.iter_mut().find(|user| user.id == framework).expect("a user of the script");
             let task = user.demand.allocated(&role);
-            let mut rest = resources;
             if rest.checked_sub(&task) {
                 user.tasks += 1;
             } else {

@@ -307,10 +307,10 @@ impl Story {
 
     fn pass(&mut self) {
         let of = |allocation: Allocation| checker::Offer {
+            resources: allocation.resources(),
             framework: allocation.framework,
             role: allocation.role,
             agent: allocation.agent,
-            resources: allocation.resources,
         };
         let offers: Vec<checker::Offer> = self.c.pass().offers.into_iter().map(of).collect();
         let wrong = self.facts.judge(self.c.now, &offers);

@@ -247,7 +247,7 @@ fn rule_108_special_resources_need_their_capability() {
         let mut c = Cluster::new();
         c.agent_as("a1", AgentProfile { total: total.clone(), ..AgentProfile::default() });
         c.framework_as("f1", FrameworkProfile { capabilities, ..profile(&["web/shop"]) });
-        let resources = c.pass().offers.remove(0).resources;
+        let resources = c.pass().offers.remove(0).resources();
         resources.scalar("cpus").as_f64()
     };
     let none = FrameworkCapabilities::default();
@@ -302,14 +302,14 @@ fn rules_108_and_110_shared_volumes() {
     // Once in this run, whoever gets it ...
     let first = c.pass().offers;
     assert_eq!(first.len(), 1);
-    assert_eq!(first[0].resources.shared().len(), 1);
+    assert_eq!(first[0].resources().shared().len(), 1);
     // ... and again in the next one, though it is in use.
     assert!(c.allocator.next_deadline().is_some_and(|at| at <= c.now + Duration::from_secs(1)));
     c.wait(1.0);
     let second = c.pass().offers;
     assert_eq!(second.len(), 1);
     assert_ne!(second[0].framework, first[0].framework);
-    assert_eq!(second[0].resources.shared(), second[0].resources);
+    assert_eq!(second[0].resources().shared(), second[0].resources());
 }
 
 #[test]

@@ -94,9 +94,13 @@ fn check(c: &Cluster) {
         assert!(free.checked_sub(&held));
         assert_eq!(free, allocator.available(id));
         assert_eq!(agent.is_free(), agent.active && !free.is_empty());
-        if let Some(at) = agent.free_at {
-            assert_eq!(allocator.free[at as usize], *slot);
+        if agent.is_free() {
+            assert_eq!(allocator.free[allocator.free_at[*slot as usize] as usize], *slot);
         }
+        let is_new = |entry: &crate::agent::Held| {
+            agent.held.iter().filter(|other| other.client == entry.client).count() == 1
+        };
+        assert!(agent.held.iter().all(is_new));
         capacity += &total.quantities();
         headroom += &free.unreserved().quantities();
     }
@@ -111,9 +115,11 @@ fn check(c: &Cluster) {
         assert!(subtree.contains(&node.own.allocated.quantities()));
         let mut own = Quantities::default();
         for client in node.clients.values() {
-            let client = &allocator.roles.clients[*client];
-            assert!(client.subscribed || !client.agents.is_empty(), "an idle client is forgotten");
+            let slot = client;
+            let client = &allocator.roles.clients[*slot];
+            assert!(client.subscribed || client.holds > 0, "an idle client is forgotten");
             own += &client.share.allocated.quantities();
+            assert_eq!(client.holds, allocator.agents_of(*slot).len());
         }
         assert_eq!(own, node.own.allocated.quantities());
         if let Some(quota) = &node.quota {

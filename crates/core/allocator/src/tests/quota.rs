@@ -35,7 +35,7 @@ fn rule_128_headroom_is_kept_for_unmet_guarantees() {
     c.framework("f1", &["a"]);
     c.agent("a1", "cpus:2;mem:64");
     c.agent("a2", "cpus:2;mem:64");
-    let given: f64 = c.pass().offers.iter().map(|offer| offer.resources.scalar("cpus").as_f64()).sum();
+    let given: f64 = c.pass().offers.iter().map(|offer| offer.resources().scalar("cpus").as_f64()).sum();
     assert_eq!(given, 1.0, "nobody is in b yet, and its three cpus stay free");
     assert_eq!(c.allocator.consumption("a"), amounts("cpus:1;mem:128"));
     c.framework("f2", &["b"]);
@@ -62,7 +62,7 @@ fn rule_130_limits_are_never_exceeded() {
     c.framework("f1", &["a/x"]);
     c.agent("a1", "cpus:2;mem:64");
     c.agent("a2", "cpus:2;mem:64");
-    let cpus: f64 = c.pass().offers.iter().map(|offer| offer.resources.scalar("cpus").as_f64()).sum();
+    let cpus: f64 = c.pass().offers.iter().map(|offer| offer.resources().scalar("cpus").as_f64()).sum();
     assert_eq!(cpus, 3.0, "the limit of an ancestor counts");
     assert_eq!(c.allocator.consumption("a").get("cpus"), Scalar::from_whole(3));
     // What comes back on one agent allows as much on another: a full pass finds it.
@@ -71,7 +71,7 @@ fn rule_130_limits_are_never_exceeded() {
     c.allocator.deactivate_agent(&holder.into());
     c.finish("f1", "a/x", holder, "cpus:2");
     c.wait(1.0);
-    let cpus: f64 = c.pass().offers.iter().map(|offer| offer.resources.scalar("cpus").as_f64()).sum();
+    let cpus: f64 = c.pass().offers.iter().map(|offer| offer.resources().scalar("cpus").as_f64()).sum();
     assert_eq!(cpus, 1.0);
 }
 

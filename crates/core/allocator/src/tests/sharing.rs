@@ -107,7 +107,7 @@ fn rule_129_reservations_are_for_the_role_and_below() {
         let mut c = Cluster::new();
         c.agent("a1", "cpus(a/b):2;mem:64");
         c.framework("f1", &[role]);
-        c.pass().offers.remove(0).resources.scalar("cpus").as_f64()
+        c.pass().offers.remove(0).resources().scalar("cpus").as_f64()
     };
     assert_eq!(offered("a/b"), 2.0);
     assert_eq!(offered("a/b/c"), 2.0);
