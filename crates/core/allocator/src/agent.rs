@@ -83,8 +83,8 @@ pub(crate) struct Agent {
     /// What may be offered: total less held; shared resources always.
     pub(crate) available: Bundle,
     pub(crate) held: Vec<Held>,
-    /// By client, and a number that grows.
-    pub(crate) refusals: BTreeMap<(u32, u32), Refusal>,
+    /// Which clients may have refused something of it, as bits of [`refuser`].
+    pub(crate) refusers: u64,
     pub(crate) id: AgentId,
     /// Which of [`crate::kinds::Kinds`] it is; [`crate::kinds::UNKNOWN`] until somebody asks.
     pub(crate) kind: u32,
@@ -106,6 +106,13 @@ pub(crate) struct Rest {
     pub(crate) unavailability: Option<v1::Unavailability>,
     pub(crate) total: Bundle,
     pub(crate) vacating: Option<Box<Vacating>>,
+    /// By client, and a number that grows.
+    pub(crate) refusals: BTreeMap<(u32, u32), Refusal>,
+}
+
+/// Where [`Agent::refusers`] notes a client, which it shares with others.
+pub(crate) fn refuser(client: u32) -> u64 {
+    1 << (client % 64)
 }
 
 impl Agent {
@@ -113,7 +120,7 @@ impl Agent {
         Self {
             available: total.clone(),
             held: Vec::new(),
-            refusals: BTreeMap::new(),
+            refusers: 0,
             id,
             kind: UNKNOWN,
             order: Order::of(&profile.total),
@@ -128,6 +135,7 @@ impl Agent {
                 unavailability: profile.unavailability,
                 total,
                 vacating: None,
+                refusals: BTreeMap::new(),
             }),
         }
     }

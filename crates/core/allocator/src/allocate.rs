@@ -14,7 +14,7 @@ use crate::{
     Allocator, Sorter,
     amounts::{Amounts, Common},
     bundle::{Bundle, rare_amounts},
-    classes::{MIXED, bit},
+    classes::{ClassSet, MIXED, bit},
     offerable::{Stage, Taken, part_of, reaches},
     offers::{Allocations, Given},
     order::{Sorters, Walker, shuffle},
@@ -43,8 +43,8 @@ pub(crate) struct Pass<'a> {
     /// Roles with a guarantee and somebody in or below them who wants something.
     owed: Vec<u32>,
     /// Classes of frameworks with minimums of their own, and of those that may have what is revocable.
-    own_minimum: u64,
-    revocable: u64,
+    own_minimum: ClassSet,
+    revocable: ClassSet,
     /// Kept for its memory.
     taken: Taken,
 }
@@ -66,7 +66,7 @@ enum Interest {
     Everybody,
     /// For these classes, and for everybody in or below the roles.
     Some {
-        classes: u64,
+        classes: ClassSet,
         roles: Vec<u32>,
     },
 }
@@ -76,8 +76,8 @@ struct Left {
     common: Common,
     /// Special resources, when some of them are numbers.
     rare: Rare,
-    own_minimum: u64,
-    revocable: u64,
+    own_minimum: ClassSet,
+    revocable: ClassSet,
 }
 
 impl Left {
@@ -227,7 +227,7 @@ impl Allocator {
     }
 
     /// Which of `classes` an agent is for.
-    pub(crate) fn admitted(&mut self, agent: u32, classes: u64) -> u64 {
+    pub(crate) fn admitted(&mut self, agent: u32, classes: ClassSet) -> ClassSet {
         let Self { kinds, agents, classes: all, config, roles, .. } = self;
         kinds.admitted(&mut agents[agent], all, config, classes, &roles.mixed.wanting)
     }
@@ -400,15 +400,9 @@ impl Allocator {
     }
 
     /// Asks clients below a role in order, as long as something is left that anybody may want.
-    fn walk(&mut self, agent: u32, from: u32, classes: u64, round: Round, pass: &mut Pass<'_>) {
+    fn walk(&mut self, agent: u32, from: u32, classes: ClassSet, round: Round, pass: &mut Pass<'_>) {
         let sorters = self.sorters();
-        let Bundle { common, rare } = &self.agents[agent].available;
-        let left = Left {
-            common: *common,
-            rare: if rare.has_scalars() { rare.clone() } else { Rare::default() },
-            own_minimum: pass.own_minimum,
-            revocable: pass.revocable,
-        };
+        let mut left = self.left(agent, pass);
         let mut walker = std::mem::take(&mut pass.walker);
         walker.start(&mut self.roles, from, classes, &self.measure, sorters);
         loop {
@@ -422,15 +416,43 @@ impl Allocator {
             if !is_asked || !self.try_offer(client, agent, stage, pass) {
                 continue;
             }
-            let goes_on = match round {
-                Round::Everybody => matches!(self.interest(agent, pass), Interest::Everybody),
-                Round::Guarantee | Round::Some => self.agents[agent].is_free(),
-            };
-            if !goes_on {
+            if !self.goes_on(agent, from, classes, round, pass) {
                 break;
             }
+            left = self.left(agent, pass);
+            let is_spent = |roles: &Roles, id: u32| left.is_too_little(&roles.nodes[id], &self.minimums);
+            if self.roles.up_from(from).any(|id| is_spent(&self.roles, id)) {
+                break;
+            }
+            walker.leave(&self.roles, is_spent);
         }
         pass.walker = walker;
+    }
+
+    fn left(&self, agent: u32, pass: &Pass<'_>) -> Left {
+        let Bundle { common, rare } = &self.agents[agent].available;
+        Left {
+            common: *common,
+            rare: if rare.has_scalars() { rare.clone() } else { Rare::default() },
+            own_minimum: pass.own_minimum,
+            revocable: pass.revocable,
+        }
+    }
+
+    /// Whether what is left of an agent, of which something was given, is worth asking more of those that
+    /// are asked.
+    fn goes_on(&self, agent: u32, from: u32, classes: ClassSet, round: Round, pass: &Pass<'_>) -> bool {
+        let Bundle { common, rare } = &self.agents[agent].available;
+        match round {
+            // Only what quota counts brings a guarantee further.
+            Round::Guarantee => self.is_owed(from) && (*common != [0; 4] || !rare.counted().is_zero()),
+            Round::Everybody => matches!(self.interest(agent, pass), Interest::Everybody),
+            Round::Some => match self.interest(agent, pass) {
+                Interest::Everybody => true,
+                Interest::Some { classes: some, .. } if from == ROOT => some & classes != 0,
+                Interest::Some { roles, .. } => roles.contains(&from),
+            },
+        }
     }
 
     /// Gives a client what it can be given of an agent; says whether that was anything.

@@ -12,9 +12,11 @@ use crate::{
 };
 
 /// Classes that the tree of roles tells apart.
-pub(crate) const CLASSES_APART: u32 = 63;
+pub(crate) const CLASSES_APART: u32 = 127;
+/// Some of these classes, and the group of all others, as bits.
+pub(crate) type ClassSet = u128;
 /// The bit of all classes that are not told apart; every agent may be for one of them.
-pub(crate) const MIXED: u64 = 1 << CLASSES_APART;
+pub(crate) const MIXED: ClassSet = 1 << CLASSES_APART;
 
 /// What decides for which agents a framework is, and which special resources it can be given.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +48,7 @@ pub(crate) struct Classes {
 }
 
 /// The bit of a class.
-pub(crate) fn bit(class: u32) -> u64 {
+pub(crate) fn bit(class: u32) -> ClassSet {
     1 << class.min(CLASSES_APART)
 }
 
@@ -84,7 +86,7 @@ impl Classes {
     }
 
     /// The classes with members for which `holds`.
-    pub(crate) fn which(&self, holds: impl Fn(&Class) -> bool) -> u64 {
+    pub(crate) fn which(&self, holds: impl Fn(&Class) -> bool) -> ClassSet {
         let mut bits = 0;
         for (at, (class, members)) in self.all.iter().enumerate() {
             if *members > 0 && holds(class) {
@@ -98,9 +100,9 @@ impl Classes {
 /// How many of each class want something.
 #[derive(Debug, Default)]
 pub(crate) struct Census {
-    counts: Vec<(u64, u32)>,
+    counts: Vec<(ClassSet, u32)>,
     /// The classes that occur.
-    pub(crate) signature: u64,
+    pub(crate) signature: ClassSet,
     pub(crate) total: u32,
 }
 
@@ -183,22 +185,22 @@ mod tests {
     #[test]
     fn numbers_run_out_and_are_used_again() {
         let mut classes = Classes::default();
-        for n in 0..70 {
+        for n in 0..140 {
             assert_eq!(classes.enter(class(n)), n as u32);
         }
-        assert_eq!(bit(62), 1 << 62);
-        assert_eq!((bit(63), bit(69)), (MIXED, MIXED));
-        assert_eq!(classes.which(|class| class.is_nested), MIXED);
-        for n in 64..70 {
+        assert_eq!(bit(126), 1 << 126);
+        assert_eq!((bit(127), bit(139)), (MIXED, MIXED));
+        assert_eq!(classes.which(|class| class.own_minimum), MIXED);
+        for n in 128..140 {
             classes.leave(n);
         }
-        assert_eq!(classes.which(|class| class.is_nested), 0);
+        assert_eq!(classes.which(|class| class.own_minimum), 0);
         classes.leave(7);
         assert_eq!(classes.which(|_| true) & bit(7), 0);
         assert_eq!(classes.enter(class(7)), 7);
-        assert_eq!(classes.enter(class(69)), 69);
+        assert_eq!(classes.enter(class(130)), 130);
         classes.leave(7);
-        assert_eq!(classes.enter(class(100)), 7);
+        assert_eq!(classes.enter(class(200)), 7);
         assert_eq!(classes.renamed, [7]);
     }
 

@@ -8,7 +8,7 @@ use mezzo_time::Timestamp;
 
 use crate::{
     Allocator,
-    agent::{Agent, Refusal},
+    agent::{Agent, Refusal, refuser},
     amounts::Common,
     bundle::Bundle,
 };
@@ -103,8 +103,8 @@ impl Agent {
         common: &Common,
         rare: impl Fn(&Refusal) -> bool,
     ) -> bool {
-        !self.refusals.is_empty()
-            && self.refusals.range(keys(client)).any(|(_, refusal)| {
+        self.refusers & refuser(client) != 0
+            && self.rest.refusals.range(keys(client)).any(|(_, refusal)| {
                 refusal.epoch == epoch
                     && refusal.bundle.common.iter().zip(common).all(|(refused, wanted)| refused >= wanted)
                     && rare(refusal)
@@ -115,7 +115,9 @@ impl Agent {
 impl Allocator {
     pub(crate) fn add_filter(&mut self, agent: u32, client: u32, bundle: Bundle, expires: Timestamp) {
         let epoch = self.roles.clients[client].epoch;
-        let refusals = &mut self.agents[agent].refusals;
+        let known = &mut self.agents[agent];
+        known.refusers |= refuser(client);
+        let refusals = &mut known.rest.refusals;
         let (mut kept, mut gone, mut oldest, mut next) = (0, Vec::new(), None, 0);
         for (key, old) in refusals.range(keys(client)) {
             let is_covered = old.expires <= expires && bundle.contains(&old.bundle);
@@ -151,10 +153,13 @@ impl Allocator {
         let slots: Vec<u32> = self.agents.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             let clients = &self.roles.clients;
-            self.agents[slot].refusals.retain(|(client, _), refusal| {
+            let agent = &mut self.agents[slot];
+            agent.refusers = 0;
+            agent.rest.refusals.retain(|(client, _), refusal| {
                 let counts = clients.get(*client).is_some_and(|known| known.epoch == refusal.epoch);
                 if counts {
                     endings.add(refusal.expires, slot, *client);
+                    agent.refusers |= refuser(*client);
                 }
                 counts
             });
@@ -170,7 +175,7 @@ impl Allocator {
 
     /// Forgets those for an agent.
     pub(crate) fn clear_filters_for(&mut self, agent: u32) {
-        for ((client, _), refusal) in std::mem::take(&mut self.agents[agent].refusals) {
+        for ((client, _), refusal) in std::mem::take(&mut self.agents[agent].rest.refusals) {
             self.forget_refusal(client, &refusal);
         }
     }
@@ -204,13 +209,16 @@ impl Allocator {
     /// Ends what is over of one agent and client, and says whether that was anything that counted.
     fn end_filters(&mut self, agent: u32, client: u32, now: Timestamp) -> bool {
         let Some(known) = self.agents.get_mut(agent) else { return false };
-        let over: Vec<(u32, u32)> = known
-            .refusals
+        let refusals = &mut known.rest.refusals;
+        let over: Vec<(u32, u32)> = refusals
             .range(keys(client))
             .filter(|(_, refusal)| refusal.expires <= now)
             .map(|(key, _)| *key)
             .collect();
-        let over: Vec<Refusal> = over.iter().filter_map(|key| known.refusals.remove(key)).collect();
+        let over: Vec<Refusal> = over.iter().filter_map(|key| refusals.remove(key)).collect();
+        if refusals.is_empty() {
+            known.refusers = 0;
+        }
         let before = self.endings.live;
         for refusal in &over {
             self.forget_refusal(client, refusal);

@@ -10,7 +10,7 @@ use mezzo_mesos::v1::value;
 use crate::{
     Config,
     agent::Agent,
-    classes::{CLASSES_APART, Classes, MIXED},
+    classes::{CLASSES_APART, ClassSet, Classes, MIXED, bit},
     slots::Slots,
 };
 
@@ -20,35 +20,32 @@ pub(crate) const UNKNOWN: u32 = u32::MAX;
 /// Classes as bits: those that the tree tells apart, and all others.
 #[derive(Debug, Default)]
 struct Bits {
-    apart: u64,
+    apart: ClassSet,
     others: Vec<u64>,
 }
 
 impl Bits {
     fn set(&mut self, class: u32, is_set: bool) {
-        let (word, at) = match class.checked_sub(CLASSES_APART) {
-            None => (&mut self.apart, class),
-            Some(at) => {
-                let word = at as usize / 64;
-                if self.others.len() <= word {
-                    self.others.resize(word + 1, 0);
-                }
-                (&mut self.others[word], at % 64)
-            }
+        let Some(at) = class.checked_sub(CLASSES_APART) else {
+            self.apart = if is_set { self.apart | bit(class) } else { self.apart & !bit(class) };
+            return;
         };
+        let word = at as usize / 64;
+        if self.others.len() <= word {
+            self.others.resize(word + 1, 0);
+        }
         if is_set {
-            *word |= 1 << at;
+            self.others[word] |= 1 << (at % 64);
         } else {
-            *word &= !(1 << at);
+            self.others[word] &= !(1 << (at % 64));
         }
     }
 
     fn get(&self, class: u32) -> bool {
-        let (word, at) = match class.checked_sub(CLASSES_APART) {
-            None => (self.apart, class),
-            Some(at) => (self.others.get(at as usize / 64).copied().unwrap_or(0), at % 64),
-        };
-        (word >> at) & 1 != 0
+        match class.checked_sub(CLASSES_APART) {
+            None => self.apart & bit(class) != 0,
+            Some(at) => (self.others(at as usize / 64) >> (at % 64)) & 1 != 0,
+        }
     }
 
     fn others(&self, word: usize) -> u64 {
@@ -130,9 +127,9 @@ impl Kinds {
         agent: &mut Agent,
         classes: &Classes,
         config: &Config,
-        wanted: u64,
+        wanted: ClassSet,
         mixed: &[u64],
-    ) -> u64 {
+    ) -> ClassSet {
         let kind = self.kind(agent, classes);
         let mut unknown = wanted & !kind.known.apart & !MIXED;
         while unknown != 0 {

@@ -7,8 +7,8 @@ use rand_core::Rng;
 
 use crate::{
     Sorter,
-    classes::bit,
-    roles::{Measure, OWN, Roles},
+    classes::{ClassSet, bit},
+    roles::{Measure, OWN, ROOT, Roles},
     sorted::Cursor,
 };
 
@@ -43,7 +43,7 @@ pub(crate) struct Walker {
     frames: Vec<Frame>,
     /// How many of them are in use; the others keep their memory.
     depth: usize,
-    classes: u64,
+    classes: ClassSet,
     lottery: Lottery,
 }
 
@@ -60,7 +60,7 @@ impl Walker {
         &mut self,
         roles: &mut Roles,
         from: u32,
-        classes: u64,
+        classes: ClassSet,
         measure: &Measure,
         sorters: Sorters,
     ) {
@@ -118,6 +118,13 @@ impl Walker {
         None
     }
 
+    /// Leaves roles that are spent by now, with all below them.
+    pub(crate) fn leave(&mut self, roles: &Roles, is_spent: impl Fn(&Roles, u32) -> bool) {
+        let frames = self.frames[..self.depth].iter();
+        let spent = frames.map(|frame| frame.node).position(|node| node != ROOT && is_spent(roles, node));
+        self.depth = spent.unwrap_or(self.depth);
+    }
+
     fn enter(&mut self, roles: &mut Roles, node: u32, measure: &Measure, sorters: Sorters) {
         if roles.nodes[node].has_hungry_children() {
             let classes = self.classes;
@@ -164,7 +171,7 @@ impl Walker {
 #[derive(Debug, Default)]
 struct Lottery {
     /// For which wishes, role and classes the tickets were made.
-    made_for: Option<(u64, u32, u64)>,
+    made_for: Option<(u64, u32, ClassSet)>,
     tickets: Vec<(u32, f64)>,
     /// Sums of the weights up to each ticket.
     sums: Vec<f64>,
@@ -174,7 +181,7 @@ struct Lottery {
 }
 
 impl Lottery {
-    fn prepare(&mut self, roles: &Roles, from: u32, classes: u64) {
+    fn prepare(&mut self, roles: &Roles, from: u32, classes: ClassSet) {
         self.drawn.clear();
         self.rest = None;
         let wanted = Some((roles.changes, from, classes));

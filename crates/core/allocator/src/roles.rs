@@ -11,7 +11,7 @@ use mezzo_resources::Quantities;
 use crate::{
     Quota,
     amounts::{Amounts, Common},
-    classes::{Census, Mixed, bit},
+    classes::{Census, ClassSet, Mixed, bit},
     quota::RoleQuota,
     slots::Slots,
     sorted::{Sibling, Sorted},
@@ -465,18 +465,14 @@ impl Roles {
         }
     }
 
+    /// A role and those above it, without the root.
+    pub(crate) fn up_from(&self, id: u32) -> impl Iterator<Item = u32> {
+        std::iter::successors(Some(id), |id| Some(self.nodes[*id].parent)).take_while(|id| *id != ROOT)
+    }
+
     /// The quotas of a role and of those above it.
-    pub(crate) fn quotas_above(&self, mut id: u32) -> impl Iterator<Item = &RoleQuota> {
-        std::iter::from_fn(move || {
-            while id != ROOT {
-                let node = &self.nodes[id];
-                id = node.parent;
-                if let Some(quota) = &node.quota {
-                    return Some(&**quota);
-                }
-            }
-            None
-        })
+    pub(crate) fn quotas_above(&self, id: u32) -> impl Iterator<Item = &RoleQuota> {
+        self.up_from(id).filter_map(|id| self.nodes[id].quota.as_deref())
     }
 
     /// Brings the orders up to date with what was charged and refunded.
@@ -604,7 +600,7 @@ impl Roles {
 
     /// Rule 126: roles below one that want something of these classes, each with the product over its
     /// path of its weight among its siblings that want something.
-    pub(crate) fn weigh(&self, from: u32, classes: u64) -> Vec<(u32, f64)> {
+    pub(crate) fn weigh(&self, from: u32, classes: ClassSet) -> Vec<(u32, f64)> {
         let mut weighed = Vec::new();
         let mut open = vec![(from, 1.0)];
         while let Some((id, share)) = open.pop() {

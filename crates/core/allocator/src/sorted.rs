@@ -7,6 +7,8 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
+use crate::classes::ClassSet;
+
 /// What decides between two siblings; the order of the fields is the policy (rules 121, 122).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Key {
@@ -31,7 +33,7 @@ struct Entry {
 
 #[derive(Debug)]
 struct Heap {
-    signature: u64,
+    signature: ClassSet,
     /// The key of the first entry, beside the signature because walks look at both of every heap.
     head: Option<Key>,
     entries: Vec<Entry>,
@@ -58,7 +60,7 @@ pub(crate) struct Sibling {
     pub(crate) share: f64,
     pub(crate) count: u64,
     /// Zero when nothing is wanted there.
-    pub(crate) signature: u64,
+    pub(crate) signature: ClassSet,
 }
 
 #[derive(Debug, Default)]
@@ -135,7 +137,7 @@ impl Sorted {
         }
     }
 
-    fn heap_of(&mut self, signature: u64) -> usize {
+    fn heap_of(&mut self, signature: ClassSet) -> usize {
         if let Some(heap) = self.heaps.iter().position(|heap| heap.signature == signature) {
             return heap;
         }
@@ -188,7 +190,7 @@ impl Sorted {
 /// Walks over siblings in order. The [`Sorted`] must not change meanwhile.
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
-    classes: u64,
+    classes: ClassSet,
     progress: Progress,
     frontier: BinaryHeap<Reverse<(Key, u32, u32)>>,
 }
@@ -206,7 +208,7 @@ enum Progress {
 
 impl Cursor {
     /// Begins with the first of all siblings whose signature has one of the classes.
-    pub(crate) fn start(&mut self, classes: u64) {
+    pub(crate) fn start(&mut self, classes: ClassSet) {
         self.classes = classes;
         self.progress = Progress::Nothing;
     }
@@ -265,7 +267,7 @@ mod tests {
 
     use super::*;
 
-    fn walk(sorted: &Sorted, classes: u64) -> Vec<u32> {
+    fn walk(sorted: &Sorted, classes: ClassSet) -> Vec<u32> {
         let mut cursor = Cursor::default();
         cursor.start(classes);
         std::iter::from_fn(|| cursor.next(sorted)).collect()
@@ -274,11 +276,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_walk_is_a_sort(
-            mut siblings in prop::collection::vec((0..9_u8, 0..3_u64, 0..4_u64), 1..40),
-            changes in prop::collection::vec((any::<usize>(), 0..9_u8, 0..3_u64, 0..4_u64), 0..40),
+            mut siblings in prop::collection::vec((0..9_u8, 0..3_u64, 0..4_u128), 1..40),
+            changes in prop::collection::vec((any::<usize>(), 0..9_u8, 0..3_u64, 0..4_u128), 0..40),
         ) {
             let mut sorted = Sorted::default();
-            let sibling = |i: usize, (share, count, signature): (u8, u64, u64)| {
+            let sibling = |i: usize, (share, count, signature): (u8, u64, u128)| {
                 Sibling { item: i as u32, share: f64::from(share) / 7.0, count, signature }
             };
             sorted.rebuild(siblings.iter().enumerate().map(|(i, s)| sibling(i, *s)));

@@ -116,7 +116,7 @@ impl Allocator {
     pub(crate) fn read_ahead(&self, visits: &[Visit]) {
         let mut sum = 0;
         for agent in visits.iter().filter_map(|visit| self.agents.get(visit.agent)) {
-            sum ^= agent.available.common[0] ^ i64::from(agent.kind) ^ agent.refusals.len() as i64;
+            sum ^= agent.available.common[0] ^ i64::from(agent.kind) ^ agent.refusers as i64;
         }
         for agent in visits.iter().filter_map(|visit| self.agents.get(visit.agent)) {
             sum ^= agent.available.rare.len() as i64;
