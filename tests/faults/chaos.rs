@@ -25,17 +25,17 @@ pub(crate) enum Hits {
 }
 
 /// One run.
-pub(crate) struct Chaos {
+pub(crate) struct Chaos<'a> {
     pub(crate) name: &'static str,
     pub(crate) seed: u64,
     pub(crate) tasks: usize,
     pub(crate) hits: Hits,
     pub(crate) kills: Range<u64>,
     /// Flags of the agent.
-    pub(crate) agent: &'static [&'static str],
+    pub(crate) agent: &'a [&'a str],
 }
 
-impl Chaos {
+impl Chaos<'_> {
     /// Runs it with what `work` launches, and says in a few words what happened.
     pub(crate) fn run<L>(self, work: impl FnOnce(Marks, Random) -> L) -> String
     where

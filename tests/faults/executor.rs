@@ -16,18 +16,25 @@ use serde_json::{Value, json};
 use crate::{
     chaos::{Chaos, Hits, Random},
     scheduler::{bare_task, launch_all, resources},
-    support::{self, PATIENCE},
+    support::{self, Folder, PATIENCE},
 };
 
 const TASKS: usize = 60;
+const JSON: (&str, &str) = ("Content-Type", "application/json");
 /// The test that is the executor's process.
 const PROCESS: &str = "executor::the_process_of_the_executor";
 
 #[test]
 fn an_executor_keeps_its_tasks_while_agents_restart() {
+    let folder = Folder::new("executor-key");
+    let key = folder.path().join("key");
+    fs::write(&key, "signs the tokens of executors").expect("write the key");
+    let key = format!("--jwt_secret_key={}", key.display());
     for seed in 0..4 {
         let hits = if seed % 2 == 0 { Hits::AgentAlways } else { Hits::Any };
-        let agent = &["--executor_reregistration_timeout=15secs"];
+        let timeout = "--executor_reregistration_timeout=15secs";
+        // A token outlives the agent that issued it.
+        let agent = &[timeout, "--authenticate_http_executors", &key][..if seed < 2 { 1 } else { 3 }];
         let outcome = Chaos { name: "executor", seed, tasks: TASKS, hits, kills: 3..7, agent }.run(
             |marks, mut random| {
                 move |tasks, place| {
@@ -70,6 +77,8 @@ fn the_process_of_the_executor() {
     let executor = Executor {
         port,
         ids: (variable("MESOS_FRAMEWORK_ID"), variable("MESOS_EXECUTOR_ID")),
+        authorization: std::env::var("MESOS_EXECUTOR_AUTHENTICATION_TOKEN")
+            .map_or_else(|_| "none is asked for".into(), |token| format!("Bearer {token}")),
         books: Mutex::new(Books {
             random: Random::new(u64::from(process::id())),
             tasks: BTreeMap::new(),
@@ -91,6 +100,7 @@ struct Executor {
     port: u16,
     /// Of the framework and its own.
     ids: (String, String),
+    authorization: String,
     books: Mutex<Books>,
 }
 
@@ -117,7 +127,7 @@ impl Executor {
             json!({"unacknowledged_tasks": tasks, "unacknowledged_updates": updates})
         };
         let body = self.body("SUBSCRIBE", json!({"subscribe": subscribe}));
-        let headers = [("Content-Type", "application/json"), ("Accept", "application/json")];
+        let headers = [JSON, ("Accept", "application/json"), ("Authorization", &self.authorization)];
         let Ok(mut opened) = support::open(self.port, "POST", "/api/v1/executor", &headers, &body) else {
             return false;
         };
@@ -171,7 +181,7 @@ impl Executor {
             status
         };
         let body = self.body("UPDATE", json!({"update": {"status": status}}));
-        let headers = [("Content-Type", "application/json")];
+        let headers = [JSON, ("Authorization", &self.authorization)];
         let is_open = || self.books().updates.iter().any(|known| known["uuid"] == status["uuid"]);
         while is_open() {
             let answer = support::request(self.port, "POST", "/api/v1/executor", &headers, &body);

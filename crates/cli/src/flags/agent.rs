@@ -46,6 +46,8 @@ pub(crate) fn agent_config(values: &Values) -> Result<Config, CliError> {
     if let Some(size) = values.bytes("fetcher_cache_size")? {
         config.fetcher_cache_size = size;
     }
+    config.authenticate_http_executors = values.switch("authenticate_http_executors");
+    config.jwt_secret_key = values.get("jwt_secret_key").map(Into::into);
     config.executor_environment =
         values.convert("executor_environment_variables", environment)?.unwrap_or_default();
     config.default_container_info = values.convert("default_container_info", |text| {

@@ -629,8 +629,8 @@ pub(super) const FLAGS: [Flag; 168] = [
         None,
         Switch,
         None,
-        NotYet,
-        "executor API needs authentication (SSL builds only; needs jwt_secret_key)",
+        Used,
+        "executors must show the token they were given; needs jwt_secret_key",
     ),
     flag(
         "http_authenticators",
@@ -646,8 +646,8 @@ pub(super) const FLAGS: [Flag; 168] = [
         Some("executor_secret_key"),
         Text,
         None,
-        NotYet,
-        "file with the HMAC key of executor tokens (SSL builds)",
+        Used,
+        "file with the HMAC key of executor tokens",
     ),
     flag(
         "secret_resolver",

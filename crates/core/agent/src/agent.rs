@@ -121,10 +121,10 @@ impl Agent {
                     self.on_master_message(m, message);
                 }
             }
-            Input::ExecutorSubscribe { stream, call, request } => {
-                self.on_subscribe(m, stream, *call, request)
+            Input::ExecutorSubscribe { stream, call, request, claims } => {
+                self.on_subscribe(m, stream, *call, request, claims)
             }
-            Input::ExecutorCall { request, call } => self.on_executor_call(m, request, *call),
+            Input::ExecutorCall { request, call, claims } => self.on_executor_call(m, request, *call, claims),
             Input::StreamClosed(stream) => self.on_stream_closed(stream),
             Input::Started { container, pid } => self.on_started(m, &container, pid),
             Input::LaunchFailed { container, stage, message } => {

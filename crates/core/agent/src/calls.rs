@@ -10,7 +10,7 @@ use crate::{
     command,
     config::{EXECUTOR_HEARTBEAT, UNKNOWN_TASKS_MAX, UPDATES_PENDING_MAX},
     effect::{Answer, Effect},
-    input::{RequestId, StreamId},
+    input::{ExecutorClaims, RequestId, StreamId},
     query,
     state::{Framework, Phase, Task},
     timers::Timer,
@@ -64,7 +64,7 @@ fn update_fault(call: &Call, status: &v1::TaskStatus) -> Option<String> {
 
 impl Agent {
     /// Whether the call may go on; answers it when not.
-    fn accept(&mut self, request: RequestId, call: &Call) -> bool {
+    fn accept(&mut self, request: RequestId, call: &Call, claims: Option<&ExecutorClaims>) -> bool {
         if let Some(fault) = fault(call) {
             let text = format!("Failed to validate Executor::Call: {fault}");
             self.answer(request, Answer::BadRequest(text));
@@ -85,8 +85,19 @@ impl Agent {
             self.answer(request, Answer::BadRequest("Framework cannot be found".into()));
             return false;
         }
-        if self.executor(&framework, &executor).is_none() {
+        let Some(known) = self.executor(&framework, &executor) else {
             self.answer(request, Answer::BadRequest("Executor cannot be found".into()));
+            return false;
+        };
+        // Rule 452: also an earlier run of the same executor is somebody else.
+        let is_known = |claims: &ExecutorClaims| {
+            claims.framework == framework
+                && claims.executor == executor
+                && claims.container == known.container
+        };
+        if !claims.is_none_or(is_known) {
+            let text = "The claims of the token do not match the framework, executor and container";
+            self.answer(request, Answer::Forbidden(text.into()));
             return false;
         }
         true
@@ -98,8 +109,9 @@ impl Agent {
         stream: StreamId,
         call: Call,
         request: RequestId,
+        claims: Option<ExecutorClaims>,
     ) {
-        if !self.accept(request, &call) {
+        if !self.accept(request, &call, claims.as_ref()) {
             return;
         }
         let framework = FrameworkId::from(call.framework_id.value.as_str());
@@ -201,8 +213,14 @@ impl Agent {
         }
     }
 
-    pub(crate) fn on_executor_call(&mut self, m: &mut Moment<'_>, request: RequestId, call: Call) {
-        if !self.accept(request, &call) {
+    pub(crate) fn on_executor_call(
+        &mut self,
+        m: &mut Moment<'_>,
+        request: RequestId,
+        call: Call,
+        claims: Option<ExecutorClaims>,
+    ) {
+        if !self.accept(request, &call, claims.as_ref()) {
             return;
         }
         let framework = FrameworkId::from(call.framework_id.value.as_str());

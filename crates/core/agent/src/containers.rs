@@ -236,6 +236,7 @@ impl Agent {
             volumes: Vec::new(),
             debug: wanted.session,
             pod: false,
+            executor: None,
             parent,
         };
         if owner == Owner::Standalone {

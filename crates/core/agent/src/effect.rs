@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mezzo_ids::{ContainerId, FrameworkId};
+use mezzo_ids::{ContainerId, ExecutorId, FrameworkId};
 use mezzo_mesos::v1;
 use mezzo_protocol::{link::ToMaster, records::AgentRecord};
 
@@ -148,6 +148,9 @@ pub struct ContainerSpec {
     pub debug: bool,
     /// Does not run a process of its own: only a sandbox (the pod around a task group).
     pub pod: bool,
+    /// The custom executor that this process is. It is given a token where executors have to show who
+    /// they are (rule 451).
+    pub executor: Option<ExecutorId>,
 }
 
 /// A check or health check, reduced to what a runner needs.

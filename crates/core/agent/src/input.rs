@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mezzo_ids::ContainerId;
+use mezzo_ids::{ContainerId, ExecutorId, FrameworkId};
 use mezzo_mesos::v1;
 use mezzo_protocol::link::ToAgent;
 use mezzo_time::Timestamp;
@@ -38,11 +38,15 @@ pub enum Input {
         call: Box<v1::executor::Call>,
         /// To be answered.
         request: RequestId,
+        /// Who asks; `None` where executors need not say it.
+        claims: Option<ExecutorClaims>,
     },
     /// Any other executor call. Answered by [`crate::Effect::Answer`].
     ExecutorCall {
         /// To be answered.
         request: RequestId,
+        /// Who asks; `None` where executors need not say it.
+        claims: Option<ExecutorClaims>,
         /// Not of type SUBSCRIBE.
         call: Box<v1::executor::Call>,
     },
@@ -100,6 +104,17 @@ pub enum Input {
     Leave,
     /// [`crate::Agent::next_deadline`] has passed. Early or late is harmless.
     Timer,
+}
+
+/// Who an executor's token says it is (rule 451). That the token is genuine has been checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecutorClaims {
+    /// Whose executor.
+    pub framework: FrameworkId,
+    /// Which.
+    pub executor: ExecutorId,
+    /// This run of it.
+    pub container: ContainerId,
 }
 
 /// What a launch failed at; it decides how its tasks are reported.

@@ -48,7 +48,7 @@ mod tests;
 pub use agent::{Agent, container_proto, container_text};
 pub use config::{Config, LegacyNames, ReconfigurationPolicy, RecoverMode};
 pub use effect::{Answer, CheckKind, CheckSpec, ContainerSpec, Effect, Limits};
-pub use input::{CheckId, CheckOutcome, Input, LaunchStage, Limitation, RequestId, StreamId};
+pub use input::{CheckId, CheckOutcome, ExecutorClaims, Input, LaunchStage, Limitation, RequestId, StreamId};
 pub use metrics::{Counters, monitored, other_metrics, process_metrics};
 pub use recovery::{FoundContainer, FoundState, Recovered, RecoveryError};
 pub use state::{

@@ -101,6 +101,7 @@ impl Agent {
             volumes: volumes(config, all()),
             debug: false,
             pod: false,
+            executor: None,
         }
     }
 
@@ -129,6 +130,7 @@ impl Agent {
             volumes: volumes(config, all()),
             debug: false,
             pod,
+            executor: (!pod).then(|| executor.id.clone()),
         }
     }
 
@@ -157,6 +159,7 @@ impl Agent {
             volumes: volumes(config, info.resources.iter()),
             debug: false,
             pod: false,
+            executor: None,
         }
     }
 

@@ -17,7 +17,13 @@ use mezzo_http::{Body, Handler, Request, Response, Routes, StatusCode};
 use mezzo_mesos_v0::names;
 use tokio::sync::Semaphore;
 
-use crate::{config::Verbosity, core::Core, desk::Desk, launch::Launches};
+use crate::{
+    config::{Config, Verbosity},
+    core::Core,
+    desk::Desk,
+    launch::Launches,
+    tokens::ExecutorTokens,
+};
 
 pub(crate) use negotiate::MessageType;
 
@@ -53,6 +59,8 @@ pub(crate) struct Api {
     desk: Arc<Desk>,
     files: VirtualFiles,
     launches: Launches,
+    /// Set when executors have to show who they are.
+    tokens: Option<Arc<ExecutorTokens>>,
     flags: BTreeMap<String, String>,
     verbosity: Verbosity,
     /// One for each stream of a container's output.
@@ -66,9 +74,8 @@ impl Api {
         desk: Arc<Desk>,
         files: VirtualFiles,
         launches: Launches,
-        flags: BTreeMap<String, String>,
-        verbosity: Verbosity,
-        heartbeat: Duration,
+        tokens: Option<Arc<ExecutorTokens>>,
+        config: &Config,
     ) -> Self {
         let mut routes = Routes::new(names::AGENT_PROCESS);
         for (path, endpoint) in [
@@ -97,7 +104,18 @@ impl Api {
             routes.add(process, path, endpoint);
         }
         let sessions = Arc::new(Semaphore::new(session::SESSIONS_MAX));
-        Self { routes, core, desk, files, launches, flags, verbosity, sessions, heartbeat }
+        Self {
+            routes,
+            core,
+            desk,
+            files,
+            launches,
+            tokens,
+            flags: config.flags.clone(),
+            verbosity: config.verbosity,
+            sessions,
+            heartbeat: config.http_heartbeat_interval,
+        }
     }
 
     async fn snapshot(&self) -> Result<Snapshot, Response> {

@@ -57,6 +57,10 @@ pub struct Config {
     pub fetcher_cache_size: u64,
     /// A download below one byte per second for this long is given up.
     pub fetcher_stall_timeout: Duration,
+    /// Executors have to show a token that was signed with `jwt_secret_key`.
+    pub authenticate_http_executors: bool,
+    /// File with the key that signs the tokens given to executors; none are given without.
+    pub jwt_secret_key: Option<PathBuf>,
     /// The only environment executors get besides Mesos' own variables.
     pub executor_environment: Vec<(String, String)>,
     /// Given to executors without container.
@@ -138,6 +142,8 @@ impl Config {
             fetcher_cache_dir: std::env::temp_dir().join("mesos/fetch"),
             fetcher_cache_size: 2 << 30,
             fetcher_stall_timeout: Duration::from_secs(60),
+            authenticate_http_executors: false,
+            jwt_secret_key: None,
             executor_environment: Vec::new(),
             default_container_info: None,
             executor_registration_timeout: Duration::from_secs(60),

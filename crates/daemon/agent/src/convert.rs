@@ -148,6 +148,7 @@ mod tests {
             volumes: Vec::new(),
             debug: false,
             pod: false,
+            executor: None,
         }
     }
 

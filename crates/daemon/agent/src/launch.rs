@@ -11,14 +11,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mezzo_agent::{ContainerSpec, Input, LaunchStage, Limits};
+use mezzo_agent::{ContainerSpec, ExecutorClaims, Input, LaunchStage, Limits};
 use mezzo_container::{Containers, Credentials, UserError, resolve_user};
 use mezzo_ids::ContainerId;
 use mezzo_mesos::v1;
 use thiserror::Error;
 use tracing::{debug, warn};
 
-use crate::{convert, core::Core, fetch::Fetching, sandbox};
+use crate::{
+    convert,
+    core::Core,
+    fetch::Fetching,
+    sandbox,
+    tokens::{self, ExecutorTokens},
+};
 
 /// Containers whose files are fetched at the same time; each has a thread while it lasts.
 const FETCHES_MAX: usize = 64;
@@ -38,6 +44,7 @@ struct Shared {
     core: Core,
     work_dir: PathBuf,
     fetching: Fetching,
+    tokens: Option<Arc<ExecutorTokens>>,
     /// The user looked up last, and when.
     user: Mutex<Option<(String, Instant, Credentials)>>,
     /// Containers on their way to the launcher; set to true when they shall not start any more.
@@ -58,9 +65,15 @@ enum SandboxError {
 }
 
 impl Launches {
-    pub(crate) fn new(containers: Containers, core: Core, work_dir: PathBuf, fetching: Fetching) -> Self {
+    pub(crate) fn new(
+        containers: Containers,
+        core: Core,
+        work_dir: PathBuf,
+        fetching: Fetching,
+        tokens: Option<Arc<ExecutorTokens>>,
+    ) -> Self {
         let (user, preparing) = (Mutex::default(), Mutex::default());
-        let shared = Shared { containers, core, work_dir, fetching, user, preparing };
+        let shared = Shared { containers, core, work_dir, fetching, tokens, user, preparing };
         Self { shared: Arc::new(shared) }
     }
 
@@ -137,13 +150,33 @@ impl Launches {
             let pid = std::process::id();
             return self.shared.core.send(Input::Started { container: spec.container.clone(), pid });
         }
-        match convert::launch_request(spec, owner) {
+        let request = convert::launch_request(spec, owner).and_then(|mut request| {
+            request.environment.extend(self.token(spec)?);
+            Ok(request)
+        });
+        match request {
             Ok(request) => self.shared.containers.launch(&request),
             Err(why) => {
                 let message = format!("Failed to launch container: {why}");
                 self.failed(spec.container.clone(), LaunchStage::Container, message);
             }
         }
+    }
+
+    /// The variable with the token of a custom executor, where there are tokens.
+    fn token(&self, spec: &ContainerSpec) -> Result<Option<(String, String)>, String> {
+        let (Some(tokens), Some(framework), Some(executor)) =
+            (&self.shared.tokens, &spec.framework, &spec.executor)
+        else {
+            return Ok(None);
+        };
+        let claims = ExecutorClaims {
+            framework: framework.clone(),
+            executor: executor.clone(),
+            container: spec.container.clone(),
+        };
+        let token = tokens.issue(&claims).map_err(|why| format!("make the executor's token: {why}"))?;
+        Ok(Some((tokens::VARIABLE.to_owned(), token)))
     }
 
     fn prepare_sandbox(&self, spec: &ContainerSpec) -> Result<Option<Credentials>, SandboxError> {

@@ -22,6 +22,7 @@ mod perform;
 mod recover;
 mod sandbox;
 mod start;
+mod tokens;
 mod volumes;
 
 pub use config::{Config, Verbosity};

@@ -33,6 +33,7 @@ use crate::{
     link,
     perform::{Batch, Ended, LOG_BYTES_MIN, Performer},
     recover,
+    tokens::ExecutorTokens,
 };
 
 /// The agent's log, below the folder for what is kept.
@@ -164,7 +165,8 @@ pub async fn run(
     }
     let fetching = Fetching::new(&config)
         .map_err(|source| StartError::Folder { path: config.fetcher_cache_dir.clone(), source })?;
-    let launches = Launches::new(containers, core.clone(), work_dir.clone(), fetching);
+    let tokens = executor_tokens(&config)?;
+    let launches = Launches::new(containers, core.clone(), work_dir.clone(), fetching, tokens.clone());
     let (link, link_task) = link::link(config.masters.clone(), core.clone());
     let (jobs, job_queue) = mpsc::channel();
     let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
@@ -197,9 +199,8 @@ pub async fn run(
     let deciding =
         core::spawn(agent, inbox, first, rng, batches).map_err(system("start the core's thread"))?;
 
-    let (flags, verbosity) = (config.flags.clone(), config.verbosity);
-    let heartbeat = config.http_heartbeat_interval;
-    let api = Arc::new(Api::new(core.clone(), desk, files, launches, flags, verbosity, heartbeat));
+    let tokens = tokens.filter(|_| config.authenticate_http_executors);
+    let api = Arc::new(Api::new(core.clone(), desk, files, launches, tokens, &config));
     let linking = tokio::spawn(link_task.run());
     let (stop_serving, serving_stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(mezzo_http::serve(listener, api, Limits::default(), async {
@@ -238,6 +239,20 @@ fn runtime_dir(work_dir: &Path) -> PathBuf {
     match std::fs::create_dir_all(usual) {
         Ok(()) if rustix::fs::access(usual, rustix::fs::Access::WRITE_OK).is_ok() => usual.into(),
         Ok(()) | Err(_) => work_dir.join("runtime"),
+    }
+}
+
+fn executor_tokens(config: &Config) -> Result<Option<Arc<ExecutorTokens>>, StartError> {
+    let flag = "jwt_secret_key";
+    match &config.jwt_secret_key {
+        Some(path) => ExecutorTokens::read(path)
+            .map(|tokens| Some(Arc::new(tokens)))
+            .map_err(|why| StartError::Flag { flag, why }),
+        None if config.authenticate_http_executors => {
+            let why = "--authenticate_http_executors needs a file with a key to sign tokens with";
+            Err(StartError::Flag { flag, why: why.into() })
+        }
+        None => Ok(None),
     }
 }
 

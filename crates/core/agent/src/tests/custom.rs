@@ -6,7 +6,7 @@ use mezzo_protocol::link::{self, to_agent};
 use v1::executor::call::{self, Type};
 
 use super::harness::{World, executor, executor_call, executor_status, policy, task, visible};
-use crate::{Answer, FoundState, Input, StreamId};
+use crate::{Answer, ExecutorClaims, FoundState, Input, StreamId};
 
 fn launch(world: &World, id: &str, new: bool) -> link::Run {
     link::Run {
@@ -298,4 +298,32 @@ fn rule_220_the_last_updates_outlive_the_executor() {
     let lines = world.acknowledge_all();
     assert!(lines.contains(&"update t TASK_FINISHED".to_owned()), "{lines:?}");
     assert_eq!(world.states(), [("t".into(), "TASK_FINISHED")]);
+}
+
+#[test]
+fn rule_452_a_call_with_the_claims_of_somebody_else_is_forbidden() {
+    let mut world = World::new();
+    let container = subscribed(&mut world);
+    let own = ExecutorClaims { framework: "F".into(), executor: "e".into(), container };
+    let ping = |world: &mut World, claims: &ExecutorClaims| {
+        let mut call = executor_call("e", Type::Message);
+        call.message = Some(call::Message { data: b"m".to_vec() });
+        let (request, claims) = (world.request(), Some(claims.clone()));
+        world.step(Input::ExecutorCall { request, call: Box::new(call), claims });
+        world.answers.last().cloned().expect("answered").1
+    };
+    assert_eq!(ping(&mut world, &own), Answer::Accepted);
+    for stranger in [
+        ExecutorClaims { framework: "G".into(), ..own.clone() },
+        ExecutorClaims { executor: "d".into(), ..own.clone() },
+        // An earlier run of the same executor.
+        ExecutorClaims { container: "c".into(), ..own },
+    ] {
+        assert!(matches!(ping(&mut world, &stranger), Answer::Forbidden(_)), "{stranger:?}");
+        let mut call = executor_call("e", Type::Subscribe);
+        call.subscribe = Some(call::Subscribe::default());
+        let (request, call, stream) = (world.request(), Box::new(call), StreamId(9));
+        let lines = world.step(Input::ExecutorSubscribe { stream, call, request, claims: Some(stranger) });
+        assert!(matches!(&lines[..], [line] if line.starts_with("answer Forbidden")), "{lines:?}");
+    }
 }

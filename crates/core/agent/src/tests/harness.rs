@@ -405,13 +405,13 @@ impl World {
     ) -> Vec<String> {
         let mut call = executor_call(executor, v1::executor::call::Type::Subscribe);
         call.subscribe = Some(subscribe);
-        let request = self.request();
-        self.step(Input::ExecutorSubscribe { stream: StreamId(stream), call: Box::new(call), request })
+        let (request, call) = (self.request(), Box::new(call));
+        self.step(Input::ExecutorSubscribe { stream: StreamId(stream), call, request, claims: None })
     }
 
     pub(crate) fn executor_call(&mut self, call: v1::executor::Call) -> Vec<String> {
         let request = self.request();
-        self.step(Input::ExecutorCall { request, call: Box::new(call) })
+        self.step(Input::ExecutorCall { request, call: Box::new(call), claims: None })
     }
 
     pub(crate) fn executor_update(

@@ -1,7 +1,7 @@
 //! /api/v1/executor: event streams and calls of executors.
 
 use mezzo_agent::{Answer, Input};
-use mezzo_http::{Request, Response, StatusCode};
+use mezzo_http::{Request, Response, StatusCode, header};
 use mezzo_mesos::v1::executor::{Call, call::Type};
 
 use super::{
@@ -19,6 +19,10 @@ pub(super) async fn handle(api: &Api, request: Request) -> Response {
 }
 
 async fn answer(api: &Api, mut request: Request) -> Result<Response, Response> {
+    let claims = match &api.tokens {
+        Some(tokens) => Some(tokens.check(request.header(header::AUTHORIZATION))?),
+        None => None,
+    };
     let head = check_head(&request, ACCEPTS)?;
     let body = body(&mut request).await?;
     let call: Call = head.sent.decode(&body)?;
@@ -31,7 +35,7 @@ async fn answer(api: &Api, mut request: Request) -> Result<Response, Response> {
             // The stream exists before the core hears of it, so that no event can be lost.
             let (stream, response) = api.desk.open_stream(format);
             let call = Box::new(call);
-            let answer = api.ask(|request| Input::ExecutorSubscribe { stream, call, request }).await;
+            let answer = api.ask(|request| Input::ExecutorSubscribe { stream, call, request, claims }).await;
             if !matches!(answer, Ok(Answer::Ok)) {
                 api.desk.close_stream(stream);
                 return Err(respond(answer?, format));
@@ -48,7 +52,7 @@ async fn answer(api: &Api, mut request: Request) -> Result<Response, Response> {
         Some(_) => {
             let format = accepted(&request, ACCEPTS)?;
             let call = Box::new(call);
-            Ok(respond(api.ask(|request| Input::ExecutorCall { request, call }).await?, format))
+            Ok(respond(api.ask(|request| Input::ExecutorCall { request, call, claims }).await?, format))
         }
     }
 }
