@@ -91,16 +91,17 @@ impl Driver {
         refuse_seconds: Option<f64>,
     ) -> Result<(), CallError> {
         self.state().tasks.launched(&operations);
-        self.call(Call {
-            r#type: Some(Type::Accept as i32),
-            accept: Some(call::Accept {
-                offer_ids: offers.into_iter().collect(),
-                operations,
-                filters: refuse_seconds.map(filters),
-            }),
-            ..Call::default()
-        })
-        .await
+        let accept = call::Accept {
+            offer_ids: offers.into_iter().collect(),
+            operations: operations.clone(),
+            filters: refuse_seconds.map(filters),
+        };
+        let call = Call { r#type: Some(Type::Accept as i32), accept: Some(accept), ..Call::default() };
+        let outcome = self.call(call).await;
+        if let Err(CallError::Lost(_)) = &outcome {
+            self.state().tasks.unsure(&operations);
+        }
+        outcome
     }
 
     /// Launches tasks with the resources of one offer; what is left goes back at once.

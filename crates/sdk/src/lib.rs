@@ -13,7 +13,7 @@
 mod driver;
 mod error;
 mod session;
-mod tasks;
+pub mod tasks;
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ use crate::{
     Config, Scheduler,
     driver::{ANSWER_BYTES_MAX, Driver, PATH, STREAM_ID, Stop, Subscription, protobuf_headers, text},
     error::RunError,
-    tasks::{News, reconcile},
+    tasks::{News, RECONCILE_MAX, RECONCILE_MIN, acknowledgement, reconcile},
 };
 
 /// The first wait after a lost connection; doubles with every failure.
@@ -32,10 +32,6 @@ const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const HEARTBEATS_MISSED_MAX: u32 = 5;
 /// The interval when the master names none.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(15);
-/// How soon tasks that have not been heard of are asked for again; doubles up to the next.
-const RECONCILE_MIN: Duration = Duration::from_secs(5);
-/// The longest pause between two questions.
-const RECONCILE_MAX: Duration = Duration::from_secs(60);
 /// One event with thousands of offers stays below this; more is a broken stream.
 const EVENT_BYTES_MAX: usize = 64 << 20;
 /// Redirects in a row before the next address is tried.
@@ -314,19 +310,12 @@ impl Session {
 
     async fn on_update(&self, status: v1::TaskStatus, scheduler: &mut impl Scheduler) {
         let news = self.driver.state().tasks.heard(&status);
-        let acknowledge = match (&status.uuid, &status.agent_id) {
-            (Some(uuid), Some(agent)) => Some(call::Acknowledge {
-                agent_id: agent.clone(),
-                task_id: status.task_id.clone(),
-                uuid: uuid.clone(),
-            }),
-            _ => None,
-        };
+        let acknowledge = acknowledgement(&status);
         if news == News::Fresh {
             scheduler.update(&self.driver, status).await;
         }
-        if acknowledge.is_some() {
-            self.send(Call { r#type: Some(Type::Acknowledge as i32), acknowledge, ..Call::default() }).await;
+        if let Some(call) = acknowledge {
+            self.send(call).await;
         }
     }
 

@@ -1,15 +1,21 @@
-//! Which launched tasks have not ended yet, and which of them must be asked for again.
+//! The part of a scheduler that only decides: which launched tasks have not ended yet, which of them must
+//! be asked for again, and what is acknowledged. No clock, no network: a simulation runs the same code.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use mezzo_mesos::v1::{
     self, TaskState,
     scheduler::{Call, call},
 };
 
+/// How soon tasks that have not been heard of are asked for again; doubles up to the next.
+pub const RECONCILE_MIN: Duration = Duration::from_secs(5);
+/// The longest pause between two questions.
+pub const RECONCILE_MAX: Duration = Duration::from_secs(60);
+
 /// Tasks of this framework that are not known to have ended.
 #[derive(Debug, Default)]
-pub(crate) struct Tasks {
+pub struct Tasks {
     live: BTreeMap<String, Task>,
 }
 
@@ -24,7 +30,7 @@ struct Task {
 
 /// What a status update asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum News {
+pub enum News {
     /// To be given to the scheduler.
     Fresh,
     /// The scheduler has had it; its acknowledgement was lost.
@@ -33,19 +39,30 @@ pub(crate) enum News {
 
 impl Tasks {
     /// Remembers the tasks of launch operations.
-    pub(crate) fn launched(&mut self, operations: &[v1::offer::Operation]) {
-        for operation in operations {
-            let single = operation.launch.iter().flat_map(|launch| &launch.task_infos);
-            let group = operation.launch_group.iter().flat_map(|launch| &launch.task_group.tasks);
-            for task in single.chain(group) {
-                let known = Task { agent: task.agent_id.clone(), uuid: None, asked: false };
-                self.live.insert(task.task_id.value.clone(), known);
+    pub fn launched(&mut self, operations: &[v1::offer::Operation]) {
+        for task in launched_by(operations) {
+            let known = Task { agent: task.agent_id.clone(), uuid: None, asked: false };
+            self.live.insert(task.task_id.value.clone(), known);
+        }
+    }
+
+    /// The answer to these launch operations was lost: nobody knows whether they were taken, so their
+    /// tasks are asked for.
+    pub fn unsure(&mut self, operations: &[v1::offer::Operation]) {
+        for task in launched_by(operations) {
+            if let Some(known) = self.live.get_mut(&task.task_id.value).filter(|known| known.uuid.is_none()) {
+                known.asked = true;
             }
         }
     }
 
+    /// Remembers a task of an earlier life of this scheduler, to be asked for.
+    pub fn adopt(&mut self, id: v1::TaskId, agent: v1::AgentId) {
+        self.live.insert(id.value, Task { agent, uuid: None, asked: true });
+    }
+
     /// Takes an update into account.
-    pub(crate) fn heard(&mut self, status: &v1::TaskStatus) -> News {
+    pub fn heard(&mut self, status: &v1::TaskStatus) -> News {
         let id = &status.task_id.value;
         let repeated = match self.live.get_mut(id) {
             Some(task) => {
@@ -65,12 +82,12 @@ impl Tasks {
     }
 
     /// All live tasks have to be heard of again.
-    pub(crate) fn ask_all(&mut self) {
+    pub fn ask_all(&mut self) {
         self.live.values_mut().for_each(|task| task.asked = true);
     }
 
     /// The call that asks for tasks not heard of since; `None` when there is none.
-    pub(crate) fn reconcile(&self) -> Option<Call> {
+    pub fn reconcile(&self) -> Option<Call> {
         let tasks: Vec<call::reconcile::Task> = self
             .live
             .iter()
@@ -84,8 +101,30 @@ impl Tasks {
     }
 }
 
+fn launched_by(operations: &[v1::offer::Operation]) -> impl Iterator<Item = &v1::TaskInfo> {
+    operations.iter().flat_map(|operation| {
+        let single = operation.launch.iter().flat_map(|launch| &launch.task_infos);
+        single.chain(operation.launch_group.iter().flat_map(|launch| &launch.task_group.tasks))
+    })
+}
+
+/// The ACKNOWLEDGE call for a status, to be made once it has been handled; `None` for one that nobody
+/// waits for, such as the answer to a question.
+pub fn acknowledgement(status: &v1::TaskStatus) -> Option<Call> {
+    let (Some(uuid), Some(agent)) = (&status.uuid, &status.agent_id) else { return None };
+    Some(Call {
+        r#type: Some(call::Type::Acknowledge as i32),
+        acknowledge: Some(call::Acknowledge {
+            agent_id: agent.clone(),
+            task_id: status.task_id.clone(),
+            uuid: uuid.clone(),
+        }),
+        ..Call::default()
+    })
+}
+
 /// A RECONCILE call; without tasks it asks for all the master knows.
-pub(crate) fn reconcile(tasks: Vec<call::reconcile::Task>) -> Call {
+pub fn reconcile(tasks: Vec<call::reconcile::Task>) -> Call {
     Call {
         r#type: Some(call::Type::Reconcile as i32),
         reconcile: Some(call::Reconcile { tasks }),
@@ -93,7 +132,8 @@ pub(crate) fn reconcile(tasks: Vec<call::reconcile::Task>) -> Call {
     }
 }
 
-fn is_terminal(state: TaskState) -> bool {
+/// Whether nothing comes after this state.
+pub fn is_terminal(state: TaskState) -> bool {
     match state {
         TaskState::TaskStaging
         | TaskState::TaskStarting
@@ -152,6 +192,18 @@ mod tests {
         assert_eq!(asked(&tasks), ["t1", "t2"]);
         tasks.heard(&status("t1", TaskState::TaskRunning, 2));
         assert_eq!(asked(&tasks), ["t2"]);
+    }
+
+    #[test]
+    fn tasks_whose_launch_was_not_answered_are_asked_for() {
+        let mut tasks = Tasks::default();
+        let operations = [launch("t1"), launch("t2")];
+        tasks.launched(&operations);
+        tasks.heard(&status("t1", TaskState::TaskRunning, 1));
+        tasks.unsure(&operations);
+        assert_eq!(asked(&tasks), ["t2"]);
+        tasks.adopt(v1::TaskId { value: "t0".into() }, v1::AgentId { value: "a1".into() });
+        assert_eq!(asked(&tasks), ["t0", "t2"]);
     }
 
     #[test]
