@@ -13,7 +13,10 @@ use mezzo_mesos::v1::{
 use prost::Message as _;
 use tokio::sync::watch;
 
-use crate::{error::CallError, tasks::Tasks};
+use crate::{
+    error::CallError,
+    tasks::{Tasks, launched_ids},
+};
 
 /// The type of what we send and accept.
 pub(crate) const PROTOBUF: &str = "application/x-protobuf";
@@ -91,15 +94,16 @@ impl Driver {
         refuse_seconds: Option<f64>,
     ) -> Result<(), CallError> {
         self.state().tasks.launched(&operations);
+        let launched = launched_ids(&operations);
         let accept = call::Accept {
             offer_ids: offers.into_iter().collect(),
-            operations: operations.clone(),
+            operations,
             filters: refuse_seconds.map(filters),
         };
         let call = Call { r#type: Some(Type::Accept as i32), accept: Some(accept), ..Call::default() };
         let outcome = self.call(call).await;
         if let Err(CallError::Lost(_)) = &outcome {
-            self.state().tasks.unsure(&operations);
+            self.state().tasks.unsure(launched);
         }
         outcome
     }

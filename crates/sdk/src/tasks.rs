@@ -46,11 +46,11 @@ impl Tasks {
         }
     }
 
-    /// The answer to these launch operations was lost: nobody knows whether they were taken, so their
-    /// tasks are asked for.
-    pub fn unsure(&mut self, operations: &[v1::offer::Operation]) {
-        for task in launched_by(operations) {
-            if let Some(known) = self.live.get_mut(&task.task_id.value).filter(|known| known.uuid.is_none()) {
+    /// The answer to the launch of these tasks was lost: nobody knows whether it was taken, so they are
+    /// asked for, unless they have been heard of.
+    pub fn unsure(&mut self, ids: impl IntoIterator<Item = impl AsRef<str>>) {
+        for id in ids {
+            if let Some(known) = self.live.get_mut(id.as_ref()).filter(|known| known.uuid.is_none()) {
                 known.asked = true;
             }
         }
@@ -99,6 +99,11 @@ impl Tasks {
             .collect();
         (!tasks.is_empty()).then(|| reconcile(tasks))
     }
+}
+
+/// The ids of the tasks of launch operations.
+pub fn launched_ids(operations: &[v1::offer::Operation]) -> Vec<String> {
+    launched_by(operations).map(|task| task.task_id.value.clone()).collect()
 }
 
 fn launched_by(operations: &[v1::offer::Operation]) -> impl Iterator<Item = &v1::TaskInfo> {
@@ -200,7 +205,7 @@ mod tests {
         let operations = [launch("t1"), launch("t2")];
         tasks.launched(&operations);
         tasks.heard(&status("t1", TaskState::TaskRunning, 1));
-        tasks.unsure(&operations);
+        tasks.unsure(launched_ids(&operations));
         assert_eq!(asked(&tasks), ["t2"]);
         tasks.adopt(v1::TaskId { value: "t0".into() }, v1::AgentId { value: "a1".into() });
         assert_eq!(asked(&tasks), ["t0", "t2"]);

@@ -1,0 +1,124 @@
+//! Faults have stopped: everything has to come to rest, and all sides have to agree.
+
+use crate::{scheduler::Stage, world::World};
+
+/// Things that are missing are told up to here.
+const TOLD_MAX: usize = 12;
+
+impl World<'_> {
+    /// Ends the run when everything has settled.
+    pub(crate) fn look(&mut self) {
+        if self.setup.settle.is_zero() {
+            return self.stop();
+        }
+        if self.unsettled().is_empty() {
+            self.outcome.settled = true;
+            self.log(|| "everything has settled".to_owned());
+            self.compare();
+            return self.stop();
+        }
+        self.look_again();
+    }
+
+    /// What has not come to rest.
+    pub(crate) fn unsettled(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        if self.master.core.is_none() {
+            missing.push("the master is down".to_owned());
+        }
+        for agent in 0..self.agents.len() {
+            let registered = self.agent_state(agent).is_some_and(|state| state.registered);
+            if !registered {
+                missing.push(format!("agent {agent} is not registered"));
+            }
+        }
+        for scheduler in &self.schedulers {
+            if scheduler.is_over || !scheduler.setup.behaviour.is_polite() {
+                continue;
+            }
+            if !scheduler.is_subscribed {
+                missing.push(format!("scheduler {} is not subscribed", scheduler.number));
+            } else if !scheduler.is_content() {
+                let restless: Vec<String> = scheduler
+                    .restless()
+                    .filter(|(_, stage)| *stage != Stage::Running)
+                    .take(TOLD_MAX)
+                    .map(|(key, stage)| format!("{} {stage:?}", key.text()))
+                    .collect();
+                missing.push(format!("scheduler {}: {}", scheduler.number, restless.join(", ")));
+            }
+        }
+        for (key, attempt) in self.checks.attempts() {
+            let scheduler = &self.schedulers[key.framework as usize];
+            if missing.len() > TOLD_MAX {
+                break;
+            }
+            if scheduler.setup.behaviour.is_polite() && !scheduler.is_over && attempt.lacks() > 0 {
+                missing.push(format!("{} lacks {} updates", key.text(), attempt.lacks()));
+            }
+        }
+        missing
+    }
+
+    /// What schedulers believe is what runs, and the master's books are about the same tasks.
+    fn compare(&mut self) {
+        let mut wrong = Vec::new();
+        for (key, attempt) in self.checks.attempts() {
+            let scheduler = &self.schedulers[key.framework as usize];
+            let Some(agent) = attempt.running_on else { continue };
+            let plan = &scheduler.plans[key.plan as usize];
+            let believed = plan.attempt == key.attempt
+                && matches!(plan.stage, Stage::Launched | Stage::Running | Stage::Unreachable);
+            if scheduler.is_over {
+                wrong.push(format!("{} runs on agent {agent}, but its framework has ended", key.text()));
+            } else if scheduler.setup.behaviour.is_polite() && !believed {
+                wrong.push(format!("{} runs on agent {agent}, but its scheduler gave it up", key.text()));
+            }
+        }
+        for scheduler in self.schedulers.iter().filter(|s| !s.is_over && s.setup.behaviour.is_polite()) {
+            for (key, stage) in scheduler.restless() {
+                let runs = self.checks.attempts_of(key).is_some_and(|attempt| attempt.running_on.is_some());
+                if stage == Stage::Running && !runs {
+                    wrong.push(format!("{} does not run, but its scheduler believes so", key.text()));
+                }
+            }
+        }
+        for what in wrong.into_iter().take(TOLD_MAX) {
+            self.violate("schedulers know what runs", what);
+        }
+        self.compare_books();
+    }
+
+    /// What the master holds to be used is what runs.
+    fn compare_books(&mut self) {
+        let Some(core) = &self.master.core else { return };
+        let snapshot = core.snapshot();
+        let mut wrong = Vec::new();
+        for (id, agent) in &snapshot.agents {
+            let Some(index) =
+                self.agents.iter().position(|host| host.config.info.hostname == agent.info.hostname)
+            else {
+                continue;
+            };
+            let mut used = super::Vector::default();
+            for ((_, _), task) in agent.tasks.iter().filter(|(_, task)| !task.recovered) {
+                let amounts = crate::setup::Amounts {
+                    cpus: task.resources.scalar("cpus").as_f64(),
+                    mem: task.resources.scalar("mem").as_f64(),
+                    disk: task.resources.scalar("disk").as_f64(),
+                    gpus: task.resources.scalar("gpus").as_f64(),
+                };
+                super::add(&mut used, &super::vector(&amounts), 1);
+            }
+            if used != self.checks.used[index] {
+                wrong.push(format!(
+                    "{id} (agent {index}) uses {used:?} in the master's books, but {:?} runs",
+                    self.checks.used[index]
+                ));
+            }
+        }
+        for what in wrong.into_iter().take(TOLD_MAX) {
+            self.violate("resources sum up", what);
+        }
+    }
+}

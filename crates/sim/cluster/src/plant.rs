@@ -1,0 +1,22 @@
+//! Mistakes made on purpose, between the real cores and the world, to see whether the checkers find them.
+
+/// One kind of mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plant {
+    /// One offer in ten goes to a second framework as well.
+    DoubleOffer,
+    /// An update never reaches its scheduler, and the agent is told that it did.
+    LostUpdate,
+    /// The master never learns that a task has ended, although its scheduler does.
+    LeakedResource,
+    /// The weights of an operator reach the master swapped.
+    WrongShare,
+    /// A refusal of seconds reaches the master as one of a year.
+    ForgottenExpiry,
+}
+
+impl Plant {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::DoubleOffer, Self::LostUpdate, Self::LeakedResource, Self::WrongShare, Self::ForgottenExpiry];
+}
