@@ -1,10 +1,12 @@
 //! The thread that hears supervisors.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsFd, OwnedFd},
     path::Path,
     sync::{Arc, Weak},
+    time::{Duration, Instant},
 };
 
 use mezzo_ids::ContainerId;
@@ -26,6 +28,10 @@ use crate::{
 
 /// A notice is a handful of numbers, an id and at most one error text.
 const NOTICE_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a container runs until its supervisor is watched. Most short ones have told their end by
+/// then, and watching takes three system calls and wakes this thread once more.
+const WATCH_AFTER: Duration = Duration::from_millis(200);
 
 /// What an epoll entry stands for; supervisors are entered under their process id.
 const SOCKET: u64 = u64::MAX;
@@ -88,8 +94,8 @@ fn watch_launcher(poll: &OwnedFd, state: &State) -> io::Result<()> {
     Ok(())
 }
 
-/// A supervisor that dies without a word is noticed by its descriptor. One that is gone already is
-/// left to the caller's next look at the socket, where its last notice lies.
+/// A supervisor of an earlier agent that dies without a word is noticed by its descriptor. One that is
+/// gone already is left to the caller's next look at the socket, where its last notice lies.
 fn watch_supervisor(poll: &OwnedFd, state: &mut State, id: &ContainerId) {
     let Some(entry) = state.table.get_mut(id) else { return };
     let Some(supervisor) = entry.supervisor else { return };
@@ -100,6 +106,9 @@ fn watch_supervisor(poll: &OwnedFd, state: &mut State, id: &ContainerId) {
         entry.watch = Some(descriptor);
     }
 }
+
+/// Containers whose supervisors are not watched yet, and when they shall be.
+type Unwatched = VecDeque<(Instant, ContainerId)>;
 
 struct Thread {
     shared: Weak<Shared>,
@@ -112,10 +121,13 @@ impl Thread {
     fn run(self) {
         let mut buffer = vec![0; NOTICE_BYTES_MAX];
         let mut events = Vec::with_capacity(64);
+        let mut unwatched = Unwatched::new();
         loop {
             events.clear();
             let spare = rustix::buffer::spare_capacity(&mut events);
-            match epoll::wait(&self.poll, spare, None) {
+            let wait = unwatched.front().map(|(at, _)| at.saturating_duration_since(Instant::now()));
+            let wait = wait.and_then(|wait| rustix::fs::Timespec::try_from(wait).ok());
+            match epoll::wait(&self.poll, spare, wait.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(errno) => {
                     tracing::error!(%errno, "waiting for container events failed");
@@ -124,7 +136,7 @@ impl Thread {
             }
             let Some(shared) = self.shared.upgrade() else { return };
             // Notices first: a supervisor that ended has sent its last one before it did.
-            self.hear(&shared, &mut buffer);
+            self.hear(&shared, &mut buffer, &mut unwatched);
             for event in &events {
                 match event.data.u64() {
                     SOCKET => {}
@@ -133,31 +145,49 @@ impl Thread {
                     supervisor => self.on_supervisor_gone(&shared, supervisor),
                 }
             }
+            let now = Instant::now();
+            while unwatched.front().is_some_and(|(at, _)| *at <= now)
+                && let Some((_, id)) = unwatched.pop_front()
+            {
+                self.watch(&shared, &id);
+            }
         }
     }
 
-    /// Takes all notices. Containers that started and ended within one batch are never watched.
-    fn hear(&self, shared: &Shared, buffer: &mut [u8]) {
-        let mut started = Vec::new();
+    /// Watches the supervisor of a container that has not ended meanwhile.
+    fn watch(&self, shared: &Shared, id: &ContainerId) {
+        let supervisor = shared.state().table.get(id).and_then(|entry| entry.supervisor);
+        let Some(supervisor) = supervisor else { return };
+        match recovery::open_supervisor(&shared.container_dir(id)) {
+            Ok(Some(descriptor)) => {
+                let data = epoll::EventData::new_u64(u64::from(supervisor));
+                let mut state = shared.state();
+                if let Some(entry) = state.table.get_mut(id)
+                    && epoll::add(&self.poll, &descriptor, data, epoll::EventFlags::IN).is_ok()
+                {
+                    entry.watch = Some(descriptor);
+                }
+            }
+            // Its last notice, if there is one, comes too late to change anything.
+            Ok(None) => self.on_supervisor_gone(shared, u64::from(supervisor)),
+            Err(error) => tracing::error!(container = %id, %error, "watching a supervisor failed"),
+        }
+    }
+
+    /// Takes all notices.
+    fn hear(&self, shared: &Shared, buffer: &mut [u8], unwatched: &mut Unwatched) {
         loop {
             match rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::empty()) {
                 Ok((_, length)) => {
                     let bytes = &buffer[..length.min(buffer.len())];
                     match Notice::decode(bytes) {
-                        Some(notice) => on_notice(shared, &notice, &mut started),
+                        Some(notice) => on_notice(shared, &notice, unwatched),
                         None => tracing::warn!(length, "dropped a datagram that no supervisor sends"),
                     }
                 }
                 Err(rustix::io::Errno::INTR) => {}
-                Err(_) => break,
+                Err(_) => return,
             }
-        }
-        if started.is_empty() {
-            return;
-        }
-        let mut state = shared.state();
-        for id in &started {
-            watch_supervisor(&self.poll, &mut state, id);
         }
     }
 
@@ -215,7 +245,7 @@ impl Thread {
     }
 }
 
-fn on_notice(shared: &Shared, notice: &Notice<'_>, started: &mut Vec<ContainerId>) {
+fn on_notice(shared: &Shared, notice: &Notice<'_>, unwatched: &mut Unwatched) {
     let id = ContainerId::from(notice.id);
     match notice.news {
         News::Started(pid) => {
@@ -233,7 +263,7 @@ fn on_notice(shared: &Shared, notice: &Notice<'_>, started: &mut Vec<ContainerId
                     if destroy {
                         destroy_started(shared, &id);
                     }
-                    started.push(id);
+                    unwatched.push_back((Instant::now() + WATCH_AFTER, id));
                 }
                 None => {
                     tracing::warn!(container = %id, "ends a container that nobody asked for");

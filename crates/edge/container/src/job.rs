@@ -26,7 +26,7 @@ const REASON_BYTES_MAX: usize = 4608;
 
 /// Descriptors that every supervisor begins with.
 pub(crate) struct Inherited {
-    /// An unbound datagram socket, shared by all.
+    /// A datagram socket without a name, shared by all, that sends to the agent there is at first.
     pub(crate) socket: OwnedFd,
     /// Where the agent listens.
     pub(crate) events: SocketAddrUnix,
@@ -113,6 +113,14 @@ impl Job {
         Notice { supervisor, id: self.launch.id, news }.encode(&mut self.notice);
         let flags = rustix::net::SendFlags::NOSIGNAL;
         let socket = crate::kernel::borrow_descriptor(self.socket);
+        loop {
+            match rustix::net::send(socket, &self.notice, flags) {
+                Err(rustix::io::Errno::INTR) => {}
+                // Another agent than the one that the launcher was started by: it is found by name.
+                Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOTCONN) => break,
+                _ => return,
+            }
+        }
         while let Err(rustix::io::Errno::INTR) =
             rustix::net::sendto(socket, &self.notice, flags, &self.events)
         {}

@@ -69,6 +69,8 @@ fn serve() -> io::Result<()> {
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let events = SocketAddrUnix::new(runtime_dir.join(layout::EVENTS_SOCKET))?;
+    // Saves each notice the way to the name. Where that fails, the name is used.
+    let _ = rustix::net::connect(&socket, &events);
     let inherited = Inherited { socket, events, lock, requests };
     // Never dropped: supervisors go on using it when the launcher has ended.
     let mut crew = ManuallyDrop::new(Crew::default());
