@@ -236,12 +236,13 @@ impl Allocator {
 
     /// Brings everything that follows from an agent's state up to date and marks it to be looked at.
     pub(crate) fn on_agent_changed(&mut self, slot: u32) {
+        self.agents[slot].settled = 0;
         let is_free = self.refresh_agent(slot);
         self.set_agent_dirty(slot, is_free);
         self.consider_inverse(slot);
     }
 
-    fn set_agent_dirty(&mut self, slot: u32, dirty: bool) {
+    pub(crate) fn set_agent_dirty(&mut self, slot: u32, dirty: bool) {
         let agent = &mut self.agents[slot];
         if agent.dirty == dirty {
             return;
@@ -298,11 +299,13 @@ impl Allocator {
     /// Everybody may get more than before: every agent with something free is worth a look.
     pub(crate) fn consider_all(&mut self) {
         self.all_dirty = true;
+        self.all_grown = self.runs + 1;
     }
 
     /// A client wants more than before.
     fn consider_client(&mut self, client: u32) {
         let known = &mut self.roles.clients[client];
+        known.grown = self.runs + 1;
         if known.hungry && !known.dirty {
             known.dirty = true;
             self.dirty_clients.push(client);

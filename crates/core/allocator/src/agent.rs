@@ -93,6 +93,9 @@ pub(crate) struct Agent {
     pub(crate) whitelisted: bool,
     /// It is to be offered to everybody.
     pub(crate) dirty: bool,
+    /// The last pass in which everybody was asked and nobody was held back by quota; zero since it changed.
+    /// Whoever wanted nothing of it then wants nothing as long as he does not change.
+    pub(crate) settled: u64,
     pub(crate) rest: Box<Rest>,
 }
 
@@ -127,6 +130,7 @@ impl Agent {
             active: true,
             whitelisted: true,
             dirty: false,
+            settled: 0,
             rest: Box::new(Rest {
                 hostname: profile.hostname.into(),
                 domain: profile.domain.map(Box::new),

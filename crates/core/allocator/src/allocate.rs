@@ -4,7 +4,7 @@
 //! more than before is shown every free agent; a refusal that ended brings its framework and agent
 //! together again. Whoever is not looked at had his chance, and the reason why he took nothing stands.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, time::Duration};
 
 use mezzo_resources::{Resource, Resources};
 use mezzo_time::Timestamp;
@@ -26,6 +26,10 @@ use crate::{
 /// Least time between two passes while resources keep coming back. The first to come back after a
 /// quiet moment is offered at once; under load, what comes back together is offered together.
 const PASS_GAP: Duration = Duration::from_millis(1);
+/// How often a pass asks somebody, or looks at what somebody asks for, before the rest is left to the next
+/// pass, some tenths of a second at most. A cluster of 100,000 agents needs less than that; frameworks with
+/// absurd constraints may need any number.
+pub(crate) const STEPS_MAX: u64 = 1 << 21;
 /// So many agents are read before they are visited.
 const READ_AHEAD: usize = 16;
 
@@ -45,6 +49,13 @@ pub(crate) struct Pass<'a> {
     /// Classes of frameworks with minimums of their own, and of those that may have what is revocable.
     own_minimum: ClassSet,
     revocable: ClassSet,
+    /// Of the agent that is visited: see [`crate::agent::Agent::settled`].
+    settled: u64,
+    /// Whether quota kept something of it from somebody.
+    is_held_back: Cell<bool>,
+    /// Clients that were asked, and what [`crate::kinds::Kinds::steps`] was at the start.
+    steps: u64,
+    steps_before: u64,
     /// Kept for its memory.
     taken: Taken,
 }
@@ -81,6 +92,13 @@ struct Left {
 }
 
 impl Left {
+    /// As [`Left::is_too_little`]; notes that quota holds something back.
+    fn is_spent(&self, node: &RoleNode, minimums: &[Amounts], is_held_back: &Cell<bool>) -> bool {
+        let is_spent = self.is_too_little(node, minimums);
+        is_held_back.set(is_spent || is_held_back.get());
+        is_spent
+    }
+
     /// Whether the limits of a role leave nobody in or below it enough to be offered.
     fn is_too_little(&self, node: &RoleNode, minimums: &[Amounts]) -> bool {
         let Some(quota) = node.quota.as_ref().filter(|quota| !quota.quota.limit.is_empty()) else {
@@ -146,34 +164,75 @@ impl Allocator {
             owed: self.owed_roles(),
             own_minimum: self.classes.which(|class| class.own_minimum),
             revocable: self.classes.which(|class| class.capabilities.revocable_resources),
+            settled: 0,
+            is_held_back: Cell::new(false),
+            steps: 0,
+            steps_before: self.kinds.steps,
             taken: Taken::default(),
         };
         let visits = self.plan_visits(ended, &mut pass);
-        if !self.roles.required.is_zero() && !pass.guaranteed.is_empty() {
-            for some in visits.chunks(READ_AHEAD) {
-                if !self.is_owed_to_any(&pass.guaranteed) {
-                    break;
-                }
-                self.read_ahead(some);
-                for visit in some {
-                    self.serve_guarantees(*visit, &mut pass);
-                }
-            }
-        }
-        for some in visits.chunks(READ_AHEAD) {
-            self.read_ahead(some);
-            for visit in some {
-                match visit.newcomers {
-                    None => self.serve_everybody(visit.agent, &mut pass),
-                    Some(range) => self.serve_newcomers(visit.agent, range, &mut pass),
-                }
-            }
-        }
+        let visits = self.serve_guarantees_of(&visits, &mut pass);
+        self.serve_shares_of(visits, &mut pass);
         let Pass { walker, given, .. } = pass;
         self.walker = walker;
         // Whoever was given something of an agent in this pass is asked to vacate it too.
         let inverse_offers = self.ask_to_vacate();
         Allocations { offers: self.offers(given), inverse_offers }
+    }
+
+    /// Stage 1: returns the visits for stage 2.
+    fn serve_guarantees_of<'a>(&mut self, visits: &'a [Visit], pass: &mut Pass<'_>) -> &'a [Visit] {
+        if self.roles.required.is_zero() || pass.guaranteed.is_empty() {
+            return visits;
+        }
+        for (i, visit) in visits.iter().enumerate() {
+            if i % READ_AHEAD == 0 {
+                if !self.is_owed_to_any(&pass.guaranteed) {
+                    break;
+                }
+                self.read_ahead(&visits[i..visits.len().min(i + READ_AHEAD)]);
+            }
+            if self.is_exhausted(pass) {
+                let (now, later) = visits.split_at(i);
+                self.postpone(later);
+                pass.steps = 0;
+                pass.steps_before = self.kinds.steps;
+                return now;
+            }
+            pass.settled = self.settled(visit.agent);
+            self.serve_guarantees(*visit, pass);
+        }
+        visits
+    }
+
+    /// Stage 2.
+    fn serve_shares_of(&mut self, visits: &[Visit], pass: &mut Pass<'_>) {
+        for (i, visit) in visits.iter().enumerate() {
+            if self.is_exhausted(pass) {
+                return self.postpone(&visits[i..]);
+            }
+            if i % READ_AHEAD == 0 {
+                self.read_ahead(&visits[i..visits.len().min(i + READ_AHEAD)]);
+            }
+            pass.settled = self.settled(visit.agent);
+            match visit.newcomers {
+                None => self.serve_everybody(visit.agent, pass),
+                Some(range) => self.serve_newcomers(visit.agent, range, pass),
+            }
+        }
+    }
+
+    fn is_exhausted(&self, pass: &Pass<'_>) -> bool {
+        pass.steps + self.kinds.steps - pass.steps_before > self.steps_max
+    }
+
+    /// Leaves agents to the next pass.
+    fn postpone(&mut self, visits: &[Visit]) {
+        for visit in visits {
+            self.agents[visit.agent].settled = 0;
+            let is_free = self.agents[visit.agent].is_free();
+            self.set_agent_dirty(visit.agent, is_free);
+        }
     }
 
     /// When [`Allocator::allocate`] can next bring something; not in the future when there is work.
@@ -224,6 +283,12 @@ impl Allocator {
 
     fn sorters(&self) -> Sorters {
         Sorters { roles: self.config.role_sorter, frameworks: self.config.framework_sorter }
+    }
+
+    /// The pass since which an agent is settled, if it is.
+    pub(crate) fn settled(&self, agent: u32) -> u64 {
+        let settled = self.agents[agent].settled;
+        if settled >= self.all_grown { settled } else { 0 }
     }
 
     /// Which of `classes` an agent is for.
@@ -307,6 +372,16 @@ impl Allocator {
 
     /// Stage 2: offers one agent around.
     fn serve_everybody(&mut self, agent: u32, pass: &mut Pass<'_>) {
+        pass.is_held_back.set(false);
+        self.ask_everybody(agent, pass);
+        self.roles.settle(&self.measure);
+        let known = &mut self.agents[agent];
+        // Shared volumes are offered again in every pass.
+        let is_settled = !pass.is_held_back.get() && !known.available.rare.has_shared();
+        known.settled = if is_settled { self.runs } else { 0 };
+    }
+
+    fn ask_everybody(&mut self, agent: u32, pass: &mut Pass<'_>) {
         if !self.agents[agent].is_free() {
             return;
         }
@@ -327,7 +402,6 @@ impl Allocator {
                 self.walk(agent, ROOT, some & classes, Round::Some, pass);
             }
         }
-        self.roles.settle(&self.measure);
     }
 
     /// Stage 2 for an agent that only some have to be asked about.
@@ -342,6 +416,7 @@ impl Allocator {
             }
         }
         for client in clients {
+            pass.steps += 1;
             if self.agents[agent].is_free() && self.admits(agent, client) {
                 self.try_offer(client, agent, Stage::Shares, pass);
             }
@@ -361,8 +436,10 @@ impl Allocator {
         let mut plain = known.available.common;
         let required = self.roles.required.common.iter().zip(self.headroom.common);
         for (amount, (required, headroom)) in plain.iter_mut().zip(required) {
-            if *required > 0 {
-                *amount = (*amount).min((headroom - required).max(0));
+            let left = (headroom - required).max(0);
+            if *required > 0 && left < *amount {
+                *amount = left;
+                pass.is_held_back.set(true);
             }
         }
         let rare = &known.available.rare;
@@ -403,15 +480,41 @@ impl Allocator {
     fn walk(&mut self, agent: u32, from: u32, classes: ClassSet, round: Round, pass: &mut Pass<'_>) {
         let sorters = self.sorters();
         let mut left = self.left(agent, pass);
+        let (mut few, classes_of_tree) = match self.few(agent, from, classes) {
+            Some(few) => (few, classes & !MIXED),
+            None => (Vec::new(), classes),
+        };
         let mut walker = std::mem::take(&mut pass.walker);
-        walker.start(&mut self.roles, from, classes, &self.measure, sorters);
+        if round == Round::Guarantee {
+            walker.start_own(&mut self.roles, from, classes_of_tree, &self.measure, sorters);
+        } else {
+            walker.start(&mut self.roles, from, classes_of_tree, &self.measure, sorters);
+        }
+        let mut ahead = None;
         loop {
             let Self { roles, measure, minimums, .. } = self;
-            let is_spent = |roles: &Roles, id: u32| left.is_too_little(&roles.nodes[id], minimums);
-            let Some(client) = walker.next(roles, measure, sorters, pass.rng, is_spent) else { break };
-            let known = &self.roles.clients[client];
-            let is_asked = (round != Round::Guarantee || known.role == from)
-                && (bit(known.class) != MIXED || self.kinds.is_admitted(&self.agents[agent], known.class));
+            let is_spent =
+                |roles: &Roles, id: u32| left.is_spent(&roles.nodes[id], minimums, &pass.is_held_back);
+            ahead = ahead.or_else(|| walker.next(roles, measure, sorters, pass.rng, is_spent));
+            let of_few = few.last().copied();
+            let client = match (ahead, of_few) {
+                (Some(ahead), Some(other)) if roles.compare(other, ahead, measure).is_ge() => Some(ahead),
+                (Some(ahead), None) => Some(ahead),
+                (_, other) => other,
+            };
+            let Some(client) = client else { break };
+            pass.steps += 1;
+            let known = &roles.clients[client];
+            let is_few = Some(client) == of_few;
+            if is_few {
+                few.pop();
+            } else {
+                ahead = None;
+            }
+            let is_asked = known.grown > pass.settled
+                && (round != Round::Guarantee || known.role == from)
+                && !(is_few && roles.up_from(known.role).any(|id| is_spent(roles, id)))
+                && (bit(known.class) != MIXED || self.admits(agent, client));
             let stage = if round == Round::Guarantee { Stage::Guarantees } else { Stage::Shares };
             if !is_asked || !self.try_offer(client, agent, stage, pass) {
                 continue;
@@ -420,13 +523,36 @@ impl Allocator {
                 break;
             }
             left = self.left(agent, pass);
-            let is_spent = |roles: &Roles, id: u32| left.is_too_little(&roles.nodes[id], &self.minimums);
+            let is_spent =
+                |roles: &Roles, id: u32| left.is_spent(&roles.nodes[id], &self.minimums, &pass.is_held_back);
             if self.roles.up_from(from).any(|id| is_spent(&self.roles, id)) {
                 break;
             }
             walker.leave(&self.roles, is_spent);
         }
         pass.walker = walker;
+    }
+
+    /// Clients in or below a role whose classes the tree does not tell apart and that an agent is for, the
+    /// first to be served last, when they are so few that a walk would ask many others for each of them.
+    fn few(&self, agent: u32, from: u32, classes: ClassSet) -> Option<Vec<u32>> {
+        let mixed = &self.roles.mixed;
+        let Sorters { roles, frameworks } = self.sorters();
+        if classes & MIXED == 0 || (roles, frameworks) != (Sorter::FairShare, Sorter::FairShare) {
+            return None;
+        }
+        let most = mixed.len().isqrt();
+        let classes = self.kinds.few_mixed(&self.agents[agent], &mixed.wanting, most)?;
+        let mut clients: Vec<u32> = classes.into_iter().flat_map(|class| mixed.of_class(class)).collect();
+        if clients.len() > 2 * most {
+            return None;
+        }
+        clients.retain(|client| {
+            let role = self.roles.clients[*client].role;
+            from == ROOT || self.roles.up_from(role).any(|id| id == from)
+        });
+        clients.sort_by(|one, other| self.roles.compare(*other, *one, &self.measure));
+        Some(clients)
     }
 
     fn left(&self, agent: u32, pass: &Pass<'_>) -> Left {
@@ -460,6 +586,10 @@ impl Allocator {
         let mut taken = std::mem::take(&mut pass.taken);
         let shared = if pass.shared.is_empty() { None } else { pass.shared.get(&agent) };
         let is_given = self.offerable(client, agent, stage, shared, &mut taken).is_ok();
+        if taken.is_cut && stage == Stage::Shares {
+            pass.is_held_back.set(true);
+            self.agents[agent].settled = 0;
+        }
         if is_given {
             self.give(client, agent, &taken, pass);
         }

@@ -14,6 +14,7 @@ use mezzo_time::Timestamp;
 use crate::{
     AgentProfile, Config, Filter, FrameworkProfile, Quota,
     agent::Agent,
+    allocate::STEPS_MAX,
     amounts::Amounts,
     bundle::Bundle,
     classes::Classes,
@@ -80,6 +81,8 @@ pub struct Allocator {
     pub(crate) dirty_count: usize,
     /// All free agents are to be offered to everybody.
     pub(crate) all_dirty: bool,
+    /// The first pass after everybody's wishes, or what is given for them, last grew.
+    pub(crate) all_grown: u64,
     /// Clients that all free agents are to be offered to; some are here that are not marked any more.
     pub(crate) dirty_clients: Vec<u32>,
     /// Agents with planned maintenance.
@@ -95,6 +98,8 @@ pub struct Allocator {
     pub(crate) runs: u64,
     /// Offers pause until this many agents are known, or until then.
     pub(crate) pause: Option<(usize, Timestamp)>,
+    /// [`STEPS_MAX`], but in some tests.
+    pub(crate) steps_max: u64,
     /// Kept between passes for its memory.
     pub(crate) walker: Walker,
 }
@@ -123,6 +128,7 @@ impl Allocator {
             dirty: Vec::new(),
             dirty_count: 0,
             all_dirty: false,
+            all_grown: 0,
             dirty_clients: Vec::new(),
             planned: BTreeSet::new(),
             inverse_dirty: BTreeSet::new(),
@@ -132,6 +138,7 @@ impl Allocator {
             last_pass: Timestamp::ZERO,
             runs: 0,
             pause: None,
+            steps_max: STEPS_MAX,
             walker: Walker::default(),
             config,
         }

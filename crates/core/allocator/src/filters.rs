@@ -220,6 +220,7 @@ impl Allocator {
             known.refusers = 0;
         }
         let before = self.endings.live;
+        known.settled = 0;
         for refusal in &over {
             self.forget_refusal(client, refusal);
         }

@@ -17,6 +17,9 @@ use crate::{
 /// Stands for the kind of an agent that nobody asked for yet.
 pub(crate) const UNKNOWN: u32 = u32::MAX;
 
+/// Mixed classes that a visit looks at in advance; the others when it is their frameworks' turn.
+const LOOKS_MAX: usize = 16;
+
 /// Classes as bits: those that the tree tells apart, and all others.
 #[derive(Debug, Default)]
 struct Bits {
@@ -66,6 +69,8 @@ struct Kind {
 pub(crate) struct Kinds {
     all: Slots<Kind>,
     names: BTreeMap<Box<str>, u32>,
+    /// Steps that were spent on finding out whom agents are for.
+    pub(crate) steps: u64,
 }
 
 impl Kinds {
@@ -97,7 +102,7 @@ impl Kinds {
 
     /// Forgets all kinds; all agents are to be looked at anew.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { steps: self.steps, ..Self::default() };
     }
 
     /// Some classes mean something else than before.
@@ -121,7 +126,8 @@ impl Kinds {
         self.kind(agent, classes);
     }
 
-    /// Which of `wanted` classes an agent is for; the mixed bit stands for the `mixed` ones.
+    /// Which of `wanted` classes an agent is for; the mixed bit stands for the `mixed` ones, of which some may
+    /// not have been looked at yet.
     pub(crate) fn admitted(
         &mut self,
         agent: &mut Agent,
@@ -130,27 +136,37 @@ impl Kinds {
         wanted: ClassSet,
         mixed: &[u64],
     ) -> ClassSet {
+        let mut steps = 0;
         let kind = self.kind(agent, classes);
         let mut unknown = wanted & !kind.known.apart & !MIXED;
         while unknown != 0 {
-            kind.look(unknown.trailing_zeros(), agent, classes, config);
+            steps += kind.look(unknown.trailing_zeros(), agent, classes, config);
             unknown &= unknown - 1;
         }
         let mut admitted = kind.admitted.apart & wanted & !MIXED;
         if wanted & MIXED != 0 {
+            let mut looks = 0;
             for (word, mixed) in mixed.iter().enumerate() {
                 let mut unknown = mixed & !kind.known.others(word);
-                while unknown != 0 {
+                while unknown != 0 && looks < LOOKS_MAX {
                     let class = CLASSES_APART + word as u32 * 64 + unknown.trailing_zeros();
-                    kind.look(class, agent, classes, config);
+                    steps += kind.look(class, agent, classes, config);
                     unknown &= unknown - 1;
+                    looks += 1;
                 }
-                if mixed & kind.admitted.others(word) != 0 {
+                if unknown != 0 || mixed & kind.admitted.others(word) != 0 {
                     admitted |= MIXED;
                 }
             }
         }
+        self.steps += steps;
         admitted
+    }
+
+    /// Whether an agent may be for one of some classes, as far as that is known.
+    pub(crate) fn may_admit(&self, agent: &Agent, wanted: ClassSet) -> bool {
+        let Some(kind) = self.all.get(agent.kind) else { return true };
+        wanted & (kind.admitted.apart | !kind.known.apart | MIXED) != 0
     }
 
     /// Whether an agent is for one class.
@@ -162,24 +178,42 @@ impl Kinds {
         class: u32,
     ) -> bool {
         let kind = self.kind(agent, classes);
-        if !kind.known.get(class) {
-            kind.look(class, agent, classes, config);
-        }
-        kind.admitted.get(class)
+        let steps = if kind.known.get(class) { 0 } else { kind.look(class, agent, classes, config) };
+        let is_for = kind.admitted.get(class);
+        self.steps += steps;
+        is_for
     }
 
-    /// Whether an agent is for one class that [`Kinds::admitted`] was asked for before.
-    pub(crate) fn is_admitted(&self, agent: &Agent, class: u32) -> bool {
-        self.all.get(agent.kind).is_some_and(|kind| kind.admitted.get(class))
+    /// Those of the `mixed` classes that an agent is for, up to `most` of them; `None` when there are more,
+    /// or not all were looked at.
+    pub(crate) fn few_mixed(&self, agent: &Agent, mixed: &[u64], most: usize) -> Option<Vec<u32>> {
+        let kind = self.all.get(agent.kind)?;
+        if mixed.iter().enumerate().any(|(word, mixed)| mixed & !kind.known.others(word) != 0) {
+            return None;
+        }
+        let admitted = || mixed.iter().enumerate().map(|(word, mixed)| mixed & kind.admitted.others(word));
+        if admitted().map(|word| word.count_ones() as usize).sum::<usize>() > most {
+            return None;
+        }
+        let mut classes = Vec::new();
+        for (word, mut admitted) in admitted().enumerate() {
+            while admitted != 0 {
+                classes.push(CLASSES_APART + word as u32 * 64 + admitted.trailing_zeros());
+                admitted &= admitted - 1;
+            }
+        }
+        Some(classes)
     }
 }
 
 impl Kind {
-    /// Finds out whether agents of this kind, of which one is given, are for a class.
-    fn look(&mut self, class: u32, agent: &Agent, classes: &Classes, config: &Config) {
+    /// Finds out whether agents of this kind, of which one is given, are for a class. Returns the steps that
+    /// it took.
+    fn look(&mut self, class: u32, agent: &Agent, classes: &Classes, config: &Config) -> u64 {
         let is_for = classes.get(class).is_some_and(|class| agent.admits(class, config).is_ok());
         self.known.set(class, true);
         self.admitted.set(class, is_for);
+        classes.cost(class)
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct RareTake {
 pub(crate) struct Taken {
     pub(crate) common: Common,
     pub(crate) rare: Vec<RareTake>,
+    /// Quota keeps something back that could be given otherwise.
+    pub(crate) is_cut: bool,
     /// All numbers of it.
     sum: Amounts,
 }
@@ -37,6 +39,7 @@ impl Taken {
     fn clear(&mut self) {
         self.common = [0; 4];
         self.rare.clear();
+        self.is_cut = false;
         self.sum.common = [0; 4];
         self.sum.rare = Quantities::EMPTY;
     }
@@ -79,12 +82,12 @@ impl Allocator {
                 Stage::Guarantees => self.lower_to_guarantee(client, agent_slot, &mut bounds),
             }
         }
-        let (mut is_mine, mut is_cut) = (false, false);
+        let mut is_mine = false;
         for (at, amount) in free.common.into_iter().enumerate().filter(|(_, amount)| *amount > 0) {
             is_mine = true;
             let given = amount.min(bounds.common[at]);
             bounds.common[at] -= given;
-            is_cut |= given < amount;
+            taken.is_cut |= given < amount;
             taken.common[at] = given;
             taken.sum.common[at] = given;
         }
@@ -101,7 +104,7 @@ impl Allocator {
                 let given = match amount {
                     Some(amount) if is_quota_counted(resource) => {
                         let given = bounds.take(resource, amount);
-                        is_cut |= given < amount;
+                        taken.is_cut |= given < amount;
                         if given == 0 {
                             continue;
                         }
@@ -126,7 +129,7 @@ impl Allocator {
             return Err(Reason::Quota);
         }
         if !self.reaches_minimum(client, &taken.sum) {
-            return Err(if is_cut { Reason::Quota } else { Reason::BelowMinimum });
+            return Err(if taken.is_cut { Reason::Quota } else { Reason::BelowMinimum });
         }
         let is_refused = agent.was_refused(client_slot, client.epoch, &taken.common, |refusal| {
             taken.rare.iter().all(|take| {

@@ -78,6 +78,22 @@ impl Walker {
         }
     }
 
+    /// Begins with a role's own clients, of some classes, and ends with them.
+    pub(crate) fn start_own(
+        &mut self,
+        roles: &mut Roles,
+        of: u32,
+        classes: ClassSet,
+        measure: &Measure,
+        sorters: Sorters,
+    ) {
+        self.depth = 0;
+        self.classes = classes;
+        if roles.nodes[of].hungry_own.signature & classes != 0 {
+            self.enter_own(roles, of, measure, sorters);
+        }
+    }
+
     /// The next client. Roles that `is_spent` are left out with all below them.
     pub(crate) fn next(
         &mut self,

@@ -51,6 +51,8 @@ pub(crate) struct Client {
     /// It wants more than it was looked at for.
     pub(crate) dirty: bool,
     touched: bool,
+    /// The first pass after its wishes last grew.
+    pub(crate) grown: u64,
     /// Its own minimum (rule 105).
     pub(crate) minimum: Option<Vec<Amounts>>,
     /// Refusals of other epochs are forgotten.
@@ -263,6 +265,7 @@ impl Roles {
             hungry: false,
             dirty: false,
             touched: false,
+            grown: 0,
             minimum: None,
             epoch: self.epochs,
             refusals: 0,
@@ -316,7 +319,7 @@ impl Roles {
         }
         known.hungry = hungry;
         self.changes += 1;
-        self.mixed.change(known.class, hungry);
+        self.mixed.change(known.class, client, hungry);
         let (class, rank, role) = (known.class, known.rank, known.role);
         let signature = if hungry { bit(class) } else { 0 };
         let sibling = Sibling { item: client, share: 0.0, count: 0, signature };
@@ -571,24 +574,21 @@ impl Roles {
     pub(crate) fn compare_roles(&self, left: u32, right: u32, measure: &Measure) -> Ordering {
         // What of each path comes just below the last common role decides; a role that is the last common
         // one itself competes by what it holds itself.
-        let (one, other) = (self.path(left), self.path(right));
-        let common = one.iter().zip(&other).take_while(|(one, other)| one == other).count();
-        let standing = |path: &[u32]| match path.get(common) {
-            Some(below) => self.standing(*below, false, measure),
-            None => self.standing(path[common - 1], true, measure),
-        };
-        standing(&one).compare(&standing(&other))
-    }
-
-    /// From the root down to a role.
-    fn path(&self, mut id: u32) -> Vec<u32> {
-        let mut path = vec![id];
-        while id != ROOT {
-            id = self.nodes[id].parent;
-            path.push(id);
+        let (mut one, mut other) = ((left, None), (right, None));
+        while one.0 != other.0 {
+            let deeper = self.nodes[one.0].depth.cmp(&self.nodes[other.0].depth);
+            if deeper.is_ge() {
+                one = (self.nodes[one.0].parent, Some(one.0));
+            }
+            if deeper.is_le() {
+                other = (self.nodes[other.0].parent, Some(other.0));
+            }
         }
-        path.reverse();
-        path
+        let standing = |(common, below): (u32, Option<u32>)| match below {
+            Some(below) => self.standing(below, false, measure),
+            None => self.standing(common, true, measure),
+        };
+        standing(one).compare(&standing(other))
     }
 
     fn standing(&self, id: u32, own: bool, measure: &Measure) -> Standing<'_> {

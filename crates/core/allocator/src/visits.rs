@@ -42,7 +42,9 @@ impl Allocator {
         self.dirty_count = 0;
         self.all_dirty = false;
         if is_full {
-            visits.extend(self.free.iter().copied().map(everybody));
+            // Of a settled agent nobody wants anything who did not before.
+            let is_worth = |agent: &u32| !pass.newcomers.is_empty() || self.settled(*agent) == 0;
+            visits.extend(self.free.iter().copied().filter(is_worth).map(everybody));
         } else {
             self.plan_newcomers(ended, pass, &mut visits);
         }
@@ -83,7 +85,7 @@ impl Allocator {
         let classes = wanting.iter().fold(0, |all, client| all | bit(self.roles.clients[*client].class));
         for i in 0..self.free.len() {
             let agent = self.free[i];
-            if seen.binary_search(&agent).is_err() && self.admitted(agent, classes) != 0 {
+            if seen.binary_search(&agent).is_err() && self.kinds.may_admit(&self.agents[agent], classes) {
                 visits.push(Visit { agent, newcomers: Some((0, wanting.len() as u32)) });
             }
         }

@@ -38,6 +38,9 @@ const EVENTS: usize = 200;
 /// The cluster whose memory is measured: agents, frameworks, tasks.
 const LARGE: (usize, usize, usize) = (100_000, 1_000, 1_000_000);
 
+/// Agents and frameworks of a cluster in which everybody refuses everything.
+const REFUSED: (usize, usize) = (500, 500);
+
 /// CPU time of this thread, in milliseconds.
 fn cpu_ms() -> f64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
@@ -380,6 +383,137 @@ fn measure(table: &mut Table, agents: usize, frameworks: usize, target: &str) ->
         &format!("{:.2} s", time / 1e3),
         &beside,
         target,
+    );
+    Ok(())
+}
+
+/// A framework that nobody is like: it wants one agent in a hundred by a pattern over hostnames, and names
+/// an attribute that is its own.
+fn picky(cluster: &Cluster, i: usize) -> Result<FrameworkProfile> {
+    use v1::scheduler::{
+        AttributeConstraint,
+        attribute_constraint::{
+            Predicate, Selector, predicate,
+            selector::{self, PseudoattributeType},
+        },
+        offer_constraints::{RoleConstraints, role_constraints::Group},
+    };
+    let role = cluster.leaf(i);
+    let constraint = |selector, predicate| AttributeConstraint {
+        selector: Selector { selector: Some(selector) },
+        predicate: Predicate { predicate: Some(predicate) },
+    };
+    let regex = format!("node-[0-9]*{:02}.example", i % 100);
+    let by_name = constraint(
+        selector::Selector::PseudoattributeType(PseudoattributeType::Hostname as i32),
+        predicate::Predicate::TextMatches(predicate::TextMatches { regex }),
+    );
+    let own = constraint(
+        selector::Selector::AttributeName(format!("refused-by-{i}")),
+        predicate::Predicate::NotExists(predicate::NotExists {}),
+    );
+    let groups = vec![Group { attribute_constraints: vec![by_name, own] }];
+    let message = v1::scheduler::OfferConstraints {
+        role_constraints: [(role.to_string(), RoleConstraints { groups })].into(),
+    };
+    let roles = BTreeSet::from([role]);
+    let constraints = OfferConstraints::compile(&message, &roles, ConstraintLimits::default());
+    let capabilities = FrameworkCapabilities {
+        gpu_resources: true,
+        region_aware: true,
+        multi_role: true,
+        ..FrameworkCapabilities::default()
+    };
+    let constraints = constraints.map_err(anyhow::Error::msg)?;
+    Ok(FrameworkProfile { roles, capabilities, constraints, ..FrameworkProfile::default() })
+}
+
+/// Passes until there is nothing more to give, because one may leave the rest to the next.
+fn in_parts(cluster: &mut Cluster) -> (Vec<Allocation>, Vec<f64>) {
+    let (mut offers, mut times) = (Vec::new(), Vec::new());
+    loop {
+        let (some, time) = timed(|| cluster.pass());
+        offers.extend(some);
+        times.push(time);
+        cluster.wait(0.001);
+        if cluster.allocator.next_deadline().is_none_or(|at| at > cluster.now) {
+            return (offers, times);
+        }
+    }
+}
+
+/// Clusters that are made to be slow: every framework with constraints of its own, and all of a cluster
+/// refused by everybody while quota asks for a full pass each interval.
+pub(crate) fn hostile(table: &mut Table) -> Result<()> {
+    let (agents, frameworks, _) = SIZES[0];
+    let mut cluster = Cluster::new(agents, frameworks)?;
+    for i in 0..agents {
+        cluster.add_agent(i)?;
+    }
+    for i in 0..frameworks {
+        let profile = picky(&cluster, i)?;
+        cluster.allocator.add_framework(&framework_id(i), profile, true);
+    }
+    let (mut offers, first) = in_parts(&mut cluster);
+    let (first, parts) = (first.iter().sum::<f64>(), first.len());
+    let (mut full, mut worst) = (Vec::new(), 0.0_f64);
+    for round in 0..FULL_PASSES {
+        for (i, offer) in offers.iter().enumerate() {
+            let filter = if (i + round).is_multiple_of(10) { refuse(3600.0) } else { None };
+            cluster.give_back(offer, filter);
+        }
+        cluster.wait(1.0);
+        let (again, times) = in_parts(&mut cluster);
+        full.push(times.iter().sum());
+        worst = times.into_iter().fold(worst, f64::max);
+        offers = again;
+    }
+    table.row(
+        &format!("full allocation, {agents} agents x {frameworks} frameworks of as many kinds"),
+        &format!("{:.1} ms", percentile(&mut full, 0.5)),
+        &format!(
+            "{} offers; the longest pass {worst:.1} ms; at first {first:.0} ms in {parts} passes",
+            offers.len()
+        ),
+        "",
+    );
+
+    let (agents, frameworks) = REFUSED;
+    let mut cluster = Cluster::new(agents, frameworks)?;
+    for i in 0..agents {
+        cluster.add_agent(i)?;
+    }
+    for i in 0..frameworks {
+        cluster.add_framework(i)?;
+    }
+    let mut refused = 0;
+    loop {
+        let offers = cluster.pass();
+        if offers.is_empty() {
+            break;
+        }
+        refused += offers.len();
+        for offer in &offers {
+            cluster.give_back(offer, refuse(1e6));
+        }
+        cluster.wait(1.1);
+    }
+    let mut full = Vec::new();
+    for _ in 0..FULL_PASSES {
+        // Something comes back, so that quota may allow more elsewhere.
+        cluster.allocator.remove_agent(&agent_id(agents));
+        cluster.add_agent(agents)?;
+        for offer in cluster.pass() {
+            cluster.give_back(&offer, refuse(1e6));
+        }
+        cluster.wait(1.1);
+        full.push(timed(|| cluster.pass()).1);
+    }
+    table.row(
+        &format!("full pass over {agents} agents that {frameworks} frameworks refused"),
+        &format!("{:.2} ms", percentile(&mut full, 0.5)),
+        &format!("{refused} refusals"),
+        "",
     );
     Ok(())
 }

@@ -19,9 +19,13 @@ mod table;
 use anyhow::{Result, bail};
 use table::Table;
 
+/// The same as the daemons have, of which parts are measured here.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Measurement = fn(&mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 10] = [
+const MEASUREMENTS: [(&str, Measurement); 11] = [
     ("tasks", spawn::tasks),
     ("latency", spawn::latency),
     ("launches", launches::launches),
@@ -33,6 +37,7 @@ const MEASUREMENTS: [(&str, Measurement); 10] = [
     ("allocator-memory", allocator::memory),
     ("allocator-20000", allocator::smaller),
     ("allocator-50000", allocator::larger),
+    ("allocator-hostile", allocator::hostile),
 ];
 
 fn main() -> Result<()> {

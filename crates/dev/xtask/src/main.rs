@@ -15,7 +15,7 @@ usage: cargo xtask COMMAND
   bench allocator the allocator alone, at 20,000 to 100,000 agents";
 
 /// The measurements of the allocator; the one of memory comes first.
-const ALLOCATOR: [&str; 3] = ["allocator-memory", "allocator-20000", "allocator-50000"];
+const ALLOCATOR: [&str; 4] = ["allocator-memory", "allocator-20000", "allocator-50000", "allocator-hostile"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
