@@ -11,8 +11,8 @@ pub(crate) fn check(scenario: &Scenario) -> Result<(), Problem> {
     for framework in &scenario.frameworks {
         for workload in &framework.workloads {
             match &workload.kind {
-                WorkloadKind::Trace(trace) => {
-                    for submission in &trace.submissions {
+                WorkloadKind::Trace { trace, owner } => {
+                    for submission in trace.submissions.iter().filter(|one| one.owner == *owner) {
                         let role = &trace.owners[submission.owner as usize].role;
                         let constraint = submission.constraint.map(|number| {
                             let constraint = &trace.constraints[number as usize];

@@ -15,8 +15,11 @@ use toml::de::DeTable;
 
 use crate::{
     feasible,
-    problem::{Problem, Source},
-    scenario::{FILE_BYTES_MAX, MasterSettings, Policy, Preference, Scenario, Sorter, TABLES_MAX},
+    problem::{Place, Problem, Source},
+    scenario::{
+        FILE_BYTES_MAX, Framework, MasterSettings, NodeGroup, Policy, Preference, Scenario, Sorter,
+        TABLES_MAX,
+    },
     section::{At, Section},
     trace::Trace,
 };
@@ -37,7 +40,47 @@ struct Names {
     duration: Duration,
 }
 
+impl Names {
+    fn add(&mut self, framework: &Framework) {
+        let first = self.frameworks.iter().map(|(_, _, count)| count).sum();
+        self.frameworks.push((framework.name.clone(), first, framework.count as usize));
+    }
+}
+
 impl Scenario {
+    /// One framework for each owner of a trace, on equal nodes, under one policy.
+    pub fn of_trace(trace: Trace, nodes: NodeGroup, policy: Policy) -> Result<Self, Problem> {
+        let mut names = Names {
+            folder: PathBuf::new(),
+            nodes: nodes.count as usize,
+            frameworks: Vec::new(),
+            duration: Duration::ZERO,
+        };
+        let mut frameworks = Vec::new();
+        let file = trace.file.clone();
+        let last = trace.last_submit();
+        let longest = trace.submissions.iter().map(|one| one.duration).max().unwrap_or_default();
+        let place = Place { file: file.clone(), line: 1, column: 1, text: String::new(), length: 1 };
+        frameworks::of_trace(trace, &frameworks::plain(), place, &mut names, &mut frameworks);
+        let scenario = Self {
+            title: file.clone(),
+            file,
+            rows: Vec::new(),
+            seed: 1,
+            duration: last + Duration::from_secs(1),
+            settle: longest.saturating_mul(2) + SETTLE_DEFAULT,
+            policies: vec![policy],
+            nodes: vec![nodes],
+            roles: Vec::new(),
+            frameworks,
+            faults: Vec::new(),
+            expect: Default::default(),
+            master: MasterSettings::default(),
+        };
+        feasible::check(&scenario)?;
+        Ok(scenario)
+    }
+
     /// Reads a file and the traces that it names, which lie beside it.
     pub fn read_file(path: &Path) -> Result<Self, Problem> {
         let name = path.display().to_string();
@@ -132,7 +175,7 @@ fn scenario_of(root: Section<'_>, folder: &Path) -> Result<Scenario, Problem> {
     let faults = bounded(&root, root.tables("faults", "[[faults]]")?)?;
     let faults: Vec<_> =
         faults.into_iter().map(|one| events::fault(one, &names)).collect::<Result<_, _>>()?;
-    let expect = match root.table("expect", "{ finished_min = 10 }")? {
+    let expect = match root.table("expect", "{ done_min = 10 }")? {
         Some(section) => expect::read(section, &names)?,
         None => Default::default(),
     };

@@ -1,6 +1,6 @@
 //! What a scenario says, as plain data. Everything here has been checked.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{events::Fault, expect::Expect, problem::Place, trace::Trace};
 
@@ -194,6 +194,8 @@ pub struct Framework {
     pub partition_aware: bool,
     /// REGION_AWARE
     pub region_aware: bool,
+    /// GPU_RESOURCES: it is offered nodes with gpus.
+    pub gpus: bool,
     /// When it first subscribes.
     pub joins: Duration,
     /// Says SUPPRESS while it wants nothing.
@@ -223,8 +225,8 @@ pub struct Workload {
     pub stubborn: bool,
     /// How often a task that ended in another way than it should is launched again.
     pub retries: u32,
-    /// So many tasks are launched as one group, all or nothing; one: each alone.
-    pub gang: u64,
+    /// So many tasks are launched as one pod, on one node, all or nothing; one: each alone.
+    pub pod: u64,
     /// Where it was written.
     pub place: Place,
 }
@@ -259,8 +261,13 @@ pub enum WorkloadKind {
         /// Until when.
         end: Duration,
     },
-    /// What a file says; its tasks have their own resources.
-    Trace(Trace),
+    /// What a file says, of one owner; its tasks have their own resources.
+    Trace {
+        /// Shared by all owners.
+        trace: Arc<Trace>,
+        /// Number in [`Trace::owners`].
+        owner: u32,
+    },
 }
 
 /// Flags of the master that a scenario may set.

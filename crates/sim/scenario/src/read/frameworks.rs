@@ -1,14 +1,15 @@
 //! Tenants and their work.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{Names, check_name, nodes, unique};
 use crate::{
-    problem::Problem,
+    problem::{Place, Problem},
     scenario::{
         BEHAVIOURS, Behaviour, FRAMEWORKS_MAX, Framework, TABLES_MAX, TASKS_MAX, Workload, WorkloadKind,
     },
     section::{At, Section},
+    trace::Trace,
     units::duration_text,
 };
 
@@ -18,8 +19,8 @@ const ROLES_MAX: usize = 1_000;
 const FAILOVER_DEFAULT: Duration = Duration::from_secs(7 * 86_400);
 /// Mesos' own default (rule 89).
 const REFUSE_DEFAULT: Duration = Duration::from_secs(5);
-/// Tasks launched as one group.
-const GANG_MAX: u64 = 100;
+/// Tasks launched as one pod.
+const POD_MAX: u64 = 100;
 /// A task that was lost, or failed to start, is tried again unless said otherwise.
 const RETRIES_DEFAULT: u32 = 1_000;
 /// More is for ever.
@@ -32,65 +33,126 @@ pub(super) fn read(
     names: &mut Names,
     frameworks: &mut Vec<Framework>,
 ) -> Result<(), Problem> {
+    let file = section.text("trace", "\"../traces/gpu-cluster.csv\"")?;
+    let mut base = base(&section)?;
+    if let Some(file) = file {
+        let trace = super::trace(&section, names, &file)?;
+        let place = section.source.place(file.span);
+        section.end()?;
+        of_trace(trace, &base, place, names, frameworks);
+        return Ok(());
+    }
     let name = section.text("name", "\"web\"")?;
-    let name = section.need("name", name, "a name", "\"web\"")?;
+    let name = section.need("name", name, "a name, or a trace", "\"web\"")?;
     unique(&section, &name, names.frameworks.iter().map(|(other, _, _)| other.as_str()))?;
-    let checked = check_name(&section, &name, false)?;
-    let count = section.whole("count", 1..=FRAMEWORKS_MAX, "1")?.map_or(1, |at| at.value);
-    let mut roles = Vec::new();
+    base.name = check_name(&section, &name, false)?;
+    base.count = section.whole("count", 1..=FRAMEWORKS_MAX, "1")?.map_or(1, |at| at.value);
     for key in ["role", "roles"] {
         for role in section.texts(key, "\"web\"")?.into_iter().flatten() {
-            if roles.len() >= ROLES_MAX {
+            if base.roles.len() >= ROLES_MAX {
                 let what = format!("{} has too many roles", section.name);
                 return Err(section.wrong(role.span, what, format!("expected at most {ROLES_MAX}")));
             }
             let role = check_name(&section, &role, true)?;
-            if !roles.contains(&role) {
-                roles.push(role);
+            if !base.roles.contains(&role) {
+                base.roles.push(role);
             }
         }
     }
-    if roles.is_empty() {
-        roles.push(checked.clone());
+    if base.roles.is_empty() {
+        base.roles.push(base.name.clone());
     }
-    let behaviour = match section.word("behaviour", &BEHAVIOURS.map(|(word, _)| word))? {
-        Some(word) => BEHAVIOURS.iter().find(|(known, _)| *known == word.value).map(|(_, one)| *one),
-        None => None,
-    };
-    let behaviour = behaviour.unwrap_or(Behaviour::Polite);
-    let partition_aware = section.flag("partition_aware")?.unwrap_or(true);
-    let region_aware = section.flag("region_aware")?.unwrap_or(false);
-    let failover_timeout =
-        section.duration("failover_timeout", "\"10m\"")?.map_or(FAILOVER_DEFAULT, |at| at.value);
-    let refuse = section.duration("refuse", "\"5s\"")?.map_or(REFUSE_DEFAULT, |at| at.value);
-    let joins = section.duration("joins", "\"10s\"")?.map_or(Duration::ZERO, |at| at.value);
-    let suppresses = section.flag("suppresses")?.unwrap_or(true);
-    let mut workloads = Vec::new();
     let tables = section.tables("workloads", "[[frameworks.workloads]]")?;
     if tables.len() > TABLES_MAX {
         let what = format!("{} has {} workloads", section.name, tables.len());
         return Err(section.wrong(section.span(), what, format!("expected at most {TABLES_MAX}")));
     }
     for table in tables {
-        workload(table, names, &mut workloads)?;
+        workload(table, names, &mut base.workloads)?;
     }
+    let wants_gpus = base.workloads.iter().any(|workload| workload.resources.gpus > 0.0);
+    base.gpus = section.flag("gpus")?.unwrap_or(wants_gpus);
     section.end()?;
-    let first = frameworks.iter().map(|framework| framework.count as usize).sum();
-    names.frameworks.push((checked.clone(), first, count as usize));
-    frameworks.push(Framework {
-        name: checked,
-        count,
-        roles,
-        behaviour,
-        partition_aware,
-        region_aware,
-        joins,
-        suppresses,
-        failover_timeout,
-        refuse,
-        workloads,
-    });
+    names.add(&base);
+    frameworks.push(base);
     Ok(())
+}
+
+/// What a framework of its own and those of a trace have in common.
+fn base(section: &Section<'_>) -> Result<Framework, Problem> {
+    let behaviour = match section.word("behaviour", &BEHAVIOURS.map(|(word, _)| word))? {
+        Some(word) => BEHAVIOURS.iter().find(|(known, _)| *known == word.value).map(|(_, one)| *one),
+        None => None,
+    };
+    let time = |key, example, otherwise| {
+        Ok::<_, Problem>(section.duration(key, example)?.map_or(otherwise, |at| at.value))
+    };
+    let plain = plain();
+    Ok(Framework {
+        behaviour: behaviour.unwrap_or(plain.behaviour),
+        partition_aware: section.flag("partition_aware")?.unwrap_or(plain.partition_aware),
+        region_aware: section.flag("region_aware")?.unwrap_or(plain.region_aware),
+        joins: time("joins", "\"10s\"", plain.joins)?,
+        suppresses: section.flag("suppresses")?.unwrap_or(plain.suppresses),
+        failover_timeout: time("failover_timeout", "\"10m\"", plain.failover_timeout)?,
+        refuse: time("refuse", "\"5s\"", plain.refuse)?,
+        ..plain
+    })
+}
+
+/// A polite framework that runs nothing.
+pub(super) fn plain() -> Framework {
+    Framework {
+        name: String::new(),
+        count: 1,
+        roles: Vec::new(),
+        behaviour: Behaviour::Polite,
+        partition_aware: true,
+        region_aware: true,
+        gpus: false,
+        joins: Duration::ZERO,
+        suppresses: true,
+        failover_timeout: FAILOVER_DEFAULT,
+        refuse: REFUSE_DEFAULT,
+        workloads: Vec::new(),
+    }
+}
+
+/// One framework for each owner of a trace.
+pub(super) fn of_trace(
+    trace: Trace,
+    base: &Framework,
+    place: Place,
+    names: &mut Names,
+    frameworks: &mut Vec<Framework>,
+) {
+    let trace = Arc::new(trace);
+    for (number, owner) in trace.owners.iter().enumerate() {
+        let alone = trace.owners.iter().filter(|other| other.framework == owner.framework).count() == 1;
+        let mine = trace.submissions.iter().filter(|one| one.owner as usize == number);
+        let framework = Framework {
+            name: match alone {
+                true => owner.framework.clone(),
+                false => format!("{}-{}", owner.framework, owner.role.replace('/', "-")),
+            },
+            roles: vec![owner.role.clone()],
+            gpus: mine.clone().any(|one| one.resources.gpus > 0.0),
+            workloads: vec![Workload {
+                kind: WorkloadKind::Trace { trace: trace.clone(), owner: number as u32 },
+                resources: Default::default(),
+                runtime: None,
+                fails: 0.0,
+                kill_after: None,
+                stubborn: false,
+                retries: RETRIES_DEFAULT,
+                pod: 1,
+                place: place.clone(),
+            }],
+            ..base.clone()
+        };
+        names.add(&framework);
+        frameworks.push(framework);
+    }
 }
 
 pub(super) fn check(root: &Section<'_>, frameworks: &[Framework]) -> Result<(), Problem> {
@@ -111,38 +173,9 @@ pub(super) fn check(root: &Section<'_>, frameworks: &[Framework]) -> Result<(), 
 }
 
 fn workload(section: Section<'_>, names: &Names, workloads: &mut Vec<Workload>) -> Result<(), Problem> {
-    let kind = section.word("kind", &["service", "batch", "short", "trace"])?;
-    let kind = section.need("kind", kind, "service, batch, short or trace", "\"service\"")?;
+    let kind = section.word("kind", &["service", "batch", "short"])?;
+    let kind = section.need("kind", kind, "service, batch or short", "\"service\"")?;
     let place = section.source.place(kind.span);
-    if kind.value == "trace" {
-        let file = section.text("file", "\"../traces/gpu-cluster.csv\"")?;
-        let file = section.need("file", file, "a CSV or JSON lines file", "\"../traces/gpu-cluster.csv\"")?;
-        let mut trace = super::trace(&section, names, &file)?;
-        let only = section.text("only", "\"train\"")?;
-        if let Some(only) = &only {
-            let owners = trace.owners.clone();
-            trace.submissions.retain(|one| owners[one.owner as usize].framework == only.value);
-            if trace.submissions.is_empty() {
-                let what = format!("the trace has no framework \"{}\"", only.value);
-                let known: Vec<&str> = owners.iter().map(|owner| owner.framework.as_str()).take(20).collect();
-                let why = format!("expected one of: {}", known.join(", "));
-                return Err(section.wrong(only.span.clone(), what, why));
-            }
-        }
-        section.end()?;
-        workloads.push(Workload {
-            kind: WorkloadKind::Trace(trace),
-            resources: Default::default(),
-            runtime: None,
-            fails: 0.0,
-            kill_after: None,
-            stubborn: false,
-            retries: RETRIES_DEFAULT,
-            gang: 1,
-            place,
-        });
-        return Ok(());
-    }
     let resources = nodes::amounts(&section)?;
     if resources.cpus < 0.01 && resources.memory < 32.0 {
         let what = format!("{} needs nothing", section.name);
@@ -195,9 +228,9 @@ fn workload(section: Section<'_>, names: &Names, workloads: &mut Vec<Workload>) 
     let stubborn = section.flag("stubborn")?.unwrap_or(false);
     let retries = section.whole("retries", 0..=RETRIES_MAX, "3")?;
     let retries = retries.map_or(RETRIES_DEFAULT, |at| at.value as u32);
-    let gang = section.whole("gang", 1..=GANG_MAX, "4")?.map_or(1, |at| at.value);
+    let pod = section.whole("pod", 1..=POD_MAX, "4")?.map_or(1, |at| at.value);
     section.end()?;
-    workloads.push(Workload { kind, resources, runtime, fails, kill_after, stubborn, retries, gang, place });
+    workloads.push(Workload { kind, resources, runtime, fails, kill_after, stubborn, retries, pod, place });
     Ok(())
 }
 

@@ -64,7 +64,7 @@ for = "1m"
 agent_ping_timeout = "5s"
 
 [expect]
-finished_min = 12
+done_min = 12
 [[expect.frameworks]]
 name = "web"
 wait_max = "1m"
@@ -181,8 +181,7 @@ fn hostile_files_are_refused() {
 fn a_trace_is_found_beside_its_scenario() {
     let folder = tempfile::tempdir().expect("folder");
     std::fs::write(folder.path().join("t.csv"), "submit,duration,cpus\n0,60,9\n").expect("written");
-    let work = "kind = \"trace\"\nfile = \"t.csv\"\n[[frameworks.workloads]]\nkind = \"batch\"";
-    let text = GOOD.replacen("kind = \"batch\"", work, 1);
+    let text = format!("{GOOD}\n[[frameworks]]\ntrace = \"t.csv\"\n");
     let error = Scenario::read("two.toml", &text, folder.path()).expect_err("too large").to_string();
     assert!(error.contains("needs 9, has 8, lacks 1"), "{error}");
     let error = Scenario::read("two.toml", &text.replace("t.csv", "u.csv"), folder.path());
