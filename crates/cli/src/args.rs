@@ -57,8 +57,104 @@ pub(crate) enum Command {
     Why(Why),
     /// Tell how the cluster is
     Status,
+    /// Try scenarios on a simulated cluster: which policy, how many nodes, what if
+    #[command(subcommand)]
+    Sim(Sim),
     /// Print a completion script for a shell
     Completion(Completion),
+}
+
+/// `mezzo sim`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Sim {
+    /// Play a scenario or a trace, and compare policies
+    Run(SimRun),
+    /// Step through what happened in a run
+    Explain(SimExplain),
+    /// Write a trace like that of a cluster for machine learning
+    Trace(SimTrace),
+}
+
+/// What is played, for `mezzo sim run` and `mezzo sim explain`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SimWhat {
+    /// Number of nodes; the groups of a scenario keep their proportions
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=200_000), value_name = "N")]
+    pub(crate) nodes: Option<u64>,
+    /// What each node of a trace has
+    #[arg(long, value_name = "cpus:N;mem:MB;gpus:N")]
+    pub(crate) node: Option<String>,
+    /// Policies to compare: fair-share (or drf), random, spread, pack, most-free:NAME; joined by + where one
+    /// says who is next and one which nodes come first
+    #[arg(long, value_delimiter = ',', value_name = "POLICY,..")]
+    pub(crate) policy: Vec<String>,
+    /// Root of all chance; the same seed gives the same run
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+}
+
+/// `mezzo sim run`
+#[derive(Debug, Args)]
+pub(crate) struct SimRun {
+    /// A scenario (.toml) or a trace (.csv, .jsonl)
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub(crate) file: std::path::PathBuf,
+    #[command(flatten)]
+    pub(crate) what: SimWhat,
+    /// Folder for report.html, results.json and the event log of each policy
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) out: Option<std::path::PathBuf>,
+}
+
+/// `mezzo sim explain`
+#[derive(Debug, Args)]
+pub(crate) struct SimExplain {
+    /// The folder of a run, or a scenario or trace to play first
+    #[arg(value_hint = clap::ValueHint::AnyPath)]
+    pub(crate) from: std::path::PathBuf,
+    #[command(flatten)]
+    pub(crate) what: SimWhat,
+    /// Only what concerns this task, and why it waited
+    #[arg(long, value_name = "TASK")]
+    pub(crate) task: Option<String>,
+    /// Only what concerns this agent
+    #[arg(long, value_name = "AGENT")]
+    pub(crate) agent: Option<String>,
+    /// Only what concerns this framework
+    #[arg(long, value_name = "FRAMEWORK")]
+    pub(crate) framework: Option<String>,
+    /// Only lines with this text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) grep: Option<String>,
+    /// Not before this time after the start, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) after: Option<f64>,
+    /// Not after this time after the start, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) before: Option<f64>,
+    /// Lines of a page
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=100_000), value_name = "N")]
+    pub(crate) lines: u32,
+    /// Print only this page, from 1
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..), value_name = "N")]
+    pub(crate) page: Option<u32>,
+}
+
+/// `mezzo sim trace`
+#[derive(Debug, Args)]
+pub(crate) struct SimTrace {
+    /// Root of all chance
+    #[arg(long, default_value_t = mezzo_scenario::SHIPPED.seed, value_name = "S")]
+    pub(crate) seed: u64,
+    /// Tasks, members of gangs counted
+    #[arg(long, default_value_t = mezzo_scenario::SHIPPED.tasks, value_parser = clap::value_parser!(u64).range(1..=1_000_000), value_name = "N")]
+    pub(crate) tasks: u64,
+    /// Days over which they arrive
+    #[arg(long, default_value_t = mezzo_scenario::SHIPPED.days, value_parser = clap::value_parser!(u64).range(1..=366), value_name = "N")]
+    pub(crate) days: u64,
+    /// File to write; stdout unless told otherwise
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) out: Option<std::path::PathBuf>,
 }
 
 /// `mezzo dev`

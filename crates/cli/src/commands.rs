@@ -9,6 +9,7 @@ mod logs;
 mod nodes;
 mod offers;
 mod run;
+mod sim;
 mod status;
 mod tasks;
 mod why;
@@ -41,6 +42,7 @@ pub(crate) fn main() -> Result<ExitCode, CliError> {
             completion::print(completion.shell);
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Sim(sim) => return sim::main(&global, sim),
         Command::Run(run) => return block_on(run::run(&global, run)),
         Command::Tasks(tasks) => block_on(tasks::list(&global, &tasks)),
         Command::Logs(logs) => block_on(logs::print(&global, &logs)),

@@ -28,6 +28,7 @@ pub(crate) struct CliError {
     exit: Exit,
     what: String,
     place: Option<String>,
+    excerpt: Option<String>,
     why: Option<String>,
     help: Vec<String>,
 }
@@ -35,7 +36,7 @@ pub(crate) struct CliError {
 impl CliError {
     /// `what` names the failed attempt and its object.
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), place: None, why: None, help: Vec::new() }
+        Self { exit, what: what.into(), place: None, excerpt: None, why: None, help: Vec::new() }
     }
 
     /// A mistake in the command line.
@@ -46,6 +47,12 @@ impl CliError {
     /// The address, file or object it happened at.
     pub(crate) fn place(mut self, place: impl Into<String>) -> Self {
         self.place = Some(place.into());
+        self
+    }
+
+    /// Lines of a file with the mistake marked, shown below the place.
+    pub(crate) fn excerpt(mut self, excerpt: impl Into<String>) -> Self {
+        self.excerpt = Some(excerpt.into());
         self
     }
 
@@ -77,6 +84,9 @@ impl fmt::Display for CliError {
         write!(f, "error[MZ{:04}]: {}", self.exit as u8, self.what)?;
         if let Some(place) = &self.place {
             write!(f, "\n  --> {place}")?;
+        }
+        if let Some(excerpt) = &self.excerpt {
+            write!(f, "\n{excerpt}")?;
         }
         if let Some(why) = &self.why {
             write!(f, "\n   = {why}")?;

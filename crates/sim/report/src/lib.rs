@@ -9,6 +9,7 @@ mod measure;
 mod page;
 mod plot;
 mod story;
+mod tell;
 mod text;
 
 pub use measure::{Summary, quantile, summary, unfairness, waits};

@@ -12,7 +12,9 @@ pub enum Target {
     /// Frameworks by number, from 0, copies counted.
     Frameworks(Vec<usize>),
     /// Chance picks one, each time anew.
-    Anyone,
+    AnyNode,
+    /// Chance picks one, each time anew.
+    AnyFramework,
 }
 
 /// Something that goes wrong.

@@ -28,7 +28,7 @@ pub(super) fn fault(section: Section<'_>, names: &Names) -> Result<Fault, Proble
         Concerns::Nodes => names.nodes_of(&section)?,
         Concerns::Frameworks => names.frameworks_of(&section)?,
     };
-    if matches!((&target, when), (Target::Anyone, When::At(_))) {
+    if matches!((&target, when), (Target::AnyNode | Target::AnyFramework, When::At(_))) {
         let (key, example) = match row.concerns {
             Concerns::Frameworks => ("framework", "\"web\""),
             _ => ("agents", "\"1-3\""),
@@ -133,7 +133,7 @@ fn seconds(section: &Section<'_>, text: &At<&str>) -> Result<f64, Problem> {
 impl Names {
     /// `agents = "3-5"`, `["1", "4-6"]`, `"all"`; numbers count from 1 in the order of the file.
     fn nodes_of(&self, section: &Section<'_>) -> Result<Target, Problem> {
-        let Some(words) = section.texts("agents", "\"1-3\"")? else { return Ok(Target::Anyone) };
+        let Some(words) = section.texts("agents", "\"1-3\"")? else { return Ok(Target::AnyNode) };
         let mut nodes = Vec::new();
         for word in words {
             if word.value == "all" {
@@ -165,7 +165,7 @@ impl Names {
         let Some(words) = section.texts("framework", "\"web\"")? else {
             return Ok(match self.frameworks[..] {
                 [(_, _, 1)] => Target::Frameworks(vec![0]),
-                _ => Target::Anyone,
+                _ => Target::AnyFramework,
             });
         };
         let mut frameworks = Vec::new();

@@ -87,7 +87,7 @@ fn a_scenario_is_read() {
     assert_eq!(scenario.roles[0].limit, [("cpus".to_owned(), 16.0), ("mem".to_owned(), 65_536.0)]);
     assert_eq!(scenario.frameworks[1].count, 2);
     assert_eq!(scenario.faults[0].target, crate::Target::Nodes(vec![1, 2]));
-    assert_eq!(scenario.faults[1].target, crate::Target::Anyone);
+    assert_eq!(scenario.faults[1].target, crate::Target::AnyNode);
     assert_eq!(scenario.expect.frameworks[0].1.wait_max, Some(Duration::from_secs(60)));
     assert_eq!(scenario.master.agent_ping_timeout, Some(Duration::from_secs(5)));
 }
