@@ -43,10 +43,12 @@ impl From<Problem> for CliError {
 
 /// What to play, as the command line changes it: its policies are those to compare.
 fn scenario(file: &Path, what: &SimWhat) -> Result<Scenario, CliError> {
-    let policies: Vec<Policy> =
-        what.policy.iter().map(|word| Policy::parse(word)).collect::<Result<_, _>>().map_err(|problem| {
-            CliError::from(problem).place("--policy")
-        })?;
+    let policies: Vec<Policy> = what
+        .policy
+        .iter()
+        .map(|word| Policy::parse(word))
+        .collect::<Result<_, _>>()
+        .map_err(|problem| CliError::from(problem).place("--policy"))?;
     let mut scenario = if is_scenario(file)? {
         if what.node.is_some() {
             return Err(CliError::usage("--node is for traces")
@@ -100,17 +102,27 @@ fn nodes(what: &SimWhat, trace: &Trace) -> Result<NodeGroup, CliError> {
     let resources = match &what.node {
         Some(text) => {
             let bad = |why: String| {
-                CliError::usage("--node makes no sense").place(format!("--node {text}")).why(why).help(
-                    "mezzo sim run trace.csv --nodes 100 --node 'cpus:64;mem:262144;gpus:8'",
-                )
+                CliError::usage("--node makes no sense")
+                    .place(format!("--node {text}"))
+                    .why(why)
+                    .help("mezzo sim run trace.csv --nodes 100 --node 'cpus:64;mem:262144;gpus:8'")
             };
             let named = Quantities::parse(text).map_err(|error| bad(error.to_string()))?;
             let known = ["cpus", "mem", "disk", "gpus"];
             if let Some((name, _)) = named.iter().find(|(name, _)| !known.contains(&name.as_str())) {
-                return Err(bad(format!("there is no '{}'; expected some of: {}", name.as_str(), known.join(", "))));
+                return Err(bad(format!(
+                    "there is no '{}'; expected some of: {}",
+                    name.as_str(),
+                    known.join(", ")
+                )));
             }
             let amount = |name: &str| named.get(name).as_f64();
-            Amounts { cpus: amount("cpus"), memory: amount("mem"), disk: amount("disk"), gpus: amount("gpus") }
+            Amounts {
+                cpus: amount("cpus"),
+                memory: amount("mem"),
+                disk: amount("disk"),
+                gpus: amount("gpus"),
+            }
         }
         None => {
             let gpus = if trace.wants_gpus() { 8.0 } else { 0.0 };
@@ -186,7 +198,8 @@ mod tests {
 
     #[test]
     fn a_command_can_be_pasted() {
-        let words = ["mezzo", "sim", "run", "my file.toml", "--policy", "most-free:gpus", "it's"].map(String::from);
+        let words =
+            ["mezzo", "sim", "run", "my file.toml", "--policy", "most-free:gpus", "it's"].map(String::from);
         assert_eq!(command_line(&words), "mezzo sim run 'my file.toml' --policy most-free:gpus 'it'\\''s'");
         assert_eq!(file_name("random+most-free:gpus"), "random-most-free-gpus");
     }

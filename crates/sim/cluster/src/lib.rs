@@ -30,6 +30,7 @@ mod random;
 mod scheduler;
 mod setup;
 mod spoil;
+mod why;
 mod world;
 
 #[cfg(test)]

@@ -24,7 +24,8 @@ impl Story {
             group: group.name.clone(),
             has: three(&group.resources),
         };
-        let nodes = setup.nodes.iter().flat_map(|group| (0..group.count).map(move |number| node(group, number)));
+        let nodes =
+            setup.nodes.iter().flat_map(|group| (0..group.count).map(move |number| node(group, number)));
         let fault = |fault: &mezzo_sim::Fault| (fault.at_ms as f64 / 1000.0, fault.to_string());
         Self {
             title: scenario.title.clone(),
@@ -52,14 +53,19 @@ impl Story {
         let sample = |sample: &mezzo_sim::Sample| Sample {
             at: sample.at.as_secs_f64(),
             used: parts(three(&sample.used), capacity),
-            shares: self.roles.iter().map(|role| sample.shares.get(&role.name).copied().unwrap_or(0.0)).collect(),
+            shares: self
+                .roles
+                .iter()
+                .map(|role| sample.shares.get(&role.name).copied().unwrap_or(0.0))
+                .collect(),
             running: sample.running,
             waiting: sample.waiting,
         };
         let mut tasks = Vec::new();
         for (framework, outcomes) in setup.frameworks.iter().zip(&outcome.tasks) {
             let first = framework.roles.first();
-            let role = first.and_then(|role| self.roles.iter().position(|known| known.name == *role)).unwrap_or(0);
+            let role =
+                first.and_then(|role| self.roles.iter().position(|known| known.name == *role)).unwrap_or(0);
             for (plan, outcome) in framework.tasks.iter().zip(outcomes) {
                 tasks.push(Task {
                     role,

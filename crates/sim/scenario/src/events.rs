@@ -150,7 +150,6 @@ pub(crate) const KINDS: &[KindRow] = &[
     row("slow-network", FaultKind::SlowNetwork, Concerns::Network, &["for", "factor"]),
     row("clock-jump-master", FaultKind::ClockJump, Concerns::Master, &["by"]),
     row("clock-jump-agent", FaultKind::ClockJump, Concerns::Nodes, &["by"]),
-    row("clock-jump-scheduler", FaultKind::ClockJump, Concerns::Frameworks, &["by"]),
     row("disk-full-master", FaultKind::DiskFull, Concerns::Master, &["for"]),
     row("disk-full-agent", FaultKind::DiskFull, Concerns::Nodes, &["for"]),
     row("slow-disk-master", FaultKind::SlowDisk, Concerns::Master, &["for", "by"]),

@@ -35,7 +35,8 @@ impl LogWriter {
             return;
         }
         self.bytes += line.len() as u64 + 16;
-        let text = if self.bytes > LOG_BYTES_MAX { "the log is full: nothing after this was written" } else { line };
+        let text =
+            if self.bytes > LOG_BYTES_MAX { "the log is full: nothing after this was written" } else { line };
         let written = writeln!(self.file, "{:>14.6} {text}", at.as_secs_f64());
         self.failed = written.err();
     }

@@ -1,10 +1,6 @@
 //! `mezzo sim run`
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    time::Instant,
-};
+use std::{path::Path, process::ExitCode, time::Instant};
 
 use mezzo_scenario::{Scenario, judge, setup};
 use mezzo_sim_report::{Story, Summary, TITLES, page, summary};
@@ -69,10 +65,8 @@ pub(super) fn run(global: &Global, arguments: &SimRun) -> Result<ExitCode, CliEr
             break;
         }
         let setup = setup(&scenario, policy, scenario.seed);
-        let log = arguments.out.as_ref().map(|out| format!("events.{}.log", file_name(&policy.name)).into()).map(
-            |name: PathBuf| (arguments.out.clone().unwrap_or_default().join(&name), name.display().to_string()),
-        );
-        let (path, name) = log.unzip();
+        let name = arguments.out.as_ref().map(|_| format!("events.{}.log", file_name(&policy.name)));
+        let path = arguments.out.as_ref().zip(name.as_ref()).map(|(out, name)| out.join(name));
         let writer = path.map(LogWriter::create).transpose()?;
         let mut watcher = Watcher::new(policy.name.clone(), setup.load, writer);
         let began = Instant::now();
@@ -84,9 +78,14 @@ pub(super) fn run(global: &Global, arguments: &SimRun) -> Result<ExitCode, CliEr
         logs.push(name);
         let complete = !watcher.stopped;
         let checks = if complete { judge(&scenario, &setup, &outcome) } else { Vec::new() };
-        story
-            .get_or_insert_with(|| Story::new(&scenario, &setup, command.clone()))
-            .add(&policy.name, &setup, &outcome, &checks, wall, complete);
+        story.get_or_insert_with(|| Story::new(&scenario, &setup, command.clone())).add(
+            &policy.name,
+            &setup,
+            &outcome,
+            &checks,
+            wall,
+            complete,
+        );
     }
     let Some(story) = story else {
         return Err(CliError::new(Exit::Failed, "nothing was simulated").why("Ctrl-C came first"));
@@ -101,15 +100,24 @@ pub(super) fn run(global: &Global, arguments: &SimRun) -> Result<ExitCode, CliEr
     if is_interrupted() {
         return Ok(ExitCode::from(130));
     }
-    let broken = rows.iter().filter(|row| {
-        !row.summary.violations.is_empty() || !row.summary.broken_expectations.is_empty()
-    });
+    let broken = rows
+        .iter()
+        .filter(|row| !row.summary.violations.is_empty() || !row.summary.broken_expectations.is_empty());
     match broken.count() {
         0 => Ok(ExitCode::SUCCESS),
-        broken => Err(CliError::new(Exit::Failed, format!("{broken} of {} runs did not do what is expected", rows.len()))
-            .place(scenario.file.clone())
-            .why(rows.iter().flat_map(|row| &row.summary.broken_expectations).cloned().collect::<Vec<_>>().join("\n   = "))
-            .help(command)),
+        broken => Err(CliError::new(
+            Exit::Failed,
+            format!("{broken} of {} runs did not do what is expected", rows.len()),
+        )
+        .place(scenario.file.clone())
+        .why(
+            rows.iter()
+                .flat_map(|row| &row.summary.broken_expectations)
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("\n   = "),
+        )
+        .help(command)),
     }
 }
 
@@ -150,7 +158,9 @@ fn report(
 
 fn write(path: &Path, text: &str) -> Result<(), CliError> {
     std::fs::write(path, text).map_err(|error| {
-        CliError::new(Exit::Failed, "write the report").place(path.display().to_string()).why(error.to_string())
+        CliError::new(Exit::Failed, "write the report")
+            .place(path.display().to_string())
+            .why(error.to_string())
     })
 }
 

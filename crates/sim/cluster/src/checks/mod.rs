@@ -222,6 +222,7 @@ impl World<'_> {
             waiting: self.schedulers.iter().map(|state| state.waiting() as u64).sum(),
         };
         self.outcome.samples.push(sample);
+        self.log_waiting();
         let every = nanos(self.setup.sample_every).max(1);
         self.queue.push(self.now + every, crate::event::Event::Sample);
     }

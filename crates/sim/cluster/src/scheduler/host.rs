@@ -38,7 +38,10 @@ impl World<'_> {
             return self.scheduler_arm(scheduler);
         }
         let mut calls = Calls::new();
+        let before = state.submitted();
         let gives_up = state.on_time(now, &mut calls);
+        let after = state.submitted();
+        self.log_wanted(scheduler, before..after);
         self.scheduler_calls(scheduler, calls);
         let state = &self.schedulers[scheduler];
         if gives_up {

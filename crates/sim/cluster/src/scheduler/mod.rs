@@ -161,6 +161,16 @@ impl Scheduler {
         self.waiting.len()
     }
 
+    /// How many of its plans have been wanted so far.
+    pub(crate) fn submitted(&self) -> usize {
+        self.next_submit
+    }
+
+    /// The first of those that wait, as plans.
+    pub(crate) fn waiting_for(&self, most: usize) -> Vec<String> {
+        self.waiting.iter().take(most).map(|plan| format!("t{}-{plan}", self.number)).collect()
+    }
+
     /// Whether everything it was asked to run is over, or runs as it should for ever.
     pub(crate) fn is_content(&self) -> bool {
         let settled = |(plan, state): (&crate::setup::TaskPlan, &Plan)| match state.stage {
