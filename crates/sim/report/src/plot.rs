@@ -151,11 +151,13 @@ impl Plot {
                 HEIGHT - BOTTOM,
             );
         }
-        for line in &self.lines {
+        for (number, line) in self.lines.iter().enumerate() {
+            // Lines drawn later are thinner, so that equal ones are all seen.
+            let width = 1.6 + 1.5 * (self.lines.len() - 1 - number).min(3) as f64;
             let dashes = if line.colour >= COLOURS { " dashed" } else { "" };
             let _ = writeln!(
                 svg,
-                "<path class=\"line c{}{dashes}\" d=\"{}\"><title>{}</title></path>",
+                "<path class=\"line c{}{dashes}\" stroke-width=\"{width}\" d=\"{}\"><title>{}</title></path>",
                 line.colour % COLOURS,
                 self.path(line),
                 escape(&line.name),

@@ -163,6 +163,8 @@ impl World<'_> {
         }
         if let Some(task) = task {
             self.log(|| format!("agent {agent} container of {} runs", task.text()));
+            let plans = &mut self.schedulers[task.framework as usize].plans;
+            plans[task.plan as usize].outcome.agent = Some(agent as u32);
             self.task_runs(agent, task);
         }
     }
