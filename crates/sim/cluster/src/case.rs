@@ -131,7 +131,8 @@ impl Case {
             let plan = self.task(&mut rng);
             if rng.percent(15) && own.tasks.len() + 3 <= count {
                 group += 1;
-                own.tasks.extend((0..2 + rng.index(2)).map(|_| TaskPlan { group, ..plan }));
+                let needs = Amounts { cpus: 0.5, mem: 128.0, disk: 0.0, gpus: 0.0 };
+                own.tasks.extend((0..2 + rng.index(2)).map(|_| TaskPlan { group, needs, ..plan }));
             } else {
                 own.tasks.push(plan);
             }

@@ -187,7 +187,12 @@ impl World<'_> {
             let status = &update.status;
             let reason = status.reason.and_then(|reason| v1::task_status::Reason::try_from(reason).ok());
             let reason = reason.map_or("", |reason| reason.as_str_name());
-            format!("hears {} {} {reason}", status.task_id.value, status.state().as_str_name())
+            format!(
+                "hears {} {} {reason} {}",
+                status.task_id.value,
+                status.state().as_str_name(),
+                status.message.as_deref().unwrap_or_default()
+            )
         } else if let Some(rescind) = &event.rescind {
             format!("loses offer {}", rescind.offer_id.value)
         } else if let Some(error) = &event.error {

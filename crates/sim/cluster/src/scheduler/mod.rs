@@ -31,6 +31,10 @@ const KILL_AGAIN: Nanos = 30 * SECOND;
 const SILENCE_MAX: Nanos = 75 * SECOND;
 /// Refusals longer than this are taken back when something else is wanted.
 const LONG_REFUSAL: Nanos = 30 * SECOND;
+/// What failed is tried again after this; doubles up to the next.
+const AGAIN_MIN: Nanos = SECOND / 2;
+/// The longest pause between two attempts.
+const AGAIN_MAX: Nanos = 30 * SECOND;
 
 /// What a scheduler has to remember about a call until it knows that the call was taken.
 #[derive(Clone, Debug)]
@@ -100,6 +104,8 @@ pub(crate) struct Scheduler {
     next_submit: usize,
     waiting: VecDeque<u32>,
     kills: BTreeSet<(Nanos, TaskKey)>,
+    /// Tasks that are wanted again, later.
+    again: BTreeSet<(Nanos, u32)>,
     suppressed: bool,
     rude_at: Nanos,
     /// The framework has ended: torn down, or refused for good.
@@ -144,6 +150,7 @@ impl Scheduler {
             next_submit: 0,
             waiting: VecDeque::new(),
             kills: BTreeSet::new(),
+            again: BTreeSet::new(),
             suppressed: false,
             rude_at: 0,
             is_over: false,
@@ -237,6 +244,8 @@ impl Scheduler {
             return None;
         }
         let submit = self.setup.tasks.get(self.next_submit).map(|plan| nanos(plan.submit));
+        let again = self.again.first().map(|(at, _)| *at);
+        let submit = [submit, again].into_iter().flatten().min();
         if self.stream.is_none() {
             return [self.retry_at, submit].into_iter().flatten().min();
         }
@@ -279,14 +288,18 @@ impl Scheduler {
     }
 
     fn submit(&mut self, now: Nanos, calls: &mut Calls) {
-        let before = self.next_submit;
+        let before = self.waiting.len();
+        while let Some((at, plan)) = self.again.first().copied().filter(|(at, _)| *at <= now) {
+            self.again.remove(&(at, plan));
+            self.want_again(plan);
+        }
         while let Some(plan) = self.setup.tasks.get(self.next_submit)
             && nanos(plan.submit) <= now
         {
             self.want(self.next_submit as u32);
             self.next_submit += 1;
         }
-        if self.next_submit > before {
+        if self.waiting.len() > before {
             self.ask_for_offers(calls);
         }
     }

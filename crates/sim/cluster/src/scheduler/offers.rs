@@ -18,7 +18,7 @@ const TRIED_MAX: usize = 64;
 /// Tasks launched with one offer.
 const LAUNCHED_MAX: usize = 64;
 /// What the executor around a group takes.
-const POD: Amounts = Amounts { cpus: 0.1, mem: 32.0, disk: 0.0, gpus: 0.0 };
+const POD: Amounts = Amounts { cpus: 0.1, mem: 32.0, disk: 1.0, gpus: 0.0 };
 
 impl Scheduler {
     pub(super) fn on_offers(&mut self, _now: Nanos, offers: &[v1::Offer], calls: &mut Calls) {

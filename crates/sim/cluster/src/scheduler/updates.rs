@@ -3,7 +3,7 @@
 use mezzo_mesos::v1::{self, TaskState};
 use mezzo_sdk::tasks::{News, acknowledgement, is_terminal};
 
-use super::{Calls, Scheduler, Stage};
+use super::{AGAIN_MAX, AGAIN_MIN, Calls, Scheduler, Stage};
 use crate::{
     agent::machine::TaskKey,
     queue::Nanos,
@@ -51,12 +51,12 @@ impl Scheduler {
                 }
             }
             TaskState::TaskUnreachable => plan.stage = Stage::Unreachable,
-            _ if is_over || state == TaskState::TaskUnknown => self.on_end(now, key, state, calls),
+            _ if is_over || state == TaskState::TaskUnknown => self.on_end(now, key, state),
             _ => {}
         }
     }
 
-    fn on_end(&mut self, now: Nanos, key: TaskKey, state: TaskState, calls: &mut Calls) {
+    fn on_end(&mut self, now: Nanos, key: TaskKey, state: TaskState) {
         let wanted = &self.setup.tasks[key.plan as usize];
         let plan = &mut self.plans[key.plan as usize];
         let as_planned = match state {
@@ -77,16 +77,16 @@ impl Scheduler {
             plan.attempt += 1;
             plan.doomed = false;
             plan.outcome.ended = Some(duration(now));
+            plan.stage = Stage::Waiting;
             self.retries += 1;
-            self.want_again(key.plan);
-            self.ask_for_offers(calls);
+            let pause = (AGAIN_MIN << plan.attempt.min(10)).min(AGAIN_MAX);
+            self.again.insert((now + pause, key.plan));
         }
     }
 
     /// A member of a group goes back to the others of its group that wait.
-    fn want_again(&mut self, plan: u32) {
+    pub(super) fn want_again(&mut self, plan: u32) {
         let group = self.setup.tasks[plan as usize].group;
-        self.plans[plan as usize].stage = Stage::Waiting;
         let beside = (group != 0)
             .then(|| self.waiting.iter().position(|other| self.setup.tasks[*other as usize].group == group));
         match beside.flatten() {
