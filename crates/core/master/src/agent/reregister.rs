@@ -158,7 +158,7 @@ fn return_from_absence(
     master.count(Counter::AgentReregistrations);
     acknowledge(master, id, link);
     if was_unreachable {
-        forget_unreachable(master, id, &tasks);
+        forget_unreachable(master, id, link, &tasks);
         for (framework, task) in &tasks {
             tell_returned(master, moment, framework, task);
         }
@@ -298,17 +298,23 @@ fn reconcile(
         }
         master.add_task(id, &framework, task_id, task);
     }
-    if !lacking.is_empty() {
-        let ids: BTreeSet<FrameworkId> = lacking
-            .iter()
-            .filter_map(|task| task.framework_id.as_ref())
-            .map(|id| FrameworkId::from(id.value.as_str()))
-            .collect();
-        let known = ids.iter().filter_map(|id| master.state.frameworks.get(id));
-        let frameworks = known.map(|framework| (*framework.info).clone()).collect();
-        let tasks = link::ReconcileTasks { tasks: lacking, frameworks };
-        master.effects.push(to_agent(link, link::to_agent::Message::ReconcileTasks(tasks)));
+    ask_for(master, link, lacking);
+}
+
+/// Has the agent report the end of tasks that it lacks (rule 237).
+fn ask_for(master: &mut Master, link: LinkId, lacking: Vec<link::reconcile_tasks::Task>) {
+    if lacking.is_empty() {
+        return;
     }
+    let ids: BTreeSet<FrameworkId> = lacking
+        .iter()
+        .filter_map(|task| task.framework_id.as_ref())
+        .map(|id| FrameworkId::from(id.value.as_str()))
+        .collect();
+    let known = ids.iter().filter_map(|id| master.state.frameworks.get(id));
+    let frameworks = known.map(|framework| (*framework.info).clone()).collect();
+    let tasks = link::ReconcileTasks { tasks: lacking, frameworks };
+    master.effects.push(to_agent(link, link::to_agent::Message::ReconcileTasks(tasks)));
 }
 
 fn learn_executor(
@@ -347,20 +353,32 @@ fn take_state(master: &mut Master, moment: &Moment<'_>, framework: &FrameworkId,
     }
 }
 
-/// Tasks of a returned agent are not unreachable any more.
-fn forget_unreachable(master: &mut Master, agent: &AgentId, tasks: &[(FrameworkId, TaskId)]) {
-    let frameworks: BTreeSet<&FrameworkId> = tasks.iter().map(|(framework, _)| framework).collect();
-    let all: Vec<FrameworkId> = master
-        .state
-        .frameworks
-        .iter()
-        .filter(|(id, f)| frameworks.contains(id) || !f.unreachable_tasks.is_empty())
-        .map(|(id, _)| id.clone())
-        .collect();
-    for id in all {
+/// Tasks of a returned agent are not unreachable any more. Those that it lacks, because their launch never
+/// reached it, have to end some time: their frameworks wait for them, unless they were told of a loss.
+fn forget_unreachable(master: &mut Master, agent: &AgentId, link: LinkId, tasks: &[(FrameworkId, TaskId)]) {
+    let returned: BTreeSet<(&str, &str)> =
+        tasks.iter().map(|(framework, task)| (framework.as_str(), task.as_str())).collect();
+    let waiting = master.state.frameworks.iter().filter(|(_, f)| !f.unreachable_tasks.is_empty());
+    let mut lacking = Vec::new();
+    for id in waiting.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
+        let partition_aware = master.is_partition_aware(&id);
         let Some(framework) = master.framework_mut(&id) else { continue };
-        framework.unreachable_tasks.retain(|task| task.info.agent_id.value != agent.as_str());
+        framework.unreachable_tasks.retain(|task| {
+            let info = &task.info;
+            let was_there = info.agent_id.value == agent.as_str();
+            if was_there && partition_aware && !returned.contains(&(id.as_str(), info.task_id.value.as_str()))
+            {
+                lacking.push(link::reconcile_tasks::Task {
+                    framework_id: Some(info.framework_id.clone()),
+                    task_id: Some(info.task_id.clone()),
+                    executor_id: info.executor_id.clone(),
+                    partition_aware,
+                });
+            }
+            !was_there
+        });
     }
+    ask_for(master, link, lacking);
 }
 
 /// The state of a task that a framework was told is unreachable or lost (rule 247).

@@ -108,6 +108,27 @@ fn rule_247_an_unreachable_agent_comes_back_with_its_tasks() {
     assert!(world.master.state.frameworks[&scheduler.id].unreachable_tasks.is_empty());
 }
 
+/// F052: the launch never reached an agent that became unreachable and returns.
+#[test]
+fn rule_237_a_task_that_never_reached_an_unreachable_agent_is_asked_for() {
+    let mut world = World::new();
+    let (scheduler, agent) = world.running(checkpointing());
+    let ip = ip_of(&world, &agent);
+    let moment = &mut crate::master::Moment { now: world.now, rng: &mut random() };
+    world.master.take_agent_out(moment, &agent.id, crate::agents::Departure::Unreachable("test"));
+    world.step(Input::Timer);
+    assert_eq!(world.status(&scheduler).state(), TaskState::TaskUnreachable);
+    let link = world.reregister(empty(&agent.id, &ip));
+    let told = world.told(link);
+    let registered = told.iter().position(|m| matches!(m, to_agent::Message::Registered(_)));
+    let asked = told.iter().position(|message| match message {
+        to_agent::Message::ReconcileTasks(tasks) => tasks.tasks.len() == 1 && tasks.frameworks.len() == 1,
+        _ => false,
+    });
+    assert!(registered < asked, "{told:?}");
+    assert!(world.master.state.frameworks[&scheduler.id].unreachable_tasks.is_empty());
+}
+
 #[test]
 fn rule_237_tasks_that_the_agent_lacks_are_asked_for() {
     let mut world = World::new();
