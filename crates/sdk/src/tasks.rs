@@ -24,7 +24,7 @@ struct Task {
     agent: v1::AgentId,
     /// The update delivered last, so that a repeated one is only acknowledged.
     uuid: Option<Vec<u8>>,
-    /// Not heard of since the last subscription.
+    /// Not heard of since the last subscription, or known to be somewhere out of reach.
     asked: bool,
 }
 
@@ -66,7 +66,8 @@ impl Tasks {
         let id = &status.task_id.value;
         let repeated = match self.live.get_mut(id) {
             Some(task) => {
-                task.asked = false;
+                // Nobody will tell by himself what becomes of these when their master forgets them.
+                task.asked = matches!(status.state(), TaskState::TaskUnreachable | TaskState::TaskUnknown);
                 let repeated = status.uuid.is_some() && task.uuid == status.uuid;
                 task.uuid = status.uuid.clone().or(task.uuid.take());
                 repeated
@@ -209,6 +210,16 @@ mod tests {
         assert_eq!(asked(&tasks), ["t2"]);
         tasks.adopt(v1::TaskId { value: "t0".into() }, v1::AgentId { value: "a1".into() });
         assert_eq!(asked(&tasks), ["t0", "t2"]);
+    }
+
+    #[test]
+    fn what_is_unreachable_is_asked_for_until_it_is_not() {
+        let mut tasks = Tasks::default();
+        tasks.launched(&[launch("t1")]);
+        tasks.heard(&status("t1", TaskState::TaskUnreachable, 1));
+        assert_eq!(asked(&tasks), ["t1"]);
+        tasks.heard(&status("t1", TaskState::TaskRunning, 2));
+        assert!(asked(&tasks).is_empty());
     }
 
     #[test]
