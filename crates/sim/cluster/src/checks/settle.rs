@@ -1,6 +1,13 @@
 //! Faults have stopped: everything has to come to rest, and all sides have to agree.
 
-use crate::{scheduler::Stage, world::World};
+use std::collections::BTreeMap;
+
+use super::{Vector, add, vector};
+use crate::{
+    scheduler::Stage,
+    setup::{Amounts, Behaviour},
+    world::World,
+};
 
 /// Things that are missing are told up to here.
 const TOLD_MAX: usize = 12;
@@ -89,31 +96,44 @@ impl World<'_> {
         self.compare_books();
     }
 
-    /// What the master holds to be used is what runs.
+    /// What the master holds to be used is what runs. Who does not acknowledge may keep the master from
+    /// hearing of an end for as long as the agent waits between two attempts to tell it.
     fn compare_books(&mut self) {
         let Some(core) = &self.master.core else { return };
         let snapshot = core.snapshot();
+        let keeps_order = |scheduler: &&crate::scheduler::Scheduler| {
+            !scheduler.is_over && scheduler.setup.behaviour != Behaviour::NeverAcknowledges
+        };
+        let orderly: Vec<&str> = self
+            .schedulers
+            .iter()
+            .filter(keeps_order)
+            .filter_map(|scheduler| Some(scheduler.framework_id.as_ref()?.value.as_str()))
+            .collect();
+        let mut running = vec![Vector::default(); self.agents.len()];
+        for (key, attempt) in self.checks.attempts() {
+            let scheduler = &self.schedulers[key.framework as usize];
+            if let Some(agent) = attempt.running_on.filter(|_| keeps_order(&scheduler)) {
+                add(&mut running[agent as usize], &vector(&scheduler.setup.tasks[key.plan as usize].needs), 1);
+            }
+        }
+        let by_name: BTreeMap<&str, usize> =
+            self.agents.iter().enumerate().map(|(at, host)| (host.config.info.hostname.as_str(), at)).collect();
         let mut wrong = Vec::new();
         for (id, agent) in &snapshot.agents {
-            let Some(index) =
-                self.agents.iter().position(|host| host.config.info.hostname == agent.info.hostname)
-            else {
-                continue;
-            };
-            let mut used = super::Vector::default();
-            for ((_, _), task) in agent.tasks.iter().filter(|(_, task)| !task.recovered) {
-                let amounts = crate::setup::Amounts {
-                    cpus: task.resources.scalar("cpus").as_f64(),
-                    mem: task.resources.scalar("mem").as_f64(),
-                    disk: task.resources.scalar("disk").as_f64(),
-                    gpus: task.resources.scalar("gpus").as_f64(),
-                };
-                super::add(&mut used, &super::vector(&amounts), 1);
+            let Some(index) = by_name.get(agent.info.hostname.as_str()).copied() else { continue };
+            let mut used = Vector::default();
+            for ((framework, _), task) in agent.tasks.iter().filter(|(_, task)| !task.recovered) {
+                if orderly.contains(&framework.as_str()) {
+                    let [cpus, mem, disk, gpus] =
+                        ["cpus", "mem", "disk", "gpus"].map(|name| task.resources.scalar(name).as_f64());
+                    add(&mut used, &vector(&Amounts { cpus, mem, disk, gpus }), 1);
+                }
             }
-            if used != self.checks.used[index] {
+            if used != running[index] {
                 wrong.push(format!(
                     "{id} (agent {index}) uses {used:?} in the master's books, but {:?} runs",
-                    self.checks.used[index]
+                    running[index]
                 ));
             }
         }
