@@ -1,11 +1,14 @@
 //! Runs a range of seeds and says what it found: `cargo run --release -p mezzo-sim --example search -- 0..1000`.
-//! With one number the run's last lines are printed as well.
+//! With one number the run's last lines are printed as well, and the smallest case that fails in the same
+//! way; with a second number that is zero, all lines.
 
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
-use mezzo_sim::{Case, LastLines, run, run_watched};
+use mezzo_sim::{Case, LastLines, minimise, run, run_watched};
 
 const LINES: usize = 60;
+/// Runs that making a failing case smaller may take.
+const MINIMISE_RUNS: usize = 400;
 /// Failing seeds that are shown before the search gives up.
 const SHOWN_MAX: usize = 20;
 
@@ -58,6 +61,12 @@ fn main() -> ExitCode {
         }
         if let Some(first) = outcome.violations.first() {
             println!("seed {seed}: {first}");
+            if to - from == 1 && lines > 0 {
+                let rule = first.rule;
+                let fails = |case: &Case| run(case.setup()).violations.iter().any(|other| other.rule == rule);
+                let small = minimise(Case::random(seed), MINIMISE_RUNS, fails);
+                println!("smallest case found, for regressions/:\n{}", toml::to_string(&small).unwrap_or_default());
+            }
             failing.push(seed);
             if failing.len() == SHOWN_MAX {
                 println!("stopped after {SHOWN_MAX} failing seeds");

@@ -102,7 +102,7 @@ impl Case {
                 ..MasterSetup::default()
             },
             framed_links: true,
-            judge_offers: true,
+            judge_offers: rng.percent(40),
             sample_every: Duration::ZERO,
             plant: None,
         }

@@ -4,7 +4,8 @@
 //! A [`Setup`] says what there is and what goes wrong; [`run`] plays it and gives an [`Outcome`]. Nothing
 //! here knows the real time or draws from anything but the setup's seed, so the same setup gives the same
 //! run, byte by byte. Checkers look on from outside, and the first thing that must never happen ends the
-//! run as a [`Violation`].
+//! run as a [`Violation`]. [`Case`]s are small clusters drawn from a seed; a failing one is made smaller by
+//! [`minimise()`] and kept in `regressions/`.
 //!
 //! What is played: links as frames of the real protocol, event streams and calls of schedulers, records
 //! behind group commits, containers with supervisors that outlive their agent, clocks that jump. What is
@@ -21,7 +22,9 @@ mod event;
 mod fault;
 mod faults;
 mod line;
+mod load;
 mod master;
+mod minimise;
 mod network;
 mod outcome;
 mod plant;
@@ -38,6 +41,8 @@ mod tests;
 
 pub use case::Case;
 pub use fault::{Direction, Fault, FaultKind, Victim};
+pub use load::Load;
+pub use minimise::minimise;
 pub use outcome::{Blind, LastLines, Observer, Outcome, Sample, TaskOutcome, Violation};
 pub use plant::Plant;
 pub use setup::{

@@ -67,6 +67,10 @@ pub struct World<'o> {
     minted: u64,
     pub(crate) outcome: Outcome,
     is_stopped: bool,
+    /// Who could be given something, at the last look.
+    pub(crate) overlooked: Vec<String>,
+    /// Ends that a planted mistake hides from the master, by the id of their update.
+    pub(crate) spoiled: BTreeMap<Vec<u8>, i32>,
 }
 
 /// Runs a setup to its end.
@@ -107,6 +111,8 @@ impl<'o> World<'o> {
             minted: 0,
             outcome: Outcome::default(),
             is_stopped: false,
+            overlooked: Vec::new(),
+            spoiled: BTreeMap::new(),
             setup,
         };
         world.plan();

@@ -1,5 +1,6 @@
 //! Looks on from outside, and says what must never happen: sees what schedulers, machines and disks see.
 
+mod judge;
 mod offers;
 mod settle;
 mod tasks;
@@ -52,6 +53,7 @@ pub(crate) struct Checks {
     used_over_time: Vec<([f64; 4], i64)>,
     running: u64,
     offers: Offers,
+    refusals: judge::Refusals,
     /// Frameworks that an operator ended.
     torn: Vec<bool>,
     /// Agents that an operator declared gone.
@@ -77,6 +79,7 @@ impl Checks {
             used_over_time: vec![([0.0; 4], 0); totals.len()],
             running: 0,
             offers: Offers::new(totals.len()),
+            refusals: judge::Refusals::default(),
             torn: vec![false; setup.frameworks.len()],
             gone: vec![false; totals.len()],
             role_used: Default::default(),
@@ -89,10 +92,12 @@ impl Checks {
 
     pub(crate) fn on_master_start(&mut self) {
         self.offers.clear();
+        self.refusals.clear();
     }
 
     pub(crate) fn on_master_end(&mut self) {
         self.offers.clear();
+        self.refusals.clear();
         self.streams.iter_mut().for_each(|stream| *stream = None);
     }
 
@@ -108,14 +113,12 @@ impl Checks {
 
 impl World<'_> {
     /// Looks at an input of the master before it takes it, and spoils it when that is wanted.
-    pub(crate) fn before_step(&mut self, mut input: Input) -> Option<Input> {
-        if self.setup.plant.is_some() {
-            input = self.mutate_input(input);
-        }
+    pub(crate) fn before_step(&mut self, now: Timestamp, input: Input) -> Input {
         match &input {
             Input::Subscribe { stream: StreamId(stream), .. } => {
                 if let Some(scheduler) = self.streams.get(stream).map(|stream| stream.scheduler as usize) {
                     self.checks.offers.forget_framework(scheduler);
+                    self.forget_refusals(scheduler);
                     self.checks.streams[scheduler] = Some(*stream);
                 }
             }
@@ -124,19 +127,27 @@ impl World<'_> {
                 if let Some(scheduler) = closed {
                     self.checks.streams[scheduler] = None;
                     self.checks.offers.forget_framework(scheduler);
+                    self.forget_refusals(scheduler);
                 }
             }
-            Input::SchedulerCall { call, stream_uuid, .. } => self.before_call(call, stream_uuid.as_deref()),
+            Input::SchedulerCall { call, stream_uuid, .. } => self.before_call(now, call, stream_uuid.as_deref()),
             _ => {}
         }
-        Some(input)
+        if self.setup.plant.is_some() { self.mutate_input(input) } else { input }
     }
 
-    fn before_call(&mut self, call: &v1::scheduler::Call, stream_uuid: Option<&str>) {
+    fn forget_refusals(&mut self, scheduler: usize) {
+        if let Some(id) = self.schedulers[scheduler].framework_id.clone() {
+            self.checks.refusals.forget(&id.value, &[]);
+        }
+    }
+
+    fn before_call(&mut self, now: Timestamp, call: &v1::scheduler::Call, stream_uuid: Option<&str>) {
         let admitted = self.checks.streams.iter().position(|stream| {
             stream.is_some_and(|stream| Some(&*crate::master::streams::uuid(stream)) == stream_uuid)
         });
         let Some(scheduler) = admitted else { return };
+        self.judge_call(now, call);
         let ids = match call.r#type() {
             call::Type::Accept => call.accept.as_ref().map(|accept| &accept.offer_ids),
             call::Type::Decline => call.decline.as_ref().map(|decline| &decline.offer_ids),
@@ -148,10 +159,11 @@ impl World<'_> {
     }
 
     /// Looks at what the master decided, and spoils it when that is wanted.
-    pub(crate) fn after_step(&mut self, _clock: Timestamp, mut effects: Vec<Effect>) -> Vec<Effect> {
+    pub(crate) fn after_step(&mut self, now: Timestamp, mut effects: Vec<Effect>) -> Vec<Effect> {
         if self.setup.plant.is_some() {
             effects = self.mutate_effects(effects);
         }
+        let mut sent = Vec::new();
         for effect in &effects {
             let Effect::Event { stream, event } = effect else { continue };
             let Some(scheduler) = self.streams.get(&stream.0).map(|stream| stream.scheduler as usize) else {
@@ -160,12 +172,14 @@ impl World<'_> {
             if let Some(offers) = &event.offers {
                 for offer in &offers.offers {
                     self.check_offer(scheduler, offer);
+                    sent.push(OfferId::from(offer.id.value.as_str()));
                 }
             }
             if let Some(rescind) = &event.rescind {
                 self.checks.offers.gone(&OfferId::from(rescind.offer_id.value.as_str()));
             }
         }
+        self.judge_step(now, &sent);
         effects
     }
 

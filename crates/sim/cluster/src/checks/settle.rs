@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Vector, add, vector};
 use crate::{
     scheduler::Stage,
-    setup::{Amounts, Behaviour},
+    setup::Amounts,
     world::World,
 };
 
@@ -18,7 +18,8 @@ impl World<'_> {
         if self.setup.settle.is_zero() {
             return self.stop();
         }
-        if self.unsettled().is_empty() {
+        self.overlooked.clear();
+        if self.unsettled().is_empty() && self.rests() {
             self.outcome.settled = true;
             self.log(|| "everything has settled".to_owned());
             self.compare();
@@ -27,9 +28,17 @@ impl World<'_> {
         self.look_again();
     }
 
+    /// Whether nobody waits for an offer that he could be given.
+    fn rests(&mut self) -> bool {
+        let overlooked = self.judge_rest(self.master.clock(self.now));
+        let rests = overlooked.is_empty();
+        self.overlooked = overlooked;
+        rests
+    }
+
     /// What has not come to rest.
     pub(crate) fn unsettled(&self) -> Vec<String> {
-        let mut missing = Vec::new();
+        let mut missing: Vec<String> = self.overlooked.iter().take(TOLD_MAX).cloned().collect();
         if self.master.core.is_none() {
             missing.push("the master is down".to_owned());
         }
@@ -96,13 +105,14 @@ impl World<'_> {
         self.compare_books();
     }
 
-    /// What the master holds to be used is what runs. Who does not acknowledge may keep the master from
-    /// hearing of an end for as long as the agent waits between two attempts to tell it.
+    /// What the master holds to be used is what runs. Impolite frameworks do not count: theirs need not be
+    /// at rest, and who does not acknowledge may keep the master from hearing of an end for as long as the
+    /// agent waits between two attempts to tell it.
     fn compare_books(&mut self) {
         let Some(core) = &self.master.core else { return };
         let snapshot = core.snapshot();
         let keeps_order = |scheduler: &&crate::scheduler::Scheduler| {
-            !scheduler.is_over && scheduler.setup.behaviour != Behaviour::NeverAcknowledges
+            !scheduler.is_over && scheduler.setup.behaviour.is_polite()
         };
         let orderly: Vec<&str> = self
             .schedulers

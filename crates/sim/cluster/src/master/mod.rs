@@ -82,7 +82,7 @@ impl MasterHost {
         }
     }
 
-    fn clock(&self, now: Nanos) -> Timestamp {
+    pub(crate) fn clock(&self, now: Nanos) -> Timestamp {
         Timestamp::from_nanos(EPOCH + now + self.skew)
     }
 
@@ -228,14 +228,16 @@ impl World<'_> {
     }
 
     pub(crate) fn master_step(&mut self, input: Input) {
-        let Some(input) = self.before_step(input) else { return };
-        let now = self.now;
+        if self.master.core.is_none() {
+            return;
+        }
+        let clock = self.master.clock(self.now);
+        let input = self.before_step(clock, input);
         let host = &mut self.master;
-        let clock = host.clock(now);
         let Some(core) = host.core.as_mut() else { return };
         let effects = core.step(clock, &mut host.rng, input);
+        let effects = self.after_step(clock, effects);
         if !effects.is_empty() {
-            let effects = self.after_step(clock, effects);
             self.master.line.extend(effects);
             self.master_perform();
         }

@@ -108,6 +108,8 @@ pub(crate) struct Scheduler {
     again: BTreeSet<(Nanos, u32)>,
     suppressed: bool,
     rude_at: Nanos,
+    /// From here on everybody behaves.
+    load_ends: Nanos,
     /// The framework has ended: torn down, or refused for good.
     pub(crate) is_over: bool,
     wake: Option<Nanos>,
@@ -153,6 +155,7 @@ impl Scheduler {
             again: BTreeSet::new(),
             suppressed: false,
             rude_at: 0,
+            load_ends: nanos(setup.load),
             is_over: false,
             wake: None,
             retries: 0,

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Roles of an absurd framework beside its own.
-const ROLES: usize = 100;
+const ROLES: usize = 20;
 /// Constraints of an absurd framework.
 const GROUPS: usize = 50;
 
@@ -52,7 +52,8 @@ pub(super) fn absurd_constraints(roles: &[String]) -> OfferConstraints {
 
 impl Scheduler {
     pub(super) fn has_manners_to_break(&self) -> bool {
-        matches!(self.setup.behaviour, Behaviour::Flooder(_) | Behaviour::KillsAtRandom)
+        let is_rude = matches!(self.setup.behaviour, Behaviour::Flooder(_) | Behaviour::KillsAtRandom);
+        is_rude && self.rude_at < self.load_ends
     }
 
     pub(super) fn be_rude(&mut self, now: Nanos, calls: &mut Calls) {

@@ -1,0 +1,294 @@
+//! Every pass of the allocator is judged by the independent checker, on facts that reads show, and at the
+//! end nothing is overlooked.
+
+use std::collections::BTreeMap;
+
+use mezzo_allocator_checker as checker;
+use mezzo_ids::{AgentId, FrameworkId, OfferId, Role};
+use mezzo_master::state::Snapshot;
+use mezzo_mesos::v1::{self, scheduler::call};
+use mezzo_resources::{Name, Resources, Scalar};
+use mezzo_time::Timestamp;
+
+use crate::{
+    setup::{Behaviour, Setup},
+    world::World,
+};
+
+/// What a refusal counts for that says nothing, in seconds (rule 86).
+const REFUSE_DEFAULT: f64 = 5.0;
+/// Longer ones count as this (rule 87).
+const REFUSE_MAX: f64 = 365.0 * 24.0 * 3600.0;
+
+/// What was refused, as the calls said.
+#[derive(Debug, Default)]
+pub(crate) struct Refusals {
+    made: Vec<checker::Refusal>,
+    /// ACCEPTs of the step that is being taken: who, what of which agent, and for how long the rest is
+    /// refused.
+    accepted: Vec<Accepted>,
+}
+
+#[derive(Debug)]
+struct Accepted {
+    offer: checker::Offer,
+    tasks: Vec<String>,
+    seconds: f64,
+    uses_something: bool,
+}
+
+impl Refusals {
+    pub(crate) fn clear(&mut self) {
+        self.made.clear();
+        self.accepted.clear();
+    }
+
+    pub(crate) fn forget(&mut self, framework: &str, roles: &[String]) {
+        self.made.retain(|refusal| {
+            refusal.framework.as_str() != framework
+                || !(roles.is_empty() || roles.iter().any(|role| role == refusal.role.as_str()))
+        });
+    }
+
+    /// Agents that left and came back are offered afresh.
+    fn forget_strangers(&mut self, snapshot: &Snapshot) {
+        self.made.retain(|refusal| snapshot.agents.contains_key(&refusal.agent));
+    }
+}
+
+/// When a refusal ends: at a multiple of the interval, and not before one has passed (rule 88).
+fn until(now: Timestamp, seconds: f64, interval: i64) -> Timestamp {
+    let seconds = if seconds.is_nan() || seconds < 0.0 { REFUSE_DEFAULT } else { seconds.min(REFUSE_MAX) };
+    let least = if seconds == 0.0 { 1 } else { ((seconds * 1e9) as i64).max(interval) };
+    let at = now.as_nanos() + least;
+    Timestamp::from_nanos((at + interval - 1).div_euclid(interval) * interval)
+}
+
+impl World<'_> {
+    fn interval(&self) -> i64 {
+        i64::try_from(self.setup.master.allocation_interval.as_nanos()).unwrap_or(i64::MAX).max(1)
+    }
+
+    /// A call that the master will admit is about to be taken.
+    pub(crate) fn judge_call(&mut self, now: Timestamp, call: &v1::scheduler::Call) {
+        let kind = call.r#type();
+        let matters = matches!(kind, call::Type::Decline | call::Type::Accept | call::Type::Revive);
+        let judges = self.setup.judge_offers && matters;
+        let Some(core) = self.master.core.as_ref().filter(|_| judges) else { return };
+        let framework = call.framework_id.as_ref().map_or("", |id| id.value.as_str());
+        let offers = core.snapshot();
+        let find = |id: &v1::OfferId| {
+            let offer = offers.agents.values().find_map(|agent| agent.offers.get(id.value.as_str()).cloned())?;
+            (offer.framework.as_str() == framework).then(|| checker::Offer {
+                framework: offer.framework.clone(),
+                role: offer.role.clone(),
+                agent: offer.agent.clone(),
+                resources: offer.resources.unallocated(),
+            })
+        };
+        let seconds =
+            |filters: Option<&v1::Filters>| filters.map_or(REFUSE_DEFAULT, v1::Filters::refuse_seconds);
+        match kind {
+            call::Type::Decline => {
+                let Some(decline) = &call.decline else { return };
+                let interval = self.interval();
+                let refused: Vec<_> = decline.offer_ids.iter().filter_map(find).collect();
+                let until = until(now, seconds(decline.filters.as_ref()), interval);
+                self.checks.refusals.made.extend(refused.into_iter().map(|offer| checker::Refusal {
+                    framework: offer.framework,
+                    role: offer.role,
+                    agent: offer.agent,
+                    resources: offer.resources,
+                    until,
+                }));
+            }
+            call::Type::Accept => {
+                let Some(accept) = &call.accept else { return };
+                let offers: Vec<_> = accept.offer_ids.iter().map(find).collect();
+                // Several offers at once are not played here.
+                let [Some(offer)] = offers.as_slice() else { return };
+                let tasks = mezzo_sdk::tasks::launched_ids(&accept.operations);
+                let seconds = seconds(accept.filters.as_ref());
+                let uses_something = !accept.operations.is_empty();
+                let accepted = Accepted { offer: offer.clone(), tasks, seconds, uses_something };
+                self.checks.refusals.accepted.push(accepted);
+            }
+            call::Type::Revive => {
+                let roles = call.revive.as_ref().map_or(&[][..], |revive| &revive.roles);
+                self.checks.refusals.forget(framework, roles);
+            }
+            _ => {}
+        }
+    }
+
+    /// What an ACCEPT left over is refused as well.
+    fn judge_leftovers(&mut self, now: Timestamp, snapshot: &Snapshot) {
+        let interval = self.interval();
+        for accepted in std::mem::take(&mut self.checks.refusals.accepted) {
+            if accepted.uses_something && accepted.seconds == 0.0 {
+                continue;
+            }
+            let Some(agent) = snapshot.agents.get(&accepted.offer.agent) else { continue };
+            let mut left = accepted.offer.resources.clone();
+            let own = |framework: &FrameworkId| *framework == accepted.offer.framework;
+            let launched = agent.tasks.iter().filter(|((framework, task), _)| {
+                own(framework) && accepted.tasks.iter().any(|id| id == task.as_str())
+            });
+            let mut executors: Vec<&v1::ExecutorId> = Vec::new();
+            for (_, task) in launched {
+                left.subtract(&task.resources.unallocated());
+                if let Some(executor) = task.info.executor_id.as_ref().filter(|id| !executors.contains(id)) {
+                    executors.push(executor);
+                }
+            }
+            for ((framework, id), executor) in &agent.executors {
+                if own(framework) && executors.iter().any(|known| known.value == id.as_str()) {
+                    let taken = Resources::from_proto(&executor.resources).unwrap_or_default();
+                    left.subtract(&taken.unallocated());
+                }
+            }
+            if !left.is_empty() {
+                self.checks.refusals.made.push(checker::Refusal {
+                    framework: accepted.offer.framework,
+                    role: accepted.offer.role,
+                    agent: accepted.offer.agent,
+                    resources: left,
+                    until: until(now, accepted.seconds, interval),
+                });
+            }
+        }
+    }
+
+    /// After a step: `sent` are the offers it made.
+    pub(crate) fn judge_step(&mut self, now: Timestamp, sent: &[OfferId]) {
+        if !self.setup.judge_offers || (sent.is_empty() && self.checks.refusals.accepted.is_empty()) {
+            return;
+        }
+        let Some(snapshot) = self.master.core.as_ref().map(|core| core.snapshot()) else { return };
+        self.judge_leftovers(now, &snapshot);
+        if sent.is_empty() {
+            return;
+        }
+        self.checks.refusals.forget_strangers(&snapshot);
+        self.checks.refusals.made.retain(|refusal| refusal.until > now);
+        let (facts, offers) = self.facts(&snapshot, sent);
+        // All that was sent has to be among what reads show.
+        if offers.len() < sent.len() {
+            return;
+        }
+        let wrong = facts.judge(now, &offers);
+        if let Some(first) = wrong.first() {
+            let what = format!("{first}; {} in all", wrong.len());
+            self.violate("offers are what the rules give", what);
+        }
+    }
+
+    /// The cluster as it was before these offers, and the offers.
+    fn facts(&self, snapshot: &Snapshot, sent: &[OfferId]) -> (checker::Cluster, Vec<checker::Offer>) {
+        let mut facts = settings(&self.setup);
+        let mut offers = Vec::new();
+        for (id, agent) in &snapshot.agents {
+            facts.agents.insert(
+                id.clone(),
+                checker::Agent {
+                    total: agent.total.clone(),
+                    is_offered: agent.active,
+                    hostname: agent.info.hostname.clone(),
+                    domain: agent.info.domain.clone(),
+                    attributes: agent.info.attributes.clone(),
+                    lacks_multi_role: false,
+                    lacks_nested_roles: false,
+                },
+            );
+            for (framework, used) in &agent.used {
+                hold(&mut facts, id, framework, used);
+            }
+            for offer in agent.offers.values() {
+                if sent.contains(&offer.id) {
+                    offers.push(checker::Offer {
+                        framework: offer.framework.clone(),
+                        role: offer.role.clone(),
+                        agent: id.clone(),
+                        resources: offer.resources.unallocated(),
+                    });
+                } else {
+                    hold(&mut facts, id, &offer.framework, &offer.resources);
+                }
+            }
+        }
+        for (id, framework) in &snapshot.frameworks {
+            let suppressed = |role: &&Role| !framework.suppressed.contains(role);
+            let hungry = framework.roles.iter().filter(suppressed).filter(|_| framework.active);
+            let can = framework.capabilities;
+            // The last of its patterns lets everything pass; the others only cost time.
+            let is_absurd = self.schedulers.iter().any(|scheduler| {
+                scheduler.setup.behaviour == Behaviour::Absurd && scheduler.setup.name == framework.info.name
+            });
+            let constraints = framework.constraints.as_deref().filter(|_| !is_absurd);
+            facts.frameworks.insert(
+                id.clone(),
+                checker::Framework {
+                    hungry: hungry.cloned().collect(),
+                    can: checker::Capabilities {
+                        revocable: can.revocable_resources,
+                        gpus: can.gpu_resources,
+                        shared: can.shared_resources,
+                        multi_role: can.multi_role,
+                        refinement: can.reservation_refinement,
+                        region_aware: can.region_aware,
+                    },
+                    minimums: BTreeMap::new(),
+                    constraints: constraints.cloned(),
+                },
+            );
+        }
+        facts.refusals.clone_from(&self.checks.refusals.made);
+        (facts, offers)
+    }
+
+    /// With everything at rest, nobody could be given anything that he was not.
+    pub(crate) fn judge_rest(&mut self, now: Timestamp) -> Vec<String> {
+        if !self.setup.judge_offers {
+            return Vec::new();
+        }
+        let Some(snapshot) = self.master.core.as_ref().map(|core| core.snapshot()) else { return Vec::new() };
+        let (mut facts, _) = self.facts(&snapshot, &[]);
+        // What ends within the next pass counts as if it had not ended.
+        let interval = self.interval();
+        let slack = Timestamp::from_nanos(now.as_nanos() - 3 * interval);
+        facts.refusals.retain(|refusal| refusal.until > slack);
+        facts.overlooked(slack).into_iter().map(|wrong| wrong.to_string()).collect()
+    }
+}
+
+fn hold(facts: &mut checker::Cluster, agent: &AgentId, framework: &FrameworkId, resources: &Resources) {
+    for resource in resources {
+        let role = resource.allocation_role().cloned().unwrap_or_else(|| Role::from("*"));
+        let held = facts.held.entry((agent.clone(), framework.clone(), role)).or_default();
+        *held += Resources::from(resource.clone().with_allocation_role(None));
+    }
+}
+
+/// What the operator chose, as he meant it.
+fn settings(setup: &Setup) -> checker::Cluster {
+    let defaults = mezzo_allocator::Config::default();
+    let mut facts = checker::Cluster::default();
+    facts.settings.minimums = defaults.min_allocatable;
+    facts.settings.filter_gpus = true;
+    facts.settings.is_fair = setup.master.sorter == mezzo_allocator::Sorter::FairShare;
+    for role in &setup.roles {
+        if role.weight != 1.0 {
+            facts.settings.weights.insert(Role::from(role.name.as_str()), role.weight);
+        }
+        if role.guarantee.is_empty() && role.limit.is_empty() {
+            continue;
+        }
+        let amount = |(name, amount): (&String, &f64)| (Name::from(name.as_str()), Scalar::from_f64(*amount));
+        let quota = checker::Quota {
+            guarantee: role.guarantee.iter().map(amount).collect(),
+            limit: role.limit.iter().map(amount).collect(),
+        };
+        facts.quotas.insert(Role::from(role.name.as_str()), quota);
+    }
+    facts
+}
