@@ -65,7 +65,10 @@ fn main() -> ExitCode {
                 let rule = first.rule;
                 let fails = |case: &Case| run(case.setup()).violations.iter().any(|other| other.rule == rule);
                 let small = minimise(Case::random(seed), MINIMISE_RUNS, fails);
-                println!("smallest case found, for regressions/:\n{}", toml::to_string(&small).unwrap_or_default());
+                println!(
+                    "smallest case found, for regressions/:\n{}",
+                    toml::to_string(&small).unwrap_or_default()
+                );
             }
             failing.push(seed);
             if failing.len() == SHOWN_MAX {

@@ -11,7 +11,7 @@ use mezzo_sdk::tasks::is_terminal;
 use crate::{agent::machine::TaskKey, plant::Plant, setup::RoleSetup, world::World};
 
 /// One in so many is spoiled.
-const EVERY: u32 = 5;
+const EVERY: u32 = 12;
 /// Seconds of a year.
 const YEAR: f64 = 365.0 * 24.0 * 3600.0;
 
@@ -95,7 +95,9 @@ impl World<'_> {
         let mut doubled = Vec::new();
         for effect in effects.iter() {
             let Effect::Event { stream: StreamId(stream), event } = effect else { continue };
-            let Some(first) = event.offers.as_ref().and_then(|offers| offers.offers.first()) else { continue };
+            let Some(first) = event.offers.as_ref().and_then(|offers| offers.offers.first()) else {
+                continue;
+            };
             let Some((other, _)) = self.streams.iter().find(|(id, _)| *id != stream) else { continue };
             let mut offer = first.clone();
             offer.id.value = OfferId::from(format!("{}-again", offer.id.value)).to_string();

@@ -164,6 +164,7 @@ impl<'o> World<'o> {
         if expects && !self.outcome.settled && self.now >= end - 2 * LOOK_EVERY {
             let missing = self.unsettled();
             self.violate("everything settles after the last fault", missing.join("; "));
+            self.compare_books();
         }
         self.outcome.lasted = duration(self.now);
         self.close_books();

@@ -78,7 +78,8 @@ impl World<'_> {
         let framework = call.framework_id.as_ref().map_or("", |id| id.value.as_str());
         let offers = core.snapshot();
         let find = |id: &v1::OfferId| {
-            let offer = offers.agents.values().find_map(|agent| agent.offers.get(id.value.as_str()).cloned())?;
+            let offer =
+                offers.agents.values().find_map(|agent| agent.offers.get(id.value.as_str()).cloned())?;
             (offer.framework.as_str() == framework).then(|| checker::Offer {
                 framework: offer.framework.clone(),
                 role: offer.role.clone(),

@@ -130,7 +130,9 @@ impl World<'_> {
                     self.forget_refusals(scheduler);
                 }
             }
-            Input::SchedulerCall { call, stream_uuid, .. } => self.before_call(now, call, stream_uuid.as_deref()),
+            Input::SchedulerCall { call, stream_uuid, .. } => {
+                self.before_call(now, call, stream_uuid.as_deref())
+            }
             _ => {}
         }
         if self.setup.plant.is_some() { self.mutate_input(input) } else { input }

@@ -3,11 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Vector, add, vector};
-use crate::{
-    scheduler::Stage,
-    setup::Amounts,
-    world::World,
-};
+use crate::{scheduler::Stage, setup::Amounts, world::World};
 
 /// Things that are missing are told up to here.
 const TOLD_MAX: usize = 12;
@@ -108,7 +104,7 @@ impl World<'_> {
     /// What the master holds to be used is what runs. Impolite frameworks do not count: theirs need not be
     /// at rest, and who does not acknowledge may keep the master from hearing of an end for as long as the
     /// agent waits between two attempts to tell it.
-    fn compare_books(&mut self) {
+    pub(crate) fn compare_books(&mut self) {
         let Some(core) = &self.master.core else { return };
         let snapshot = core.snapshot();
         let keeps_order = |scheduler: &&crate::scheduler::Scheduler| {
@@ -124,11 +120,19 @@ impl World<'_> {
         for (key, attempt) in self.checks.attempts() {
             let scheduler = &self.schedulers[key.framework as usize];
             if let Some(agent) = attempt.running_on.filter(|_| keeps_order(&scheduler)) {
-                add(&mut running[agent as usize], &vector(&scheduler.setup.tasks[key.plan as usize].needs), 1);
+                add(
+                    &mut running[agent as usize],
+                    &vector(&scheduler.setup.tasks[key.plan as usize].needs),
+                    1,
+                );
             }
         }
-        let by_name: BTreeMap<&str, usize> =
-            self.agents.iter().enumerate().map(|(at, host)| (host.config.info.hostname.as_str(), at)).collect();
+        let by_name: BTreeMap<&str, usize> = self
+            .agents
+            .iter()
+            .enumerate()
+            .map(|(at, host)| (host.config.info.hostname.as_str(), at))
+            .collect();
         let mut wrong = Vec::new();
         for (id, agent) in &snapshot.agents {
             let Some(index) = by_name.get(agent.info.hostname.as_str()).copied() else { continue };
