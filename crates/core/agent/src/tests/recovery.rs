@@ -47,6 +47,21 @@ fn an_end_while_away_is_reported() {
     assert!(world.agent.snapshot().frameworks.is_empty());
 }
 
+/// The agent dies between telling that a task was killed before it ran and ending its container.
+#[test]
+fn a_container_whose_task_was_killed_early_ends_after_a_restart() {
+    let mut world = World::new();
+    world.launch_command("t");
+    let container = world.last_container();
+    assert!(world.kill("t", None).contains(&"destroy".to_owned()));
+    let lines = world.restart(vec![(container.clone(), FoundState::Running(100))]);
+    assert_eq!(visible(lines), ["destroy"]);
+    world.register();
+    world.acknowledge_all();
+    world.exited(&container, 9);
+    assert!(world.agent.snapshot().frameworks.is_empty());
+}
+
 #[test]
 fn rule_419_unacknowledged_updates_are_sent_again() {
     let mut world = World::new();

@@ -50,6 +50,10 @@ impl Refusals {
         });
     }
 
+    pub(crate) fn forget_agent(&mut self, agent: &str) {
+        self.made.retain(|refusal| refusal.agent.as_str() != agent);
+    }
+
     /// Agents that left and came back are offered afresh.
     fn forget_strangers(&mut self, snapshot: &Snapshot) {
         self.made.retain(|refusal| snapshot.agents.contains_key(&refusal.agent));

@@ -177,6 +177,12 @@ impl World<'_> {
                     sent.push(OfferId::from(offer.id.value.as_str()));
                 }
             }
+            // An agent that is gone or unreachable is a fresh one when it comes back.
+            if let Some(failure) = event.failure.as_ref().filter(|failure| failure.executor_id.is_none())
+                && let Some(agent) = &failure.agent_id
+            {
+                self.checks.refusals.forget_agent(&agent.value);
+            }
             if let Some(rescind) = &event.rescind {
                 self.checks.offers.gone(&OfferId::from(rescind.offer_id.value.as_str()));
             }
