@@ -12,6 +12,7 @@ mod daemons;
 mod footprint;
 mod launches;
 mod reregister;
+mod sim;
 mod spawn;
 mod state;
 mod table;
@@ -25,7 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Measurement = fn(&mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 11] = [
+const MEASUREMENTS: [(&str, Measurement); 12] = [
     ("tasks", spawn::tasks),
     ("latency", spawn::latency),
     ("launches", launches::launches),
@@ -38,6 +39,7 @@ const MEASUREMENTS: [(&str, Measurement); 11] = [
     ("allocator-20000", allocator::smaller),
     ("allocator-50000", allocator::larger),
     ("allocator-hostile", allocator::hostile),
+    ("sim", sim::sim),
 ];
 
 fn main() -> Result<()> {

@@ -12,7 +12,8 @@ usage: cargo xtask COMMAND
   tidy            the floors' arrows, file lengths, forbidden words, the map of ARCHITECTURE.md
   rules           which behaviour rules are named by tests or by docs/compatibility.md
   bench kernel    the numbers of docs/performance.md, each beside its comparison
-  bench allocator the allocator alone, at 20,000 to 100,000 agents";
+  bench allocator the allocator alone, at 20,000 to 100,000 agents
+  bench sim       how fast a simulated cluster runs";
 
 /// The measurements of the allocator; the one of memory comes first.
 const ALLOCATOR: [&str; 4] = ["allocator-memory", "allocator-20000", "allocator-50000", "allocator-hostile"];
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&root()),
         ["rules", rest @ ..] => rules::run(&root(), rest),
         ["bench", "kernel", rest @ ..] => bench::run(&root(), &["mezzo", "mezzo-bench"], rest),
+        ["bench", "sim"] => bench::run(&root(), &["mezzo-bench"], &["sim"]),
         ["bench", "allocator"] => bench::run(&root(), &["mezzo-bench"], &ALLOCATOR),
         _ => {
             eprintln!("{USAGE}");

@@ -77,8 +77,10 @@ impl Case {
                 limit: Default::default(),
             });
         }
-        let frameworks = (0..self.frameworks).map(|number| self.framework(number)).collect();
-        let offer_timeout = rng.percent(50).then(|| Duration::from_secs(5 + rng.below(60)));
+        let frameworks: Vec<_> = (0..self.frameworks).map(|number| self.framework(number)).collect();
+        // Who is not polite may lose the answer to an offer and keep it for ever.
+        let are_polite = frameworks.iter().all(|framework| framework.behaviour.is_polite());
+        let offer_timeout = (rng.percent(50) || !are_polite).then(|| Duration::from_secs(5 + rng.below(60)));
         let removal = rng.percent(20).then(|| Duration::from_secs(1 + rng.below(20)));
         Setup {
             seed: self.seed,

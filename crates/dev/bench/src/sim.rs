@@ -1,0 +1,128 @@
+//! How fast a simulated cluster runs, on one core, with its checkers on.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use mezzo_sim::{Amounts, Behaviour, Case, FrameworkSetup, Load, NodeGroup, Outcome, Setup, run};
+
+use crate::table::{Table, percentile};
+
+/// Runs of each small measurement; the median counts.
+const RUNS: usize = 3;
+const HOUR: Duration = Duration::from_secs(3600);
+const NEEDS: Amounts = Amounts { cpus: 1.0, mem: 512.0, disk: 0.0, gpus: 0.0 };
+const FRAMEWORKS: usize = 8;
+/// Each starts a task's whole life: launch, three updates and as many acknowledgements.
+const SHORT_PER_SECOND: f64 = 40.0;
+
+fn nodes(count: usize) -> Vec<NodeGroup> {
+    vec![NodeGroup {
+        name: "node".into(),
+        count,
+        resources: Amounts { cpus: 16.0, mem: 65_536.0, disk: 1e6, gpus: 0.0 },
+        attributes: Vec::new(),
+        domain: None,
+    }]
+}
+
+fn framework(number: usize) -> FrameworkSetup {
+    let mut framework = FrameworkSetup::new(&format!("tenant-{number}"), &format!("role-{}", number % 4));
+    framework.refuse = HOUR;
+    framework
+}
+
+/// Short tasks on some hundred agents: nearly every event is about a task.
+fn busy(framed_links: bool) -> Setup {
+    let load = Duration::from_secs(600);
+    let runs = (Duration::from_secs(5), Duration::from_secs(60));
+    let frameworks = (0..FRAMEWORKS).map(|number| {
+        let mut framework = framework(number);
+        framework.suppresses = false;
+        framework.refuse = Duration::from_secs(1);
+        let when = (Duration::from_secs(10), load);
+        framework.tasks = Load::new(1, number).short(SHORT_PER_SECOND, when, runs, NEEDS).plans();
+        framework
+    });
+    let frameworks = frameworks.collect();
+    Setup { load, nodes: nodes(1000), frameworks, framed_links, ..Setup::default() }
+}
+
+/// A day of 5,000 agents: services, hourly waves, short tasks by the handful, and a tenant that declines all.
+fn day() -> Setup {
+    let load = 24 * HOUR;
+    let minutes = |count| Duration::from_secs(60 * count);
+    let mut services = framework(0);
+    services.tasks = Load::new(1, 0).services(10_000, minutes(1), NEEDS).plans();
+    let mut waves = framework(1);
+    waves.tasks =
+        Load::new(1, 1).waves((4_000, 23), (minutes(5), HOUR), (minutes(5), minutes(50)), NEEDS).plans();
+    let mut short = framework(2);
+    let every = Duration::from_secs(30);
+    short.tasks =
+        Load::new(1, 2).waves((30, 2_870), (minutes(2), every), (minutes(1) / 6, minutes(2)), NEEDS).plans();
+    let mut rude = framework(3);
+    rude.behaviour = Behaviour::DeclinesAll;
+    Setup {
+        load,
+        nodes: nodes(5_000),
+        frameworks: vec![services, waves, short, rude],
+        framed_links: false,
+        sample_every: minutes(10),
+        ..Setup::default()
+    }
+}
+
+fn measured(setup: Setup) -> Result<(Outcome, f64)> {
+    let begun = Instant::now();
+    let outcome = run(setup);
+    let seconds = begun.elapsed().as_secs_f64();
+    ensure!(outcome.violations.is_empty(), "{}", outcome.violations[0]);
+    ensure!(outcome.settled, "the cluster did not settle");
+    Ok((outcome, seconds))
+}
+
+fn done(outcome: &Outcome) -> usize {
+    outcome.tasks.iter().flatten().filter(|task| task.done).count()
+}
+
+/// `cargo xtask bench sim`
+pub(crate) fn sim(table: &mut Table) -> Result<()> {
+    for (name, framed) in [("plain links", false), ("links as frames of the protocol", true)] {
+        let mut rates = Vec::new();
+        let mut beside = String::new();
+        for _ in 0..RUNS {
+            let (outcome, seconds) = measured(busy(framed))?;
+            rates.push(outcome.events as f64 / seconds);
+            beside = format!("{} tasks, {} events", done(&outcome), outcome.events);
+        }
+        let rate = percentile(&mut rates, 0.5);
+        table.row(&format!("events, {name}"), &format!("{rate:.0}/s"), &beside, ">= 200,000/s (1,000,000)");
+    }
+    let begun = Instant::now();
+    let (mut events, mut hours) = (0, 0.0);
+    for seed in 0..100 {
+        let (outcome, _) = measured(Case::random(seed).setup())?;
+        events += outcome.events;
+        hours += outcome.lasted.as_secs_f64() / 3600.0;
+    }
+    let seconds = begun.elapsed().as_secs_f64();
+    table.row(
+        "small clusters with faults, all checkers",
+        &format!("{:.1} seeds/s", 100.0 / seconds),
+        &format!("{:.0} events/s, {hours:.1} simulated hours", events as f64 / seconds),
+        "",
+    );
+    let (outcome, seconds) = measured(day())?;
+    table.row(
+        "5,000 agents, one simulated day",
+        &format!("{seconds:.0} s"),
+        &format!(
+            "{} tasks, {} events, {:.0}/s",
+            done(&outcome),
+            outcome.events,
+            outcome.events as f64 / seconds
+        ),
+        "<= 300 s",
+    );
+    Ok(())
+}
