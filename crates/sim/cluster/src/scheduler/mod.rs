@@ -31,6 +31,8 @@ const KILL_AGAIN: Nanos = 30 * SECOND;
 const SILENCE_MAX: Nanos = 75 * SECOND;
 /// Refusals longer than this are taken back when something else is wanted.
 const LONG_REFUSAL: Nanos = 30 * SECOND;
+/// Who wants something and is offered nothing for so long asks again.
+const OFFERLESS_MAX: Nanos = 60 * SECOND;
 /// What failed is tried again after this; doubles up to the next.
 const AGAIN_MIN: Nanos = SECOND / 2;
 /// The longest pause between two attempts.
@@ -110,6 +112,8 @@ pub(crate) struct Scheduler {
     rude_at: Nanos,
     /// From here on everybody behaves.
     load_ends: Nanos,
+    /// When it last had something to choose from.
+    offered_at: Nanos,
     /// The framework has ended: torn down, or refused for good.
     pub(crate) is_over: bool,
     wake: Option<Nanos>,
@@ -156,6 +160,7 @@ impl Scheduler {
             suppressed: false,
             rude_at: 0,
             load_ends: nanos(setup.load),
+            offered_at: 0,
             is_over: false,
             wake: None,
             retries: 0,
@@ -275,6 +280,10 @@ impl Scheduler {
             self.kill(now, key, calls);
         }
         if self.reconcile_at <= now {
+            // A REVIVE that was overtaken by the SUPPRESS before it would be missed for ever.
+            if !self.waiting.is_empty() && self.offered_at + OFFERLESS_MAX <= now {
+                calls.push((revive(), Some(Note::Revive)));
+            }
             match self.tasks.reconcile() {
                 Some(call) => {
                     calls.push((call, None));
@@ -386,6 +395,7 @@ impl Scheduler {
             }
             event::Type::Offers => {
                 if let Some(offers) = &event.offers {
+                    self.offered_at = now;
                     self.on_offers(now, &offers.offers, calls);
                 }
             }
