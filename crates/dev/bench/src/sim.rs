@@ -50,7 +50,7 @@ fn busy(framed_links: bool) -> Setup {
 /// A day of 5,000 agents: services, hourly waves, short tasks by the handful, and a tenant that declines all.
 fn day() -> Setup {
     let load = 24 * HOUR;
-    let minutes = |count| Duration::from_secs(60 * count);
+    let minutes = |count: u64| Duration::from_secs(60 * count);
     let mut services = framework(0);
     services.tasks = Load::new(1, 0).services(10_000, minutes(1), NEEDS).plans();
     let mut waves = framework(1);
