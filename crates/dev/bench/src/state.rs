@@ -77,7 +77,7 @@ pub(crate) fn state(table: &mut Table) -> Result<()> {
         "p99 <= 5 ms (2)",
     );
     table.row(
-        "DECLINE to the next offer meanwhile",
+        "DECLINE and REVIVE to the next offer meanwhile",
         &format!("p99 {:.1} ms", percentile(&mut offered, 0.99)),
         &format!("{} offers", offered.len()),
         "offers keep flowing",
@@ -85,7 +85,8 @@ pub(crate) fn state(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-/// Declines the offers of the one agent that is there; milliseconds until they come again.
+/// Declines the offers of the one agent that is there and revives, which is answered at once; milliseconds
+/// until they come again.
 fn offers(port: u16, stop: &AtomicBool) -> Result<Vec<f64>> {
     let mut scheduler = Scheduler::subscribe(port, "bench offers")?;
     let mut samples = Vec::new();
@@ -97,11 +98,15 @@ fn offers(port: u16, stop: &AtomicBool) -> Result<Vec<f64>> {
         }
         samples.extend(declined.map(|at| at.elapsed().as_secs_f64() * 1e3));
         thread::sleep(Duration::from_millis(2));
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
         let decline = scheduler::call::Decline {
             offer_ids: offers.into_iter().map(|offer| offer.id).collect(),
             filters: Some(v1::Filters { refuse_seconds: Some(0.0) }),
         };
         scheduler.queue(scheduler::call::Type::Decline, |call| call.decline = Some(decline));
+        scheduler.queue(scheduler::call::Type::Revive, |_| {});
         declined = Some(Instant::now());
         scheduler.flush()?;
     }

@@ -29,6 +29,11 @@ use crate::{
 /// A notice is a handful of numbers, an id and at most one error text.
 const NOTICE_BYTES_MAX: usize = 64 * 1024;
 
+/// How much more important this thread is than containers, as a nice value. A socket holds ten notices;
+/// where containers use all processors and this thread waits for its turn, the supervisors of those that
+/// end wait for it, and each that waits costs more than its notice.
+const NICENESS: i32 = -10;
+
 /// How long a container runs until its supervisor is watched. Most short ones have told their end by
 /// then, and watching takes three system calls and wakes this thread once more.
 const WATCH_AFTER: Duration = Duration::from_millis(200);
@@ -122,6 +127,12 @@ impl Thread {
         let mut buffer = vec![0; NOTICE_BYTES_MAX];
         let mut events = Vec::with_capacity(64);
         let mut unwatched = Unwatched::new();
+        let niceness = rustix::process::getpriority_process(None).unwrap_or(0);
+        let be = |niceness| {
+            // Of this thread alone. Only root may ask for more than it has; others go without.
+            let _ = rustix::process::setpriority_process(None, niceness);
+        };
+        be(niceness + NICENESS);
         loop {
             events.clear();
             let spare = rustix::buffer::spare_capacity(&mut events);
@@ -140,7 +151,12 @@ impl Thread {
             for event in &events {
                 match event.data.u64() {
                     SOCKET => {}
-                    LAUNCHER => self.on_launcher_lost(&shared),
+                    LAUNCHER => {
+                        // Its containers are as important as those of the launcher before.
+                        be(niceness);
+                        self.on_launcher_lost(&shared);
+                        be(niceness + NICENESS);
+                    }
                     number if number & CGROUP != 0 => shared.on_memory_event(number & !CGROUP),
                     supervisor => self.on_supervisor_gone(&shared, supervisor),
                 }

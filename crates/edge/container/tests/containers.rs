@@ -266,12 +266,15 @@ fn a_killed_launcher_is_replaced_and_disturbs_nothing(dir: &Path) {
     kill(launcher);
     wait_until("another launcher", || agent.containers.launcher_pid().is_some_and(|pid| pid != launcher));
     let (status, _) = {
-        let request = shell(dir, "c2", "exit 1");
+        let request = shell(dir, "c2", "nice > nice; exit 1");
         agent.containers.launch(&request);
         agent.started();
         (agent.exited(), ())
     };
     assert_eq!(status, Some(1 << 8));
+    // The thread that started the launcher is more important than this program; its containers are not.
+    let own = rustix::process::getpriority_process(None).expect("a number");
+    assert_eq!(text(dir.join("sandboxes/c2/nice")).trim(), own.to_string());
     fs::write(dir.join("sandboxes/c1/go"), "").expect("a file");
     assert_eq!(agent.exited(), Some(5 << 8));
 }
