@@ -252,7 +252,7 @@ impl World<'_> {
     }
 
     /// With everything at rest, nobody could be given anything that he was not.
-    pub(crate) fn judge_rest(&mut self, now: Timestamp) -> Vec<String> {
+    pub(crate) fn judge_rest(&self, now: Timestamp) -> Vec<String> {
         if !self.setup.judge_offers {
             return Vec::new();
         }

@@ -14,27 +14,26 @@ impl World<'_> {
         if self.setup.settle.is_zero() {
             return self.stop();
         }
-        self.overlooked.clear();
-        if self.unsettled().is_empty() && self.rests() {
+        if self.unsettled().is_none() {
             self.outcome.settled = true;
             self.log(|| "everything has settled".to_owned());
-            self.compare();
             return self.stop();
         }
         self.look_again();
     }
 
-    /// Whether nobody waits for an offer that he could be given.
-    fn rests(&mut self) -> bool {
-        let overlooked = self.judge_rest(self.master.clock(self.now));
-        let rests = overlooked.is_empty();
-        self.overlooked = overlooked;
-        rests
+    /// What is missing until everything has settled, with the promise that is about it.
+    pub(crate) fn unsettled(&mut self) -> Option<(&'static str, Vec<String>)> {
+        let some = |rule, what: Vec<String>| (!what.is_empty()).then_some((rule, what));
+        some("everything settles after the last fault", self.restless())
+            .or_else(|| some("schedulers know what runs", self.mistaken()))
+            .or_else(|| some("resources sum up", self.miscounted()))
+            .or_else(|| some("nobody is overlooked", self.judge_rest(self.master.clock(self.now))))
     }
 
     /// What has not come to rest.
-    pub(crate) fn unsettled(&self) -> Vec<String> {
-        let mut missing: Vec<String> = self.overlooked.iter().take(TOLD_MAX).cloned().collect();
+    fn restless(&self) -> Vec<String> {
+        let mut missing = Vec::new();
         if self.master.core.is_none() {
             missing.push("the master is down".to_owned());
         }
@@ -72,8 +71,8 @@ impl World<'_> {
         missing
     }
 
-    /// What schedulers believe is what runs, and the master's books are about the same tasks.
-    fn compare(&mut self) {
+    /// What schedulers believe to run and does not, and the other way round.
+    fn mistaken(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for (key, attempt) in self.checks.attempts() {
             let scheduler = &self.schedulers[key.framework as usize];
@@ -95,17 +94,14 @@ impl World<'_> {
                 }
             }
         }
-        for what in wrong.into_iter().take(TOLD_MAX) {
-            self.violate("schedulers know what runs", what);
-        }
-        self.compare_books();
+        wrong
     }
 
     /// What the master holds to be used is what runs. Impolite frameworks do not count: theirs need not be
     /// at rest, and who does not acknowledge may keep the master from hearing of an end for as long as the
     /// agent waits between two attempts to tell it.
-    pub(crate) fn compare_books(&mut self) {
-        let Some(core) = &self.master.core else { return };
+    pub(crate) fn miscounted(&self) -> Vec<String> {
+        let Some(core) = &self.master.core else { return Vec::new() };
         let snapshot = core.snapshot();
         let keeps_order = |scheduler: &&crate::scheduler::Scheduler| {
             !scheduler.is_over && scheduler.setup.behaviour.is_polite()
@@ -151,8 +147,6 @@ impl World<'_> {
                 ));
             }
         }
-        for what in wrong.into_iter().take(TOLD_MAX) {
-            self.violate("resources sum up", what);
-        }
+        wrong
     }
 }

@@ -368,12 +368,12 @@ impl Scheduler {
         self.is_subscribed = true;
         self.failures = 0;
         self.tasks.ask_all();
-        let call = if takeover { Some(reconcile(Vec::new())) } else { self.tasks.reconcile() };
-        calls.extend(call.map(|call| (call, None)));
-        if takeover {
-            // A store tells which tasks there must be; the master may not know all of them.
-            calls.extend(self.tasks.reconcile().map(|call| (call, None)));
+        // Beside what a successor asks: a store tells which tasks there must be, and who does not know of
+        // partitions may have missed that a lost task runs again.
+        if takeover || !self.setup.partition_aware {
+            calls.push((reconcile(Vec::new()), None));
         }
+        calls.extend(self.tasks.reconcile().map(|call| (call, None)));
         self.reconcile_wait = nanos(RECONCILE_MIN);
         self.reconcile_at = now + self.reconcile_wait;
         self.rude_at = now + SECOND;
