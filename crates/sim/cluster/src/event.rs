@@ -124,7 +124,7 @@ pub(crate) enum Event {
         refused: bool,
         note: Box<Note>,
     },
-    StreamEvent {
+    StreamSays {
         scheduler: u32,
         stream: u64,
         event: Arc<scheduler::Event>,
@@ -168,7 +168,7 @@ impl Event {
             Self::Subscribe { stream, .. } => (19, *stream),
             Self::Call { stream, .. } => (20, *stream),
             Self::Answered { scheduler, .. } => (21, u64::from(*scheduler)),
-            Self::StreamEvent { stream, .. } => (22, *stream),
+            Self::StreamSays { stream, .. } => (22, *stream),
             Self::StreamClosedAtScheduler { stream, .. } => (23, *stream),
             Self::StreamClosedAtMaster { stream } => (24, *stream),
             Self::Fault(number) => (25, u64::from(*number)),

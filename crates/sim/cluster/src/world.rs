@@ -179,10 +179,8 @@ impl<'o> World<'o> {
         let Some(event) = self.held_up(event) else { return };
         match event {
             Event::AgentWake(agent) => self.on_agent_wake(agent as usize),
-            Event::AgentStart { agent, life } if self.agents[agent as usize].life == life => {
-                if self.agents[agent as usize].core.is_none() {
-                    self.agent_start(agent as usize);
-                }
+            Event::AgentStart { agent, life } if self.agents[agent as usize].may_start(life) => {
+                self.agent_start(agent as usize);
             }
             Event::AgentSynced { agent, life } if self.agents[agent as usize].life == life => {
                 self.on_agent_synced(agent as usize);
@@ -222,7 +220,7 @@ impl<'o> World<'o> {
             {
                 self.on_answered(scheduler as usize, refused, *note);
             }
-            Event::StreamEvent { scheduler, stream, event }
+            Event::StreamSays { scheduler, stream, event }
                 if self.schedulers[scheduler as usize].stream == Some(stream) =>
             {
                 self.on_stream_event(scheduler as usize, &event);
@@ -268,7 +266,7 @@ impl<'o> World<'o> {
             | Event::StreamClosedAtMaster { .. } => self.master.paused_until,
             Event::SchedulerWake(scheduler)
             | Event::Answered { scheduler, .. }
-            | Event::StreamEvent { scheduler, .. }
+            | Event::StreamSays { scheduler, .. }
             | Event::StreamClosedAtScheduler { scheduler, .. } => {
                 self.schedulers[*scheduler as usize].paused_until
             }

@@ -89,6 +89,11 @@ impl AgentHost {
         }
     }
 
+    /// Whether a start that was planned in this life is still wanted.
+    pub(crate) fn may_start(&self, life: u32) -> bool {
+        self.life == life && self.core.is_none()
+    }
+
     fn clock(&self, now: Nanos) -> Timestamp {
         Timestamp::from_nanos(EPOCH + now + self.skew)
     }

@@ -64,7 +64,7 @@ pub(crate) fn agent_of(offer: &v1::Offer) -> Option<usize> {
 impl World<'_> {
     pub(crate) fn check_offer(&mut self, scheduler: usize, offer: &v1::Offer) {
         let Some(agent) = agent_of(offer).filter(|agent| *agent < self.agents.len()) else {
-            return self.violate("offers are of agents that are there", format!("{}", offer.hostname));
+            return self.violate("offers are of agents that are there", offer.hostname.clone());
         };
         let amounts = vector(&offered(offer));
         let checks = &mut self.checks;

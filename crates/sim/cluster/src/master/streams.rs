@@ -46,7 +46,7 @@ impl World<'_> {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.clear = at;
         }
-        self.queue.push(at, Event::StreamEvent { scheduler: stream.scheduler, stream: id, event });
+        self.queue.push(at, Event::StreamSays { scheduler: stream.scheduler, stream: id, event });
     }
 
     /// The master ends a stream after what was sent on it.

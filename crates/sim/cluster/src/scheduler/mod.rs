@@ -198,9 +198,9 @@ impl Scheduler {
 
     /// What is not over that should be, for people.
     pub(crate) fn restless(&self) -> impl Iterator<Item = (TaskKey, Stage)> {
-        self.plans.iter().enumerate().filter_map(|(index, plan)| {
-            (!matches!(plan.stage, Stage::Done | Stage::Failed)).then(|| (self.key(index as u32), plan.stage))
-        })
+        let open = |plan: &Plan| !matches!(plan.stage, Stage::Done | Stage::Failed);
+        let plans = self.plans.iter().enumerate().filter(move |(_, plan)| open(plan));
+        plans.map(|(index, plan)| (self.key(index as u32), plan.stage))
     }
 
     pub(crate) fn info(&self) -> v1::FrameworkInfo {
