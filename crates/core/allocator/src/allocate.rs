@@ -29,7 +29,7 @@ const PASS_GAP: Duration = Duration::from_millis(1);
 /// How often a pass asks somebody, or looks at what somebody asks for, before the rest is left to the next
 /// pass, some tenths of a second at most. A cluster of 100,000 agents needs less than that; frameworks with
 /// absurd constraints may need any number.
-pub(crate) const STEPS_MAX: u64 = 1 << 21;
+pub(crate) const STEPS_MAX: u64 = 1 << 20;
 /// So many agents are read before they are visited.
 const READ_AHEAD: usize = 16;
 

@@ -36,7 +36,7 @@ const FULL_PASSES: usize = 7;
 /// Single events, of which the median and the worst are shown.
 const EVENTS: usize = 200;
 /// The cluster whose memory is measured: agents, frameworks, tasks.
-const LARGE: (usize, usize, usize) = (100_000, 1_000, 1_000_000);
+pub(crate) const LARGE: (usize, usize, usize) = (100_000, 1_000, 1_000_000);
 
 /// Agents and frameworks of a cluster in which everybody refuses everything.
 const REFUSED: (usize, usize) = (500, 500);
@@ -519,7 +519,7 @@ pub(crate) fn hostile(table: &mut Table) -> Result<()> {
 }
 
 /// Resident memory of this process, in MiB.
-fn resident_mib() -> Result<f64> {
+pub(crate) fn resident_mib() -> Result<f64> {
     let text = std::fs::read_to_string("/proc/self/statm")?;
     let pages: f64 = text.split(' ').nth(1).context("statm")?.parse()?;
     Ok(pages * 4096.0 / f64::from(1 << 20))

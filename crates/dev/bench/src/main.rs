@@ -11,6 +11,7 @@ mod client;
 mod daemons;
 mod footprint;
 mod launches;
+mod memory;
 mod reregister;
 mod sim;
 mod spawn;
@@ -26,7 +27,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Measurement = fn(&mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 12] = [
+const MEASUREMENTS: [(&str, Measurement); 13] = [
     ("tasks", spawn::tasks),
     ("latency", spawn::latency),
     ("launches", launches::launches),
@@ -36,6 +37,7 @@ const MEASUREMENTS: [(&str, Measurement); 12] = [
     ("idle", footprint::idle),
     // First of its kind, while nothing that was freed is used again.
     ("allocator-memory", allocator::memory),
+    ("master-memory", memory::master_memory),
     ("allocator-20000", allocator::smaller),
     ("allocator-50000", allocator::larger),
     ("allocator-hostile", allocator::hostile),

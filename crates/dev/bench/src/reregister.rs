@@ -120,7 +120,7 @@ pub(crate) fn populate(master: &Daemon, agents: usize, tasks: usize) -> Result<S
     Ok(spent)
 }
 
-fn running(framework: &v1::FrameworkInfo, agent: &v1::AgentId, n: usize, task: usize) -> v1::Task {
+pub(crate) fn running(framework: &v1::FrameworkInfo, agent: &v1::AgentId, n: usize, task: usize) -> v1::Task {
     let task_id = v1::TaskId { value: format!("task-{n}-{task}") };
     let mut resources = vec![scalar("cpus", 0.1), scalar("mem", 32.0)];
     for resource in &mut resources {
