@@ -152,6 +152,7 @@ impl Case {
             5..9 => (Some(Duration::from_millis(rng.below(30_000))), None),
             _ => (Some(Duration::from_millis(rng.below(120_000))), None),
         };
+        let is_for_ever = run.is_none() && kill_after.is_none();
         TaskPlan {
             submit,
             run,
@@ -159,7 +160,8 @@ impl Case {
             exit: if rng.percent(10) { 3 } else { 0 },
             stubborn: rng.percent(20),
             needs: Amounts {
-                cpus: [0.1, 0.5, 1.0, 2.0][rng.index(4)],
+                // What runs for ever must leave room for the largest of the others.
+                cpus: if is_for_ever { 0.1 } else { [0.1, 0.5, 1.0, 2.0][rng.index(4)] },
                 mem: [32.0, 128.0, 1024.0][rng.index(3)],
                 disk: 0.0,
                 gpus: 0.0,
