@@ -69,9 +69,9 @@ impl World<'_> {
                 self.agent_reboot(agent, length, false);
             }
             FaultKind::Pause { victim, .. } => match victim {
-                Victim::Master => self.master.pause(until),
-                Victim::Agent(agent) => self.agents[agent].pause(until),
-                Victim::Scheduler(scheduler) => self.schedulers[scheduler].pause(until),
+                Victim::Master => self.master.pause(self.now, until),
+                Victim::Agent(agent) => self.agents[agent].pause(self.now, until),
+                Victim::Scheduler(scheduler) => self.schedulers[scheduler].pause(self.now, until),
             },
             FaultKind::Partition { victim, direction, .. } => match victim {
                 Victim::Agent(agent) => self.net.agents[agent].block(direction, until),

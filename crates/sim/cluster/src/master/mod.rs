@@ -54,8 +54,11 @@ pub(crate) struct MasterHost {
 }
 
 impl MasterHost {
-    pub(crate) fn pause(&mut self, until: Nanos) {
-        self.paused_until = self.paused_until.max(until);
+    /// A second pause within the first is part of it: what was held up would lose its order otherwise.
+    pub(crate) fn pause(&mut self, now: Nanos, until: Nanos) {
+        if self.paused_until <= now {
+            self.paused_until = until;
+        }
     }
 
     /// A wake-up came while the process stood still.
