@@ -72,6 +72,22 @@ impl Master {
         })
     }
 
+    /// What a framework is not offered. `None` from a master that cannot tell, as Mesos' cannot.
+    pub(crate) async fn withheld(&mut self, framework: &str) -> Result<Option<Vec<Withheld>>, CliError> {
+        let path = format!("/allocator/why?framework_id={framework}");
+        let answer = self.client.get(&self.address, &path).await;
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
+        if !answer.status.is_success() {
+            return Ok(None);
+        }
+        let body = answer
+            .bytes(ANSWER_BYTES_MAX)
+            .await
+            .map_err(|error| unreachable("the answer broke off", &self.address, &error))?;
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+        Ok(body["withheld"].as_array().map(|all| all.iter().filter_map(Withheld::read).collect()))
+    }
+
     fn unreachable(&self, error: &ClientError) -> CliError {
         unreachable("no master answers", &self.address, error)
             .help("start one here:   mezzo dev")
@@ -160,6 +176,31 @@ pub(crate) async fn agent_call(
     let answer =
         sent.map_err(|error| unreachable("the agent does not answer", address, &error).help("mezzo nodes"))?;
     read(answer, address, "the agent refused").await
+}
+
+/// Agents that a framework is not offered for one reason.
+#[derive(Debug)]
+pub(crate) struct Withheld {
+    pub(crate) role: String,
+    pub(crate) reason: String,
+    /// Zero when it is about all.
+    pub(crate) agents: u64,
+    pub(crate) cpus: f64,
+    /// In MB, as messages have it.
+    pub(crate) mem: f64,
+}
+
+impl Withheld {
+    fn read(value: &serde_json::Value) -> Option<Self> {
+        let free = |name: &str| value["free"][name].as_f64().unwrap_or_default();
+        Some(Self {
+            role: value["role"].as_str()?.to_owned(),
+            reason: value["reason"].as_str()?.to_owned(),
+            agents: value["agents"].as_u64()?,
+            cpus: free("cpus"),
+            mem: free("mem"),
+        })
+    }
 }
 
 async fn read<T: Message + Default>(

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::frameworks;
 use crate::{
     args::{Global, Why},
-    client::{Master, State},
+    client::{Master, State, Withheld},
     error::{CliError, Exit},
     output::{age, megabytes, now, number, scalar, state},
     table::Format,
@@ -17,13 +17,18 @@ pub(super) const NEEDS_LABEL: &str = "mezzo.needs";
 
 /// Explains where a task or framework is and what it waits for.
 pub(crate) async fn explain(global: &Global, arguments: &Why) -> Result<(), CliError> {
-    let snapshot = Master::new(&global.master).state().await?;
+    let mut master = Master::new(&global.master);
+    let snapshot = master.state().await?;
     match snapshot.find_task(&arguments.what) {
         Ok(task) => print(global, task_lines(&snapshot, task)),
         Err(error) if error.exit() != Exit::NotFound => Err(error),
         Err(_) => {
             let (framework, ended) = find_framework(&snapshot, &arguments.what)?;
-            print(global, framework_lines(&snapshot, framework, ended))
+            let mut lines = framework_lines(&snapshot, framework, ended);
+            if let Some(id) = framework.framework_info.id.as_ref().filter(|_| !ended) {
+                lines.extend(withheld_lines(&master.withheld(&id.value).await?.unwrap_or_default()));
+            }
+            print(global, lines)
         }
     }
 }
@@ -124,6 +129,19 @@ fn framework_lines(snapshot: &State, framework: &Framework, ended: bool) -> Vec<
     lines
 }
 
+/// What the allocator keeps from a framework, and by which rule.
+fn withheld_lines(withheld: &[Withheld]) -> Vec<String> {
+    let line = |sum: &Withheld| {
+        let Withheld { role, reason, agents, cpus, mem } = sum;
+        if *agents == 0 {
+            return format!("  is offered nothing as {role}: {reason}");
+        }
+        let (cpus, mem) = (number(*cpus), megabytes(*mem));
+        format!("  is not offered {agents} nodes with {cpus} cpus {mem} free as {role}: {reason}")
+    };
+    withheld.iter().map(line).collect()
+}
+
 /// `cpus:0.1;mem:64` as numbers.
 fn parse_needs(text: &str) -> Option<(f64, f64)> {
     let amount = |name: &str| {
@@ -180,6 +198,24 @@ pub(super) fn placement_lines(snapshot: &State, cpus: f64, mem: f64) -> Vec<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_withheld_is_told_by_role_and_reason() {
+        let sum = |agents, reason: &str| Withheld {
+            role: "web".into(),
+            reason: reason.into(),
+            agents,
+            cpus: 4.0,
+            mem: 512.0,
+        };
+        assert_eq!(
+            withheld_lines(&[sum(0, "the framework suppressed offers for the role"), sum(3, "a filter")]),
+            [
+                "  is offered nothing as web: the framework suppressed offers for the role",
+                "  is not offered 3 nodes with 4 cpus 512 MiB free as web: a filter",
+            ]
+        );
+    }
 
     #[test]
     fn needs_are_read_from_their_label() {

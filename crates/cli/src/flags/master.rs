@@ -1,7 +1,7 @@
 //! From flags to the settings of a master.
 
 use mezzo_ids::Role;
-use mezzo_master_daemon::{Config, RegistryKind, Verbosity};
+use mezzo_master_daemon::{AgentPreference, Config, RegistryKind, Sorter, Verbosity};
 
 use super::{Values, agent::parse_ip};
 use crate::{error::CliError, logging};
@@ -95,6 +95,16 @@ pub(crate) fn master_config(values: &Values) -> Result<Config, CliError> {
     if let Some(least) = values.get("min_allocatable_resources") {
         config.min_allocatable_resources = least.into();
     }
+    for (name, slot) in
+        [("role_sorter", &mut config.role_sorter), ("framework_sorter", &mut config.framework_sorter)]
+    {
+        if let Some(sorter) = values.convert(name, sorter)? {
+            *slot = sorter;
+        }
+    }
+    if let Some(preference) = values.convert("agent_preference", agent_preference)? {
+        config.agent_preference = preference;
+    }
     config.flags = values.effective();
     Ok(config)
 }
@@ -109,6 +119,26 @@ fn percent(text: &str) -> Result<f64, String> {
     match number {
         Some(percent) if (0.0..=100.0).contains(&percent) => Ok(percent / 100.0),
         _ => Err("it is a percentage such as 95%".into()),
+    }
+}
+
+fn sorter(text: &str) -> Result<Sorter, String> {
+    match text {
+        "drf" => Ok(Sorter::FairShare),
+        "random" => Ok(Sorter::Random),
+        _ => Err("it is drf or random".into()),
+    }
+}
+
+fn agent_preference(text: &str) -> Result<AgentPreference, String> {
+    match (text, text.strip_prefix("most_free:")) {
+        ("random", _) => Ok(AgentPreference::Random),
+        ("spread", _) => Ok(AgentPreference::Spread),
+        ("pack", _) => Ok(AgentPreference::Pack),
+        (_, Some(name)) if !name.is_empty() => Ok(AgentPreference::MostFree(name.into())),
+        _ => Err("it is random, spread, pack, or most_free: with the name of a resource, \
+                  such as most_free:mem"
+            .into()),
     }
 }
 
@@ -131,12 +161,35 @@ mod tests {
             "--agent_removal_rate_limit=1/10mins",
             "--recovery_agent_removal_limit=40%",
             "--quorum=1",
+            "--user_sorter=random",
+            "--agent_preference=most_free:gpus",
         ])
         .expect("config");
+        assert_eq!((config.role_sorter, config.framework_sorter), (Sorter::Random, Sorter::FairShare));
+        assert_eq!(config.agent_preference, AgentPreference::MostFree("gpus".into()));
         assert_eq!(config.agent_ping_timeout.as_secs(), 3);
         assert_eq!(config.weights.get("a"), Some(&2.5));
         assert_eq!(config.agent_removal_rate_limit.map(|(n, d)| (n, d.as_secs())), Some((1, 600)));
         assert!((config.recovery_agent_removal_limit - 0.4).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_wrong_policy_is_answered_with_the_right_ones() {
+        for (flag, right) in [
+            ("--role_sorter=fair", "drf or random"),
+            ("--framework_sorter=", "drf or random"),
+            ("--agent_preference=most_free:", "random, spread, pack, or most_free:"),
+            ("--agent_preference=best", "random, spread, pack, or most_free:"),
+            ("--allocator=mine", "hierarchical"),
+        ] {
+            let told = match config(&["--work_dir=/w", flag]) {
+                Err(error) => format!("{error} {error:?}"),
+                // An empty value counts as not given.
+                Ok(_) if flag.ends_with("sorter=") => continue,
+                Ok(_) => String::new(),
+            };
+            assert!(told.contains(right), "{flag}: {told}");
+        }
     }
 
     #[test]

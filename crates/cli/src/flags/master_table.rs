@@ -8,7 +8,7 @@ use super::{
 };
 
 /// In the order of Mesos' documentation.
-pub(super) const FLAGS: [Flag; 79] = [
+pub(super) const FLAGS: [Flag; 80] = [
     flag("advertise_ip", None, Text, None, Used, "address told to others instead of the bound one"),
     flag("advertise_port", None, Text, None, Used, "port told to others instead of the bound one"),
     flag("ip", None, Text, None, Used, "address to bind; not together with ip_discovery_command"),
@@ -241,8 +241,8 @@ pub(super) const FLAGS: [Flag; 79] = [
     ),
     flag("roles", None, Text, None, Used, "deprecated whitelist of roles; * is always added"),
     flag("weights", None, Text, None, Used, "deprecated initial weights; registry contents win"),
-    flag("role_sorter", Some("user_sorter"), Text, Some("drf"), NotYet, "order of roles: drf or random"),
-    flag("framework_sorter", None, Text, Some("drf"), NotYet, "order of frameworks in a role: drf or random"),
+    flag("role_sorter", Some("user_sorter"), Text, Some("drf"), Used, "order of roles: drf or random"),
+    flag("framework_sorter", None, Text, Some("drf"), Used, "order of frameworks in a role: drf or random"),
     flag("allocator", None, Text, Some("hierarchical"), NotYet, "hierarchical or a module name"),
     flag("allocation_interval", None, Text, Some("1secs"), Used, "time between batch allocations"),
     flag(
@@ -402,6 +402,15 @@ pub(super) const FLAGS: [Flag; 79] = [
         None,
         Used,
         "listen on other addresses than loopback although nobody is authenticated",
+    ),
+    flag(
+        "agent_preference",
+        None,
+        Text,
+        // Mezzo's own, as above.
+        None,
+        Used,
+        "which agents are offered first: random, spread, pack, or most_free:NAME of a resource",
     ),
     flag("help", None, Switch, Some("false"), Used, "print usage and exit"),
 ];

@@ -201,6 +201,12 @@ impl Master {
         self.allocator.runs()
     }
 
+    /// What a framework is not offered, by role and reason; `None` when it is not registered. Looks at every
+    /// agent once per role.
+    pub fn withheld(&self, framework: &FrameworkId) -> Option<Vec<mezzo_allocator::WithheldSum>> {
+        self.state.frameworks.contains_key(framework).then(|| self.allocator.why_in_sum(framework))
+    }
+
     /// Counts one more of something.
     pub(crate) fn count(&mut self, counter: Counter) {
         self.counters().add(counter);

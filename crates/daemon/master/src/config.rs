@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use mezzo_allocator::ConstraintLimits;
+use mezzo_allocator::{AgentPreference, ConstraintLimits, Sorter};
 use mezzo_ids::Role;
 use mezzo_mesos::v1;
 
@@ -76,8 +76,12 @@ pub struct Config {
     pub fair_sharing_excluded_names: BTreeSet<String>,
     /// An offer must reach one of these sets, written as `cpus:0.01|mem:32`.
     pub min_allocatable_resources: String,
-    /// Order of roles and frameworks: by share, or random.
-    pub random_sorter: bool,
+    /// Order of roles.
+    pub role_sorter: Sorter,
+    /// Order of frameworks in a role.
+    pub framework_sorter: Sorter,
+    /// Which agents are offered first.
+    pub agent_preference: AgentPreference,
     /// Share of known agents that must be back before offers resume after a start, when quota exists.
     pub allocator_agent_recovery_factor: f64,
     /// Offers resume at latest after this.
@@ -169,7 +173,9 @@ impl Default for Config {
             filter_gpu_resources: true,
             fair_sharing_excluded_names: BTreeSet::new(),
             min_allocatable_resources: "cpus:0.01|mem:32".into(),
-            random_sorter: false,
+            role_sorter: Sorter::default(),
+            framework_sorter: Sorter::default(),
+            agent_preference: AgentPreference::default(),
             allocator_agent_recovery_factor: 0.8,
             allocator_recovery_timeout: Duration::from_secs(600),
             operator_subscribers_max: 1000,

@@ -71,6 +71,10 @@ pub(crate) fn spawn(
                         }
                     }
                     Work::Read(reader) => effects.push(Out::Snapshot(reader, master.snapshot())),
+                    Work::Why(framework, reader) => {
+                        // Whoever went away needs no answer.
+                        let _ = reader.send(master.withheld(&framework));
+                    }
                     Work::Watch(subscriber) => effects.push(Out::Watch(subscriber, master.snapshot())),
                     Work::Stop => {
                         stop = true;

@@ -5,6 +5,8 @@ use std::{
     time::Instant,
 };
 
+use mezzo_allocator::WithheldSum;
+use mezzo_ids::FrameworkId;
 use mezzo_master::{Input, state::Snapshot};
 use tokio::sync::{Semaphore, oneshot};
 
@@ -23,6 +25,8 @@ pub(crate) enum Work {
     /// Somebody reads. Answered behind every effect of earlier steps, so that nobody sees what is not
     /// durable yet, and everybody sees what they were told.
     Read(oneshot::Sender<Snapshot>),
+    /// Somebody asks what a framework is not offered, and why.
+    Why(FrameworkId, oneshot::Sender<Option<Vec<WithheldSum>>>),
     /// An operator subscribes: gets a snapshot, and every event after it.
     Watch(NewSubscriber),
     /// The process stops; nothing behind this is done.
@@ -122,6 +126,14 @@ impl Inbox {
     pub(crate) async fn snapshot(&self) -> Option<Snapshot> {
         let (sender, receiver) = oneshot::channel();
         self.push(Work::Read(sender), 0).await;
+        receiver.await.ok()
+    }
+
+    /// What a framework is not offered: `Some(None)` when there is no such framework, `None` while the
+    /// process stops.
+    pub(crate) async fn why(&self, framework: FrameworkId) -> Option<Option<Vec<WithheldSum>>> {
+        let (sender, receiver) = oneshot::channel();
+        self.push(Work::Why(framework, sender), 0).await;
         receiver.await.ok()
     }
 }

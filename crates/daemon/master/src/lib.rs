@@ -39,6 +39,7 @@ mod v0;
 mod written;
 
 pub use config::{Config, RegistryKind, Verbosity};
+pub use mezzo_allocator::{AgentPreference, Sorter};
 pub use run::run;
 
 /// Path of an agent's API in the URL of its offers, and the name of its process in v0 texts (rule 80).

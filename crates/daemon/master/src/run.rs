@@ -9,7 +9,6 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use mezzo_allocator::Sorter;
 use mezzo_http::{Limits, serve};
 use mezzo_ids::MasterId;
 use mezzo_master::Master;
@@ -192,7 +191,6 @@ fn core_config(config: &Config, id: MasterId, info: v1::MasterInfo) -> anyhow::R
         .filter(|set| !set.trim().is_empty())
         .map(|set| Quantities::parse(set).with_context(|| format!("read minimal resources '{set}'")))
         .collect::<Result<_, _>>()?;
-    let sorter = if config.random_sorter { Sorter::Random } else { Sorter::FairShare };
     Ok(mezzo_master::Config {
         id,
         info,
@@ -220,9 +218,9 @@ fn core_config(config: &Config, id: MasterId, info: v1::MasterInfo) -> anyhow::R
             allocation_interval: config.allocation_interval,
             filter_gpu_resources: config.filter_gpu_resources,
             master_domain: config.domain.clone(),
-            role_sorter: sorter,
-            framework_sorter: sorter,
-            agent_preference: mezzo_allocator::AgentPreference::default(),
+            role_sorter: config.role_sorter,
+            framework_sorter: config.framework_sorter,
+            agent_preference: config.agent_preference.clone(),
             agent_whitelist: None,
         },
     })

@@ -174,7 +174,7 @@ impl Shared {
     }
 }
 
-fn stopping() -> Response {
+pub(crate) fn stopping() -> Response {
     Response::text(StatusCode::SERVICE_UNAVAILABLE, "The master is stopping")
 }
 

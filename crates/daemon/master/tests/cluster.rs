@@ -270,6 +270,16 @@ async fn a_task_from_offer_to_finished_seen_by_everybody() {
     let update = scheduler.events.wait("UPDATE").await;
     assert!(update.contains(r#""state":"TASK_RUNNING""#), "{update}");
     assert!(operator.wait("TASK_UPDATED").await.contains("TASK_RUNNING"));
+    let (status, body) = master.get(&format!("/allocator/why?framework_id={framework}")).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(body.starts_with(&format!(r#"{{"framework_id":"{framework}","withheld":["#)), "{body}");
+    let (status, body) = master.get("/allocator/why?framework_id=nobody").await;
+    assert_eq!(
+        (status, body.as_str()),
+        (StatusCode::NOT_FOUND, "No framework found with ID 'nobody'"),
+        "{body}"
+    );
+    assert_eq!(master.get("/allocator/why").await.0, StatusCode::BAD_REQUEST);
     let acknowledge = format!(
         r#""type":"ACKNOWLEDGE","acknowledge":{{"agent_id":{{"value":"{agent_id}"}},"task_id":{{"value":"one"}},
         "uuid":"AQEBAQEBAQEBAQEBAQEBAQ=="}}"#

@@ -5,6 +5,7 @@ pub(crate) mod metrics;
 mod process;
 mod read;
 mod views;
+mod why;
 
 use std::sync::Arc;
 
@@ -70,6 +71,10 @@ pub(crate) async fn handle(
         Endpoint::MaintenanceStatus => {
             expect_method(&request, &[Method::GET])?;
             read::read(shared, endpoint, &request).await?
+        }
+        Endpoint::Why => {
+            expect_method(&request, &[Method::GET])?;
+            why::why(shared, &request).await?
         }
         endpoint => read::read(shared, endpoint, &request).await?,
     };
