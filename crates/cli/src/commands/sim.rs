@@ -16,6 +16,50 @@ use crate::{
     error::{CliError, Exit},
 };
 
+/// What the numbers in an event log mean.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+struct Names {
+    /// Groups of nodes with how many.
+    groups: Vec<(String, usize)>,
+    /// Frameworks.
+    frameworks: Vec<String>,
+}
+
+impl Names {
+    fn of(setup: &mezzo_sim::Setup) -> Self {
+        Self {
+            groups: setup.nodes.iter().map(|group| (group.name.clone(), group.count)).collect(),
+            frameworks: setup.frameworks.iter().map(|framework| framework.name.clone()).collect(),
+        }
+    }
+
+    /// What a log calls a framework: by its scheduler's number, and in the ids of its tasks.
+    fn of_framework(&self, name: &str) -> Option<Vec<String>> {
+        let number = self.frameworks.iter().position(|known| known == name).or_else(|| name.parse().ok())?;
+        Some(vec![format!("scheduler {number}"), format!("t{number}")])
+    }
+
+    /// What a log calls an agent: its number, and the name of its node.
+    fn of_agent(&self, name: &str) -> Option<Vec<String>> {
+        let mut first = 0;
+        for (group, count) in &self.groups {
+            let within = name.strip_prefix(group.as_str()).and_then(|rest| rest.strip_prefix('-'));
+            if let Some(number) =
+                within.and_then(|rest| rest.parse::<usize>().ok()).filter(|number| number < count)
+            {
+                return Some(vec![format!("agent {}", first + number), name.to_owned()]);
+            }
+            if let Some(number) =
+                name.parse::<usize>().ok().filter(|number| (first..first + count).contains(number))
+            {
+                return Some(vec![format!("agent {number}"), format!("{group}-{}", number - first)]);
+            }
+            first += count;
+        }
+        None
+    }
+}
+
 /// Nodes of a trace unless told otherwise.
 const NODES_DEFAULT: u64 = 100;
 
@@ -194,6 +238,19 @@ mod tests {
         assert_eq!(scaled(&[1000, 1], 10), [9, 1]);
         assert_eq!(scaled(&[1, 1, 1], 1), [1, 1, 1]);
         assert_eq!(scaled(&[7], 3), [3]);
+    }
+
+    #[test]
+    fn names_are_what_the_log_says() {
+        let names =
+            Names { groups: vec![("small".into(), 10), ("large".into(), 4)], frameworks: vec!["web".into()] };
+        assert_eq!(names.of_framework("web"), Some(vec!["scheduler 0".into(), "t0".into()]));
+        assert_eq!(names.of_agent("large-2"), Some(vec!["agent 12".into(), "large-2".into()]));
+        assert_eq!(names.of_agent("12"), Some(vec!["agent 12".into(), "large-2".into()]));
+        assert_eq!(
+            (names.of_agent("large-4"), names.of_agent("14"), names.of_framework("wbe")),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use mezzo_scenario::setup;
 use mezzo_sim::Observer;
 
 use super::{
-    file_name,
+    Names, file_name,
     log::{LogLine, read},
     scenario,
 };
@@ -23,31 +23,51 @@ use crate::{
 
 /// Lines kept; those after them are counted only.
 const LINES_MAX: usize = 2_000_000;
+/// Names told of when one is unknown.
+const NAMES_TOLD: usize = 10;
 
 /// What of a log is wanted.
 struct Filter {
     after: f64,
     before: f64,
-    /// Words that a line has to have all of.
-    words: Vec<String>,
+    /// A line has to have one word of each list.
+    words: Vec<Vec<String>>,
     /// Lines of this text tell why a task waits, although they do not name it.
     reasons: Option<String>,
 }
 
 impl Filter {
-    fn new(arguments: &SimExplain) -> Self {
-        let words = [&arguments.task, &arguments.agent, &arguments.framework, &arguments.grep];
-        Self {
+    fn new(arguments: &SimExplain, names: &Names) -> Result<Self, CliError> {
+        let unknown = |what: &str, name: &str, known: String| {
+            CliError::new(Exit::NotFound, format!("there is no {what} '{name}'"))
+                .place(arguments.from.display().to_string())
+                .why(format!("expected a number, or one of: {known}"))
+        };
+        let mut words: Vec<Vec<String>> =
+            [&arguments.task, &arguments.grep].into_iter().flatten().map(|word| vec![word.clone()]).collect();
+        if let Some(name) = &arguments.framework {
+            let known = names.frameworks.iter().take(NAMES_TOLD).cloned().collect::<Vec<_>>().join(", ");
+            words.push(names.of_framework(name).ok_or_else(|| unknown("framework", name, known))?);
+        }
+        if let Some(name) = &arguments.agent {
+            let known = names
+                .groups
+                .iter()
+                .map(|(group, count)| format!("{group}-0 to {group}-{}", count.saturating_sub(1)));
+            let known = known.take(NAMES_TOLD).collect::<Vec<_>>().join(", ");
+            words.push(names.of_agent(name).ok_or_else(|| unknown("agent", name, known))?);
+        }
+        Ok(Self {
             after: arguments.after.unwrap_or(0.0),
             before: arguments.before.unwrap_or(f64::INFINITY),
-            words: words.into_iter().flatten().cloned().collect(),
+            words,
             reasons: arguments.task.as_deref().and_then(scheduler_of),
-        }
+        })
     }
 
     fn wants(&self, line: &LogLine) -> bool {
         (self.after..=self.before).contains(&line.at)
-            && (self.words.iter().all(|word| has(&line.text, word))
+            && (self.words.iter().all(|words| words.iter().any(|word| has(&line.text, word)))
                 || self.reasons.as_ref().is_some_and(|reasons| line.text.starts_with(reasons.as_str())))
     }
 }
@@ -113,8 +133,9 @@ impl Observer for Keeper<'_> {
 
 /// Steps through the event log of a run, or of a scenario that is played first.
 pub(super) fn explain(global: &Global, arguments: &SimExplain) -> Result<ExitCode, CliError> {
-    let filter = Filter::new(arguments);
+    let filter;
     let mut lines = if arguments.from.is_dir() {
+        filter = Filter::new(arguments, &names_of(&arguments.from)?)?;
         let mut lines = Lines::default();
         read(&log_of(&arguments.from, arguments.what.policy.first())?, |line| lines.take(&filter, line))?;
         lines
@@ -122,8 +143,10 @@ pub(super) fn explain(global: &Global, arguments: &SimExplain) -> Result<ExitCod
         let scenario = scenario(&arguments.from, &arguments.what)?;
         let policy = &scenario.policies[0];
         eprintln!("playing {} with {}, seed {}", scenario.file, policy.name, scenario.seed);
+        let setup = setup(&scenario, policy, scenario.seed);
+        filter = Filter::new(arguments, &Names::of(&setup))?;
         let mut keeper = Keeper { filter: &filter, lines: Lines::default() };
-        mezzo_sim::run_watched(setup(&scenario, policy, scenario.seed), &mut keeper);
+        mezzo_sim::run_watched(setup, &mut keeper);
         keeper.lines
     };
     let summary = match &arguments.task {
@@ -157,6 +180,19 @@ pub(super) fn explain(global: &Global, arguments: &SimExplain) -> Result<ExitCod
         Format::Table | Format::Name => show(&texts, arguments)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The names in the folder of a run.
+fn names_of(folder: &Path) -> Result<Names, CliError> {
+    let path = folder.join("results.json");
+    let failed = |why: String| {
+        CliError::new(Exit::NotFound, "cannot read the results of the run")
+            .place(path.display().to_string())
+            .why(why)
+            .help("mezzo sim run SCENARIO.toml --out runs/   writes them")
+    };
+    let text = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
+    serde_json::from_slice(&text).map_err(|error| failed(error.to_string()))
 }
 
 /// The event log in the folder of a run.

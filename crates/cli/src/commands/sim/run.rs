@@ -7,7 +7,7 @@ use mezzo_sim_report::{Story, Summary, TITLES, page, summary};
 use serde::Serialize;
 
 use super::{
-    command_line, file_name,
+    Names, command_line, file_name,
     log::LogWriter,
     progress::{Watcher, is_interrupted, watch_interrupts},
     scenario,
@@ -26,6 +26,9 @@ struct Results<'a> {
     rows: &'a [String],
     seed: u64,
     nodes: usize,
+    /// For `mezzo sim explain`: groups of nodes with how many, and frameworks, in the order of their numbers.
+    groups: Vec<(String, usize)>,
+    frameworks: Vec<String>,
     command: &'a str,
     policies: &'a [PolicyRow],
 }
@@ -59,12 +62,14 @@ pub(super) fn run(global: &Global, arguments: &SimRun) -> Result<ExitCode, CliEr
     let command = replay(&scenario, &arguments.file, &arguments.what, arguments.out.as_deref());
     watch_interrupts();
     let mut story: Option<Story> = None;
+    let mut names = Names::default();
     let mut logs = Vec::new();
     for policy in &scenario.policies {
         if is_interrupted() {
             break;
         }
         let setup = setup(&scenario, policy, scenario.seed);
+        names = Names::of(&setup);
         let name = arguments.out.as_ref().map(|_| format!("events.{}.log", file_name(&policy.name)));
         let path = arguments.out.as_ref().zip(name.as_ref()).map(|(out, name)| out.join(name));
         let writer = path.map(LogWriter::create).transpose()?;
@@ -96,7 +101,7 @@ pub(super) fn run(global: &Global, arguments: &SimRun) -> Result<ExitCode, CliEr
         .zip(logs)
         .map(|(run, events_log)| PolicyRow { summary: summary(&story, run), events_log })
         .collect();
-    report(global, &scenario, &story, &rows, arguments.out.as_deref())?;
+    report(global, &scenario, &story, names, &rows, arguments.out.as_deref())?;
     if is_interrupted() {
         return Ok(ExitCode::from(130));
     }
@@ -126,6 +131,7 @@ fn report(
     global: &Global,
     scenario: &Scenario,
     story: &Story,
+    names: Names,
     rows: &[PolicyRow],
     out: Option<&Path>,
 ) -> Result<(), CliError> {
@@ -135,6 +141,8 @@ fn report(
         rows: &scenario.rows,
         seed: story.seed,
         nodes: story.nodes.len(),
+        groups: names.groups,
+        frameworks: names.frameworks,
         command: &story.command,
         policies: rows,
     };
