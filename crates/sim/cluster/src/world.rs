@@ -24,7 +24,7 @@ pub(crate) const MILLI: Nanos = 1_000_000;
 /// Between two looks whether everything has settled.
 const LOOK_EVERY: Nanos = SECOND;
 /// Between two times an observer is asked whether to go on.
-const ASK_EVERY: u64 = 100_000;
+const ASK_EVERY: u64 = 10_000;
 /// Things that are missing are told up to here.
 const TOLD_MAX: usize = 12;
 

@@ -32,6 +32,8 @@ struct Filter {
     before: f64,
     /// A line has to have one word of each list.
     words: Vec<Vec<String>>,
+    /// Somewhere in the line.
+    text: String,
     /// Lines of this text tell why a task waits, although they do not name it.
     reasons: Option<String>,
 }
@@ -43,8 +45,7 @@ impl Filter {
                 .place(arguments.from.display().to_string())
                 .why(format!("expected a number, or one of: {known}"))
         };
-        let mut words: Vec<Vec<String>> =
-            [&arguments.task, &arguments.grep].into_iter().flatten().map(|word| vec![word.clone()]).collect();
+        let mut words: Vec<Vec<String>> = arguments.task.iter().map(|task| vec![task.clone()]).collect();
         if let Some(name) = &arguments.framework {
             let known = names.frameworks.iter().take(NAMES_TOLD).cloned().collect::<Vec<_>>().join(", ");
             words.push(names.of_framework(name).ok_or_else(|| unknown("framework", name, known))?);
@@ -61,12 +62,14 @@ impl Filter {
             after: arguments.after.unwrap_or(0.0),
             before: arguments.before.unwrap_or(f64::INFINITY),
             words,
+            text: arguments.grep.clone().unwrap_or_default(),
             reasons: arguments.task.as_deref().and_then(scheduler_of),
         })
     }
 
     fn wants(&self, line: &LogLine) -> bool {
         (self.after..=self.before).contains(&line.at)
+            && line.text.contains(&self.text)
             && (self.words.iter().all(|words| words.iter().any(|word| has(&line.text, word)))
                 || self.reasons.as_ref().is_some_and(|reasons| line.text.starts_with(reasons.as_str())))
     }
@@ -157,7 +160,7 @@ pub(super) fn explain(global: &Global, arguments: &SimExplain) -> Result<ExitCod
         let mut error = CliError::new(Exit::NotFound, "nothing in the event log is like that")
             .place(arguments.from.display().to_string())
             .why(format!("none of {} lines matches", lines.all));
-        if !filter.words.is_empty() {
+        if !filter.words.is_empty() || !filter.text.is_empty() {
             error = error.help(format!("mezzo sim explain {}   without filters", arguments.from.display()));
         }
         return Err(error);
