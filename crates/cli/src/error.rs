@@ -28,7 +28,7 @@ pub(crate) struct CliError {
     exit: Exit,
     what: String,
     place: Option<String>,
-    excerpt: Option<String>,
+    excerpt: Option<Box<str>>,
     why: Option<String>,
     help: Vec<String>,
 }
@@ -52,7 +52,7 @@ impl CliError {
 
     /// Lines of a file with the mistake marked, shown below the place.
     pub(crate) fn excerpt(mut self, excerpt: impl Into<String>) -> Self {
-        self.excerpt = Some(excerpt.into());
+        self.excerpt = Some(excerpt.into().into_boxed_str());
         self
     }
 
