@@ -8,7 +8,7 @@ use std::{
 use mezzo_ids::{ContainerId, ExecutorId, FrameworkId, TaskId};
 use mezzo_mesos::v1;
 use mezzo_protocol::{
-    link::{self, UpdateFramework},
+    link::{self, ExecutorExited, UpdateFramework, to_master},
     records::{ExecutorKind, ExecutorRecord, FrameworkRecord, TaskRecord, agent_record::Record},
 };
 
@@ -151,6 +151,17 @@ impl Agent {
             let message = refusal.message.clone();
             let status = self.agent_status(m, &id, &launch.executor_id, state, refusal.reason, message);
             self.update_stored(m, &launch.framework_id, &launch.executor_id, status, checkpoint);
+        }
+        // The master counts on the executor from the first launch on, so that one of which nothing came
+        // would be sent tasks for ever.
+        let is_there = self.executor(&launch.framework_id, &launch.executor_id).is_some();
+        if launch.executor.is_some() && launch.new_executor && !is_there {
+            self.tell(to_master::Message::ExecutorExited(ExecutorExited {
+                framework_id: Some(v1::FrameworkId { value: launch.framework_id.to_string() }),
+                executor_id: Some(v1::ExecutorId { value: launch.executor_id.to_string() }),
+                status: -1,
+                command_executor: false,
+            }));
         }
     }
 

@@ -13,6 +13,25 @@ fn rule_423_outdated_resource_version() {
     assert_eq!(visible(world.launch(run)), ["update t TASK_LOST REASON_INVALID_OFFERS"]);
 }
 
+/// Found by the fault tests: the master went on sending tasks to an executor that was never started.
+#[test]
+fn a_refused_launch_tells_that_its_executor_is_not_there() {
+    for launch_executor in [true, false] {
+        let mut world = World::new();
+        let mut run = world.run(vec![task("t")]);
+        run.executor = Some(executor("e", v1::executor_info::Type::Custom));
+        run.launch_executor = launch_executor;
+        if launch_executor {
+            run.resource_version_uuid = vec![1; 16];
+        }
+        let lines = visible(world.launch(run));
+        // What is sent for an executor that the master counts on already is told by the earlier launch.
+        let exited = lines.iter().filter(|line| *line == "exited e -1").count();
+        assert!(lines[0].starts_with("update t TASK_LOST"), "{lines:?}");
+        assert_eq!(exited, usize::from(launch_executor), "{lines:?}");
+    }
+}
+
 #[test]
 fn rule_424_unknown_reserved_resources() {
     let mut world = World::new();
