@@ -193,6 +193,7 @@ fn use_plot(story: &Story, resource: usize, until: f64) -> Plot {
         y: Axis::Share { to: 1.0 },
         y_label: format!("part of all {}", RESOURCES[resource]),
         lines: per_policy(story, |sample| sample.used[resource]),
+        layered: true,
         marks: marks(story),
     }
 }
@@ -206,6 +207,7 @@ fn waiting_plot(story: &Story, until: f64) -> Plot {
         y: Axis::Count { to: round_up(most.max(5) as f64) },
         y_label: "tasks".into(),
         lines: per_policy(story, |sample| sample.waiting as f64),
+        layered: true,
         marks: marks(story),
     }
 }
@@ -235,6 +237,7 @@ fn wait_plot(story: &Story) -> Plot {
         y: Axis::Share { to: 1.0 },
         y_label: "part of all submitted tasks".into(),
         lines: lines.collect(),
+        layered: true,
         marks: Vec::new(),
     }
 }
@@ -304,6 +307,7 @@ fn shares(story: &Story, until: f64, html: &mut String) {
             y: Axis::Share { to: top },
             y_label: "dominant share".into(),
             lines: lines.collect(),
+            layered: false,
             marks: Vec::new(),
         };
         html.push_str(&plot.render());
@@ -342,7 +346,9 @@ fn heat_map(story: &Story, run: &Run, until: f64, html: &mut String) {
             "<line class=\"axis\" x1=\"{:.1}\" y1=\"{y:.1}\" x2=\"{left}\" y2=\"{y:.1}\"/>",
             left - 6.0
         );
-        if middle - labelled >= 12.0 {
+        // Small groups below each other: their names move down a little, as long as there is room.
+        let middle = middle.max(labelled + 12.0);
+        if middle <= top + height + 2.0 {
             let _ = write!(
                 html,
                 "<text class=\"tick\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",

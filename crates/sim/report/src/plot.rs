@@ -49,6 +49,8 @@ pub(crate) struct Plot {
     pub(crate) y: Axis,
     pub(crate) y_label: String,
     pub(crate) lines: Vec<Line>,
+    /// Lines may be equal: those drawn later are thinner, so that all are seen.
+    pub(crate) layered: bool,
     /// Times at which something happened, marked below.
     pub(crate) marks: Vec<(f64, String)>,
 }
@@ -152,8 +154,8 @@ impl Plot {
             );
         }
         for (number, line) in self.lines.iter().enumerate() {
-            // Lines drawn later are thinner, so that equal ones are all seen.
-            let width = 1.6 + 1.5 * (self.lines.len() - 1 - number).min(3) as f64;
+            let later = if self.layered { (self.lines.len() - 1 - number).min(3) } else { 0 };
+            let width = 1.6 + 1.5 * later as f64;
             let dashes = if line.colour >= COLOURS { " dashed" } else { "" };
             let _ = writeln!(
                 svg,
@@ -289,6 +291,7 @@ mod tests {
             y: Axis::Share { to: 1.0 },
             y_label: "share".into(),
             lines: vec![Line { name: "a".into(), colour: 9, points, steps: false }],
+            layered: false,
             marks: vec![(10.0, "crash".into())],
         };
         let html = plot.render();
