@@ -26,7 +26,7 @@ struct Names {
 }
 
 impl Names {
-    fn of(setup: &mezzo_sim::Setup) -> Self {
+    fn of(setup: &mezzo_sim_cluster::Setup) -> Self {
         Self {
             groups: setup.nodes.iter().map(|group| (group.name.clone(), group.count)).collect(),
             frameworks: setup.frameworks.iter().map(|framework| framework.name.clone()).collect(),

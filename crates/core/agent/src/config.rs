@@ -15,8 +15,6 @@ pub struct Config {
     pub port: u16,
     /// Version told to the master.
     pub version: String,
-    /// Capabilities told to the master.
-    pub capabilities: Vec<v1::agent_info::Capability>,
     /// --work_dir
     pub work_dir: String,
     /// Folder below which sandboxes of executors lie, by agent id; rule 394 gives its name.
@@ -88,6 +86,23 @@ pub enum RecoverMode {
     Reconnect,
     /// Shut them down and exit.
     Cleanup,
+}
+
+/// What this agent can do, as agents of Mesos announce it.
+pub fn capabilities() -> Vec<v1::agent_info::Capability> {
+    use v1::agent_info::capability::Type;
+    [
+        Type::MultiRole,
+        Type::HierarchicalRole,
+        Type::ReservationRefinement,
+        Type::ResourceProvider,
+        Type::ResizeVolume,
+        Type::AgentOperationFeedback,
+        Type::AgentDraining,
+        Type::TaskResourceLimits,
+    ]
+    .map(|kind| v1::agent_info::Capability { r#type: Some(kind.into()) })
+    .into()
 }
 
 /// Completed frameworks kept for the API (rule 298).

@@ -46,7 +46,7 @@ mod updates;
 mod tests;
 
 pub use agent::{Agent, container_proto, container_text};
-pub use config::{Config, LegacyNames, ReconfigurationPolicy, RecoverMode};
+pub use config::{Config, LegacyNames, ReconfigurationPolicy, RecoverMode, capabilities};
 pub use effect::{Answer, CheckKind, CheckSpec, ContainerSpec, Effect, Limits};
 pub use input::{CheckId, CheckOutcome, ExecutorClaims, Input, LaunchStage, Limitation, RequestId, StreamId};
 pub use metrics::{Counters, monitored, other_metrics, process_metrics};

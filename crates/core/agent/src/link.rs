@@ -12,7 +12,7 @@ use mezzo_time::Timestamp;
 
 use crate::{
     agent::{Agent, Moment},
-    config::{PING_TIMEOUT_DEFAULT, REGISTRATION_BACKOFF_MAX},
+    config::{self, PING_TIMEOUT_DEFAULT, REGISTRATION_BACKOFF_MAX},
     effect::Effect,
     query,
     state::Phase,
@@ -151,7 +151,7 @@ impl Agent {
             ip: config.ip.clone(),
             port: u32::from(config.port),
             version: config.version.clone(),
-            capabilities: config.capabilities.clone(),
+            capabilities: config::capabilities(),
             resources: (*self.state.total).clone(),
             resource_version_uuid: self.resource_version.to_vec(),
             operations: self.state.operations.values().map(|o| (**o).clone()).collect(),

@@ -22,7 +22,7 @@ use crate::{
     convert,
     core::Core,
     fetch::Fetching,
-    sandbox::{self, Sandboxes},
+    sandbox,
     tokens::{self, ExecutorTokens},
 };
 
@@ -45,7 +45,6 @@ struct Shared {
     work_dir: PathBuf,
     fetching: Fetching,
     tokens: Option<Arc<ExecutorTokens>>,
-    sandboxes: Sandboxes,
     /// The user looked up last, and when.
     user: Mutex<Option<(String, Instant, Credentials)>>,
     /// Containers on their way to the launcher; set to true when they shall not start any more.
@@ -73,8 +72,8 @@ impl Launches {
         fetching: Fetching,
         tokens: Option<Arc<ExecutorTokens>>,
     ) -> Self {
-        let (sandboxes, user, preparing) = (Sandboxes::default(), Mutex::default(), Mutex::default());
-        let shared = Shared { containers, core, work_dir, fetching, tokens, sandboxes, user, preparing };
+        let (user, preparing) = (Mutex::default(), Mutex::default());
+        let shared = Shared { containers, core, work_dir, fetching, tokens, user, preparing };
         Self { shared: Arc::new(shared) }
     }
 
@@ -190,7 +189,7 @@ impl Launches {
             })?),
         };
         let ids = owner.as_ref().map(|owner| (owner.uid, owner.gid));
-        let made = self.shared.sandboxes.make(&self.shared.work_dir, path, ids);
+        let made = sandbox::make(&self.shared.work_dir, path, ids);
         made.map_err(|source| SandboxError::Folder { path: spec.sandbox.to_string(), source })?;
         for (host, inside, _read_only) in &spec.volumes {
             // Without a mount namespace a volume is a link in the sandbox, as in Mesos' posix isolator.

@@ -3,18 +3,12 @@
 //! A sandbox belongs to its task's user. Whoever makes something below it as root must not follow a
 //! symbolic link found there, so every step below the work directory is taken by descriptor.
 
-use std::{
-    fs::File,
-    io,
-    os::fd::OwnedFd,
-    path::{Component, Path, PathBuf},
-    sync::{Mutex, PoisonError},
-};
+use std::{fs::File, io, os::fd::OwnedFd, path::Path};
 
 use rustix::{
     fs::{
         AtFlags, CWD, Gid, IFlags, Mode, OFlags, ResolveFlags, Uid, chownat, mkdirat, openat, openat2,
-        statat, symlinkat, unlinkat,
+        symlinkat, unlinkat,
     },
     io::Errno,
 };
@@ -42,62 +36,8 @@ pub(crate) fn make_root(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes sandboxes.
-///
-/// Most are the first run of an executor of the same framework as the one before, so the folder of that
-/// framework's executors is kept open. What is made in a folder that was made a moment ago needs no look
-/// at what is there.
-#[derive(Default)]
-pub(crate) struct Sandboxes {
-    executors: Mutex<Option<(PathBuf, OwnedFd)>>,
-}
-
-impl Sandboxes {
-    /// Makes a sandbox with all folders above it, and gives it to its owner (rule 394).
-    pub(crate) fn make(&self, work_dir: &Path, path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
-        let mut executors = self.executors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((above, folder)) = &*executors
-            && let Ok(run) = path.strip_prefix(above)
-            && make_first_run(folder, run, owner)
-        {
-            return Ok(());
-        }
-        make(work_dir, path, owner)?;
-        // `executors/<id>/runs/<container>`
-        let above = path.ancestors().nth(3).filter(|above| above.ends_with("executors"));
-        if let Some(above) = above.filter(|above| executors.as_ref().is_none_or(|(known, _)| known != above))
-        {
-            let relative = above.strip_prefix(work_dir).map_err(io::Error::other)?;
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let folder = open_below(&openat(CWD, work_dir, flags, Mode::empty())?, relative)?;
-            *executors = Some((above.into(), folder));
-        }
-        Ok(())
-    }
-}
-
-/// Makes `<executor>/runs/<container>` where there was no such executor. False when it is not that simple;
-/// what was made then is of use to who does it in the general way.
-fn make_first_run(executors: &OwnedFd, run: &Path, owner: Option<(u32, u32)>) -> bool {
-    let components: Vec<Component<'_>> = run.components().collect();
-    let [Component::Normal(executor), Component::Normal(runs), Component::Normal(_)] = components[..] else {
-        return false;
-    };
-    let runs = Path::new(executor).join(runs);
-    let made = || -> rustix::io::Result<_> {
-        mkdirat(executors, executor, FOLDER_MODE)?;
-        mkdirat(executors, &runs, FOLDER_MODE)?;
-        mkdirat(executors, run, SANDBOX_MODE)?;
-        statat(executors, run, AtFlags::SYMLINK_NOFOLLOW)
-    };
-    made().is_ok_and(|made| {
-        Mode::from_raw_mode(made.st_mode) == SANDBOX_MODE
-            && owner.is_none_or(|owner| owner == (made.st_uid, made.st_gid))
-    })
-}
-
-/// The same without any knowledge of the one before.
-fn make(work_dir: &Path, path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+/// Makes a sandbox with all folders above it, and gives it to its owner (rule 394).
+pub(crate) fn make(work_dir: &Path, path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     let (parent, name) = open_parent(work_dir, path)?;
     match mkdirat(&parent, name, SANDBOX_MODE) {
         Ok(()) | Err(Errno::EXIST) => {}

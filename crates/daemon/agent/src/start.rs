@@ -293,7 +293,6 @@ fn agent_config(
         ip: ip.to_string(),
         port,
         version: names::API_VERSION.into(),
-        capabilities: capabilities(),
         sandbox_root: format!("{work_dir}/{}", names::SANDBOX_FOLDER),
         work_dir: work_dir.into(),
         boot_id: detect::boot_id(),
@@ -323,24 +322,6 @@ fn agent_config(
         default_container_info: config.default_container_info.clone(),
         limits_enforced: containers.supports(Limit::Cpus) && containers.supports(Limit::Mem),
     })
-}
-
-/// What this agent can do, as Mesos' agents announce it.
-fn capabilities() -> Vec<v1::agent_info::Capability> {
-    use v1::agent_info::capability::Type;
-    [
-        Type::MultiRole,
-        Type::HierarchicalRole,
-        Type::ReservationRefinement,
-        Type::ResourceProvider,
-        Type::ResizeVolume,
-        Type::AgentOperationFeedback,
-        Type::AgentDraining,
-        Type::TaskResourceLimits,
-    ]
-    .into_iter()
-    .map(|kind| v1::agent_info::Capability { r#type: Some(kind as i32) })
-    .collect()
 }
 
 /// The address others reach us at: the one we listen on, or for all of them the one that leads to the

@@ -164,18 +164,7 @@ fn read_some(stream: &mut TcpStream, frames: &mut Frames) -> Result<()> {
 
 /// What the `n`th simulated agent says of itself.
 pub(crate) fn description(n: usize) -> AgentDescription {
-    use v1::agent_info::capability::Type;
     let resources = vec![scalar("cpus", 64.0), scalar("mem", 65536.0), scalar("disk", 1_000_000.0)];
-    let capabilities = [
-        Type::MultiRole,
-        Type::HierarchicalRole,
-        Type::ReservationRefinement,
-        Type::ResourceProvider,
-        Type::ResizeVolume,
-        Type::AgentOperationFeedback,
-        Type::AgentDraining,
-        Type::TaskResourceLimits,
-    ];
     AgentDescription {
         info: Some(v1::AgentInfo {
             hostname: format!("node-{n}.example"),
@@ -186,9 +175,7 @@ pub(crate) fn description(n: usize) -> AgentDescription {
         ip: format!("10.{}.{}.{}", n >> 16 & 255, n >> 8 & 255, n & 255),
         port: 5051,
         version: "1.11.0".into(),
-        capabilities: capabilities
-            .map(|kind| v1::agent_info::Capability { r#type: Some(kind.into()) })
-            .to_vec(),
+        capabilities: mezzo_agent::capabilities(),
         resources,
         resource_version_uuid: vec![7; 16],
         ..Default::default()

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use mezzo_sim::{Amounts, Behaviour, Case, FrameworkSetup, Load, NodeGroup, Outcome, Setup, run};
+use mezzo_sim_cluster::{Amounts, Behaviour, Case, FrameworkSetup, Load, NodeGroup, Outcome, Setup, run};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::table::{Table, percentile};

@@ -109,7 +109,6 @@ fn floors(packages: &BTreeMap<String, Package>, wrong: &mut Vec<String>) {
             base == plain
                 || format!("{base}-{}", package.floor) == plain
                 || format!("{}-{base}", package.floor) == plain
-                || (base == "cluster" && name == "mezzo-sim")
                 || (base == "cli" && name == "mezzo")
         });
         if !expected {

@@ -1,10 +1,10 @@
-//! Runs a range of seeds and says what it found: `cargo run --release -p mezzo-sim --example search -- 0..1000`.
+//! Runs a range of seeds and says what it found: `cargo run --release -p mezzo-sim-cluster --example search -- 0..1000`.
 //! With one number the run's last lines are printed as well, and the smallest case that fails in the same
 //! way; with a second number that is zero, all lines.
 
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
-use mezzo_sim::{Case, LastLines, minimise, run, run_watched};
+use mezzo_sim_cluster::{Case, LastLines, minimise, run, run_watched};
 
 const LINES: usize = 60;
 /// Runs that making a failing case smaller may take.
@@ -15,7 +15,7 @@ const SHOWN_MAX: usize = 20;
 /// Prints as it goes.
 struct Out;
 
-impl mezzo_sim::Observer for Out {
+impl mezzo_sim_cluster::Observer for Out {
     fn wants_lines(&self) -> bool {
         true
     }

@@ -98,7 +98,7 @@ fn clusters_of_many_seeds_keep_every_promise() {
                     let outcome = run(Case::random(seed).setup());
                     if let Some(first) = outcome.violations.first() {
                         failed.lock().unwrap().push(format!(
-                            "seed {seed}: {first}\n  replay: cargo run --release -p mezzo-sim --example search -- {seed}"
+                            "seed {seed}: {first}\n  replay: cargo run --release -p mezzo-sim-cluster --example search -- {seed}"
                         ));
                     }
                 }

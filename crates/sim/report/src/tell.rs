@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mezzo_scenario::{Check, Scenario};
-use mezzo_sim::{Amounts, Outcome, Setup};
+use mezzo_sim_cluster::{Amounts, Outcome, Setup};
 
 use crate::story::{Node, Role, Run, Sample, Story, Task};
 
@@ -19,14 +19,14 @@ impl Story {
                 }
             }
         }
-        let node = |group: &mezzo_sim::NodeGroup, number: usize| Node {
+        let node = |group: &mezzo_sim_cluster::NodeGroup, number: usize| Node {
             name: format!("{}-{number}", group.name),
             group: group.name.clone(),
             has: three(&group.resources),
         };
         let nodes =
             setup.nodes.iter().flat_map(|group| (0..group.count).map(move |number| node(group, number)));
-        let fault = |fault: &mezzo_sim::Fault| (fault.at_ms as f64 / 1000.0, fault.to_string());
+        let fault = |fault: &mezzo_sim_cluster::Fault| (fault.at_ms as f64 / 1000.0, fault.to_string());
         Self {
             title: scenario.title.clone(),
             command,
@@ -50,7 +50,7 @@ impl Story {
         complete: bool,
     ) {
         let capacity = three(&outcome.capacity);
-        let sample = |sample: &mezzo_sim::Sample| Sample {
+        let sample = |sample: &mezzo_sim_cluster::Sample| Sample {
             at: sample.at.as_secs_f64(),
             used: parts(three(&sample.used), capacity),
             shares: self

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mezzo_sim::{Outcome, Setup, TaskOutcome};
+use mezzo_sim_cluster::{Outcome, Setup, TaskOutcome};
 
 use crate::{expect::Bounds, scenario::Scenario, units::duration_text};
 
@@ -116,7 +116,7 @@ fn bounds(
             continue;
         };
         // One that never ran has waited until the end.
-        let wait = |(plan, task): (&mezzo_sim::TaskPlan, &TaskOutcome)| {
+        let wait = |(plan, task): (&mezzo_sim_cluster::TaskPlan, &TaskOutcome)| {
             task.started.unwrap_or(outcome.lasted).saturating_sub(plan.submit)
         };
         waits.extend(plans.tasks.iter().zip(tasks).map(wait));

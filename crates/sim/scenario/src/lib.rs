@@ -4,7 +4,7 @@
 //! [`Problem`] with file, line, column, what was expected and an example; a scenario that no cluster of
 //! its nodes could play says which resource lacks how much. docs/simulation.md describes all of it.
 //!
-//! Nothing here runs anything: the engine is `mezzo-sim`.
+//! Nothing here runs anything: the engine is `mezzo-sim-cluster`.
 
 mod events;
 mod expect;

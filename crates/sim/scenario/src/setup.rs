@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mezzo_allocator::AgentPreference;
-use mezzo_sim::{
+use mezzo_sim_cluster::{
     Amounts as Needs, Direction as Way, Fault as Planned, FaultKind as Planning, FrameworkSetup, MasterSetup,
     NodeGroup as Nodes, RoleSetup, Setup, TaskPlan, Victim,
 };
@@ -127,13 +127,13 @@ fn frameworks_of(framework: &Framework, seed: u64) -> impl Iterator<Item = Frame
             name,
             roles: framework.roles.clone(),
             behaviour: match framework.behaviour {
-                Behaviour::Polite => mezzo_sim::Behaviour::Polite,
-                Behaviour::Hoarder => mezzo_sim::Behaviour::Hoarder,
-                Behaviour::Flooder => mezzo_sim::Behaviour::Flooder(FLOOD),
-                Behaviour::NeverAcknowledges => mezzo_sim::Behaviour::NeverAcknowledges,
-                Behaviour::DeclinesAll => mezzo_sim::Behaviour::DeclinesAll,
-                Behaviour::KillsAtRandom => mezzo_sim::Behaviour::KillsAtRandom,
-                Behaviour::Absurd => mezzo_sim::Behaviour::Absurd,
+                Behaviour::Polite => mezzo_sim_cluster::Behaviour::Polite,
+                Behaviour::Hoarder => mezzo_sim_cluster::Behaviour::Hoarder,
+                Behaviour::Flooder => mezzo_sim_cluster::Behaviour::Flooder(FLOOD),
+                Behaviour::NeverAcknowledges => mezzo_sim_cluster::Behaviour::NeverAcknowledges,
+                Behaviour::DeclinesAll => mezzo_sim_cluster::Behaviour::DeclinesAll,
+                Behaviour::KillsAtRandom => mezzo_sim_cluster::Behaviour::KillsAtRandom,
+                Behaviour::Absurd => mezzo_sim_cluster::Behaviour::Absurd,
             },
             partition_aware: framework.partition_aware,
             gpus: framework.gpus,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mezzo_scenario::{Scenario, judge, setup};
-use mezzo_sim::run;
+use mezzo_sim_cluster::run;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../sim/scenarios")

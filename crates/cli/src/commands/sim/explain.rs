@@ -8,7 +8,7 @@ use std::{
 };
 
 use mezzo_scenario::setup;
-use mezzo_sim::Observer;
+use mezzo_sim_cluster::Observer;
 
 use super::{
     Names, file_name,
@@ -149,7 +149,7 @@ pub(super) fn explain(global: &Global, arguments: &SimExplain) -> Result<ExitCod
         let setup = setup(&scenario, policy, scenario.seed);
         filter = Filter::new(arguments, &Names::of(&setup))?;
         let mut keeper = Keeper { filter: &filter, lines: Lines::default() };
-        mezzo_sim::run_watched(setup, &mut keeper);
+        mezzo_sim_cluster::run_watched(setup, &mut keeper);
         keeper.lines
     };
     let summary = match &arguments.task {

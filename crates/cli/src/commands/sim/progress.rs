@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mezzo_sim::Observer;
+use mezzo_sim_cluster::Observer;
 use mezzo_sim_report::{seconds, thousands};
 
 use super::log::LogWriter;

@@ -75,7 +75,7 @@ pub(super) fn run(global: &Global, arguments: &SimRun) -> Result<ExitCode, CliEr
         let writer = path.map(LogWriter::create).transpose()?;
         let mut watcher = Watcher::new(policy.name.clone(), setup.load, writer);
         let began = Instant::now();
-        let outcome = mezzo_sim::run_watched(setup.clone(), &mut watcher);
+        let outcome = mezzo_sim_cluster::run_watched(setup.clone(), &mut watcher);
         let wall = began.elapsed();
         if let Some(log) = watcher.finish() {
             log.finish()?;

@@ -64,7 +64,6 @@ pub(crate) fn config() -> Config {
         ip: "10.0.0.1".into(),
         port: 5051,
         version: "1.12.0".into(),
-        capabilities: Vec::new(),
         work_dir: "/data".into(),
         sandbox_root: "/data/agents".into(),
         boot_id: "boot".into(),

@@ -103,7 +103,6 @@ impl AgentHost {
 }
 
 fn config(index: usize, group: &NodeGroup, number: usize) -> Config {
-    use v1::agent_info::capability::Type;
     let hostname = format!("{}-{number}", group.name);
     let ip = format!("10.{}.{}.{}", index >> 16 & 255, index >> 8 & 255, index & 255);
     let attributes = group.attributes.iter().map(|(name, text)| v1::Attribute {
@@ -118,16 +117,6 @@ fn config(index: usize, group: &NodeGroup, number: usize) -> Config {
             zone: v1::domain_info::fault_domain::ZoneInfo { name: zone.clone() },
         }),
     });
-    let capabilities = [
-        Type::MultiRole,
-        Type::HierarchicalRole,
-        Type::ReservationRefinement,
-        Type::ResourceProvider,
-        Type::ResizeVolume,
-        Type::AgentOperationFeedback,
-        Type::AgentDraining,
-        Type::TaskResourceLimits,
-    ];
     Config {
         info: v1::AgentInfo {
             hostname,
@@ -140,9 +129,6 @@ fn config(index: usize, group: &NodeGroup, number: usize) -> Config {
         ip: ip.clone(),
         port: 5051,
         version: "1.11.0".into(),
-        capabilities: capabilities
-            .map(|kind| v1::agent_info::Capability { r#type: Some(kind as i32) })
-            .into(),
         work_dir: "/w".into(),
         sandbox_root: "/w/s".into(),
         boot_id: "boot-0".into(),
