@@ -221,7 +221,7 @@ pub(super) async fn state(api: &Api, request: &Request) -> Response {
                     start_time: state.started.as_secs_f64(),
                     info: &state.info,
                     pid: &state.config.legacy.agent_pid,
-                    capabilities: &state.config.capabilities,
+                    capabilities: &mezzo_agent::capabilities(),
                     drain: state.drain.as_ref().map(|drain| &drain.config),
                     drain_started: state.drain.as_ref().map(|drain| drain.since.as_nanos() / 1_000_000_000),
                     total: &total,
