@@ -18,6 +18,7 @@ use prost::{
 use crate::{
     AGENT_URL_PATH,
     format::Format,
+    giving_way::giving_way,
     shared::Shared,
     written::{Sheets, Slot},
 };
@@ -84,7 +85,7 @@ fn json(view: View<'_>, kind: Type, groups: &[Group], out: &mut Output) -> io::R
         for list in group.lists {
             writer.key(list.field().0);
             writer.begin_array();
-            for item in view.items(*list) {
+            for item in giving_way(view.items(*list)) {
                 match &item {
                     Item::Task(task) => task.write(&mut writer),
                     Item::Executor(executor) => executor.write(&mut writer),
@@ -197,7 +198,7 @@ impl Protobuf<'_> {
                 }
             }
             _ => {
-                for item in view.items(list) {
+                for item in giving_way(view.items(list)) {
                     buffer.clear();
                     match &item {
                         Item::Task(task) => encode(*task, number, buffer),

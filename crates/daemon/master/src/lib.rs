@@ -22,6 +22,7 @@ mod decider;
 mod endpoint;
 mod files;
 mod format;
+mod giving_way;
 mod http;
 mod inbox;
 mod links;

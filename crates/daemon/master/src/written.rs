@@ -15,6 +15,8 @@ use std::{
 use mezzo_ids::{AgentId, FrameworkId, TaskId};
 use mezzo_master::state::{Agent, Snapshot, Task, Tasks};
 
+use crate::giving_way::giving_way;
+
 /// Bytes kept of one form: 800,000 tasks. What is beyond is written anew for each reader.
 const KEPT_BYTES_MAX: usize = 256 << 20;
 /// What nobody asked for during this time is forgotten: rarer readers can wait for it to be written.
@@ -105,7 +107,7 @@ impl Sheets {
         let mut known = self.sheets.iter().peekable();
         let mut bytes = 0;
         let mut sheets = Vec::with_capacity(snapshot.agents.len());
-        for (id, agent) in &snapshot.agents {
+        for (id, agent) in giving_way(&snapshot.agents) {
             while known.next_if(|sheet| sheet.id < *id).is_some() {}
             let sheet = known.next_if(|sheet| sheet.id == *id);
             let same = sheet.filter(|sheet| std::ptr::eq(sheet.agent.as_ptr(), Arc::as_ptr(agent)));
@@ -130,7 +132,7 @@ impl Sheets {
         &'a self,
         snapshot: &'a Snapshot,
     ) -> impl Iterator<Item = (&'a Agent, &'a Sheet)> {
-        snapshot.agents.values().map(AsRef::as_ref).zip(&self.sheets)
+        giving_way(snapshot.agents.values().map(AsRef::as_ref).zip(&self.sheets))
     }
 
     /// Keeps what was written, if there is room.

@@ -17,7 +17,9 @@ use super::{
     process,
     views::{AgentParts, FrameworkParts, agent_views, framework_parts, seconds, write_agents},
 };
-use crate::{AGENT_URL_PATH, big_answer::hand_on, endpoint::Endpoint, shared::Shared};
+use crate::{
+    AGENT_URL_PATH, big_answer::hand_on, endpoint::Endpoint, giving_way::giving_way, shared::Shared,
+};
 
 /// Reads one of the endpoints of the state.
 pub(super) async fn read(
@@ -126,7 +128,7 @@ fn state(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot) {
 }
 
 fn state_summary(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot) {
-    let agents: Vec<_> = snapshot.agents.values().map(|agent| AgentParts::new(agent)).collect();
+    let agents: Vec<_> = giving_way(snapshot.agents.values()).map(|agent| AgentParts::new(agent)).collect();
     let reserved: Vec<_> = agents.iter().map(AgentParts::reserved).collect();
     let (registered, _) = framework_parts(snapshot, None, None);
     // Ended tasks count where they ran.

@@ -11,7 +11,10 @@ use mezzo_mesos_v0::{
 use mezzo_resources::Resources;
 use mezzo_time::Timestamp;
 
-use crate::written::{Group, Sheets};
+use crate::{
+    giving_way::giving_way,
+    written::{Group, Sheets},
+};
 
 /// Seconds as Mesos prints them: to the microsecond.
 pub(super) fn seconds(time: Timestamp) -> f64 {
@@ -134,7 +137,7 @@ impl<'a> FrameworkParts<'a> {
 
     /// Writes its tasks from what was written before, where there is something.
     pub(super) fn write_tasks(&self, w: &mut Writer<'_>, sheets: &Sheets) {
-        for (agent, group) in &self.groups {
+        for (agent, group) in giving_way(&self.groups) {
             match group.tasks.get() {
                 Some(written) => w.raw(written),
                 None => {
@@ -193,7 +196,7 @@ pub(super) fn framework_parts<'a>(
         .filter(|(id, _)| wanted(id))
         .map(|(id, framework)| (id, FrameworkParts::new(framework)))
         .collect();
-    for (agent_id, agent) in &snapshot.agents {
+    for (agent_id, agent) in giving_way(&snapshot.agents) {
         for (id, used) in &agent.used {
             if let Some(parts) = registered.get_mut(id) {
                 parts.used += used;
