@@ -11,6 +11,7 @@
 mod support;
 
 mod chaos;
+mod clock;
 mod commands;
 mod executor;
 mod pods;

@@ -43,6 +43,7 @@ impl Drop for Folder {
 pub(crate) struct Daemon {
     name: &'static str,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     log: PathBuf,
     pub(crate) port: u16,
     child: Option<Child>,
@@ -73,7 +74,14 @@ impl Daemon {
         arguments.push(format!("--port={port}"));
         arguments.push(work.into());
         arguments.extend(more.iter().map(|argument| argument.to_string()));
-        Self { name, arguments, log: folder.join(format!("{name}.log")), port, child: None }
+        Self {
+            name,
+            arguments,
+            environment: Vec::new(),
+            log: folder.join(format!("{name}.log")),
+            port,
+            child: None,
+        }
     }
 
     /// Starts it (again) and waits until it answers /health.
@@ -81,6 +89,7 @@ impl Daemon {
         let log = File::options().create(true).append(true).open(&self.log).expect("open the log");
         let child = Command::new(env!("CARGO_BIN_EXE_mezzo"))
             .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("share the log"))
             .stderr(log)
@@ -95,6 +104,13 @@ impl Daemon {
             assert!(start.elapsed() < PATIENCE, "{} does not answer:\n{}", self.name, self.log_tail());
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// Ends it and starts it with these variables, now and later.
+    pub(crate) fn restart_with(&mut self, environment: Vec<(String, String)>) {
+        self.kill();
+        self.environment = environment;
+        self.start();
     }
 
     /// kill -9

@@ -7,11 +7,11 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread::{self, JoinHandle},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use mezzo_agent::{Agent, Effect, Input, Snapshot};
-use mezzo_time::Timestamp;
+use mezzo_clock::now;
 use prost::Message;
 use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
@@ -195,12 +195,6 @@ pub(crate) fn spawn(
             }
         }
     })
-}
-
-/// The time that inputs are stamped with.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Timestamp::ZERO + since
 }
 
 /// A random source of its own for every run.

@@ -155,7 +155,7 @@ pub async fn run(
 
     let mut rng = core::random().map_err(system("read random bytes"))?;
     let agent_config = agent_config(&config, &work_dir, address, &containers)?;
-    let (agent, first) = recover::agent(agent_config, &replay.records, found, core::now(), &mut rng)
+    let (agent, first) = recover::agent(agent_config, &replay.records, found, mezzo_clock::now(), &mut rng)
         .map_err(StartError::Recover)?;
 
     let desk = Arc::new(Desk::default());

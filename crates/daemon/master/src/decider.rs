@@ -3,9 +3,10 @@
 use std::{
     sync::{Arc, atomic::Ordering, mpsc::SyncSender},
     thread,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
+use mezzo_clock::now;
 use mezzo_master::{Effect, Input, Master, state::Snapshot};
 use mezzo_time::Timestamp;
 use rand_core::Rng;
@@ -123,14 +124,8 @@ fn hand_on(shared: &Shared, out: &SyncSender<Vec<Out>>, effects: &mut Vec<Out>) 
     out.send(std::mem::take(effects)).is_ok()
 }
 
-/// The wall clock.
-pub(crate) fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Timestamp::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
-}
-
 fn instant(deadline: Timestamp) -> Instant {
-    // Far deadlines are looked at again: a wall clock may be set back or forward meanwhile.
+    // Far deadlines are looked at again: time may be steered meanwhile.
     let left = deadline.since(now()).min(Duration::from_secs(60));
     Instant::now() + left
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use mezzo_clock::now;
 use mezzo_http::{Limits, serve};
 use mezzo_ids::MasterId;
 use mezzo_master::Master;
@@ -22,7 +23,7 @@ use tracing::info;
 use crate::{
     AGENT_URL_PATH,
     config::{Config, RegistryKind},
-    decider::{self, now},
+    decider,
     http::Api,
     inbox::Work,
     performer, process, random, registry,

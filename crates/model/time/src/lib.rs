@@ -62,6 +62,18 @@ impl Sub<Duration> for Timestamp {
     }
 }
 
+/// The time of a clock that is steered towards the wall clock: it showed `before`, since when `elapsed` has
+/// passed on a monotonic clock, and the wall clock shows `wall` now.
+///
+/// It is the wall clock where that is at most a tenth of `elapsed` away, and otherwise comes closer by
+/// that tenth. So it never goes back, a wall clock that is set to another hour ends no timeout, and dates
+/// are right again in time.
+pub fn steered(before: Timestamp, elapsed: Duration, wall: Timestamp) -> Timestamp {
+    let steady = before + elapsed;
+    let most = elapsed / 10;
+    wall.clamp(steady - most, steady + most)
+}
+
 /// Units of a duration text, longest first where one is a suffix of another (rule 536).
 const DURATION_UNITS: [(&str, f64); 8] = [
     ("weeks", 604_800e9),
@@ -140,6 +152,26 @@ impl std::error::Error for ParseError {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f180_a_wall_clock_that_is_set_moves_time_by_a_tenth() {
+        let (second, hour) = (Duration::from_secs(1), Duration::from_secs(3600));
+        let start = Timestamp::ZERO + hour * 24;
+        assert_eq!(steered(start, second, start + second), start + second);
+        let near = start + Duration::from_millis(1050);
+        assert_eq!(steered(start, second, near), near, "small steps are followed at once");
+        assert_eq!(steered(start, second, start + hour), start + Duration::from_millis(1100));
+        for wall in [Timestamp::ZERO, start - hour] {
+            assert_eq!(steered(start, second, wall), start + Duration::from_millis(900));
+        }
+        let mut time = start;
+        let wall = |passed: u32| start + hour + second * passed;
+        for passed in 1..=36_000 {
+            assert_ne!(time, wall(passed - 1));
+            time = steered(time, second, wall(passed));
+        }
+        assert_eq!(time, wall(36_000), "ten hours later it is right again");
+    }
 
     #[test]
     fn rule_536_durations_and_sizes() {

@@ -95,8 +95,8 @@ impl World<'_> {
             FaultKind::ClockJump { victim, by_ms } => {
                 let by = by_ms.clamp(-86_400_000, 86_400_000) * MILLI;
                 match victim {
-                    Victim::Master => self.master.skew += by,
-                    Victim::Agent(agent) => self.agents[agent].skew += by,
+                    Victim::Master => self.master.clock.jump(self.now, by),
+                    Victim::Agent(agent) => self.agents[agent].clock.jump(self.now, by),
                     // Schedulers use the monotonic clock only.
                     Victim::Scheduler(_) => return false,
                 }

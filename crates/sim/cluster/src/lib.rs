@@ -18,6 +18,7 @@
 mod agent;
 mod case;
 mod checks;
+mod clock;
 mod event;
 mod fault;
 mod faults;

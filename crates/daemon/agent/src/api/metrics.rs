@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use mezzo_agent::{Snapshot, other_metrics, process_metrics};
+use mezzo_clock::now;
 use mezzo_http::{Request, Response};
 use mezzo_mesos_v0::{Writer, metrics_snapshot, names};
 
 use super::{Api, negotiate::bad_request, v0};
-use crate::core::now;
 
 /// Metrics of mechanisms that do not exist here, or of which nothing went wrong; dashboards ask for them.
 const ZEROS: [&str; 6] = [

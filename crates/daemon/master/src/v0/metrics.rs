@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
+use mezzo_clock::now;
 use mezzo_http::{Request, Response, StatusCode};
 use mezzo_json::Writer;
 use mezzo_master::metrics;
 use mezzo_time::parse_duration;
 use tokio::time::Instant;
 
-use crate::{decider::now, process::system_stats, run::registry_path, shared::Shared};
+use crate::{process::system_stats, run::registry_path, shared::Shared};
 
 /// At most one snapshot per this long; more wait in line (rule 23).
 const PACE: Duration = Duration::from_millis(500);

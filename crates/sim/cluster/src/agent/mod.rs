@@ -8,7 +8,6 @@ use std::{sync::Arc, time::Duration};
 use mezzo_agent::{Agent, Config, Effect, FoundContainer, FoundState, Input, LegacyNames};
 use mezzo_mesos::v1;
 use mezzo_protocol::records::AgentRecord;
-use mezzo_time::Timestamp;
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
@@ -17,12 +16,13 @@ use self::{
     machine::{Machine, State},
 };
 use crate::{
+    clock::Clock,
     event::Event,
     line::{Line, Next},
     queue::Nanos,
     random::{Actor, Draw, source},
     setup::{Amounts, NodeGroup, Setup},
-    world::{EPOCH, MILLI, SECOND, World},
+    world::{MILLI, SECOND, World},
 };
 
 /// Whoever watches over daemons starts one again that ended by itself, after this.
@@ -52,7 +52,7 @@ pub(crate) struct AgentHost {
     pub(crate) machine: Machine,
     line: Line<Effect>,
     pub(crate) disk: Disk,
-    pub(crate) skew: Nanos,
+    pub(crate) clock: Clock,
     pub(crate) paused_until: Nanos,
     wake: Option<Nanos>,
     pub(crate) link: AgentLink,
@@ -83,7 +83,7 @@ impl AgentHost {
             machine: Machine::new(source(setup.seed, Actor::Machine(index))),
             line: Line::default(),
             disk: Disk { compact_above: LOG_MIN, ..Disk::default() },
-            skew: 0,
+            clock: Clock::default(),
             paused_until: 0,
             wake: None,
             link: AgentLink::default(),
@@ -95,10 +95,6 @@ impl AgentHost {
     /// Whether a start that was planned in this life is still wanted.
     pub(crate) fn may_start(&self, life: u32) -> bool {
         self.life == life && self.core.is_none()
-    }
-
-    fn clock(&self, now: Nanos) -> Timestamp {
-        Timestamp::from_nanos(EPOCH + now + self.skew)
     }
 }
 
@@ -185,7 +181,8 @@ impl World<'_> {
             Some(FoundContainer { id: id.clone(), state })
         });
         let found = found.collect();
-        let clock = host.clock(now);
+        host.clock.start(now);
+        let clock = host.clock.at(now);
         let log = host.disk.log.clone();
         match Agent::recover(host.config.clone(), log, found, clock, &mut host.rng) {
             Ok(recovered) => {
@@ -254,7 +251,7 @@ impl World<'_> {
     pub(crate) fn agent_step(&mut self, agent: usize, input: Input) {
         let now = self.now;
         let host = &mut self.agents[agent];
-        let clock = host.clock(now);
+        let clock = host.clock.at(now);
         let Some(core) = host.core.as_mut() else { return };
         let effects = core.step(clock, &mut host.rng, input);
         if !effects.is_empty() {
@@ -275,7 +272,7 @@ impl World<'_> {
     pub(crate) fn agent_arm(&mut self, agent: usize) {
         let host = &mut self.agents[agent];
         let Some(due) = host.core.as_ref().and_then(|core| core.next_deadline()) else { return };
-        let at = (due.as_nanos().saturating_sub(EPOCH + host.skew)).max(self.now);
+        let at = host.clock.due(self.now, due);
         if host.wake.is_none_or(|wake| at < wake) {
             host.wake = Some(at);
             self.queue.push(at, Event::AgentWake(agent as u32));
@@ -289,7 +286,7 @@ impl World<'_> {
             return;
         }
         host.wake = None;
-        let clock = host.clock(now);
+        let clock = host.clock.at(now);
         let due = host.core.as_ref().and_then(|core| core.next_deadline());
         if due.is_some_and(|due| due <= clock) {
             self.agent_step(agent, Input::Timer);

@@ -28,7 +28,7 @@ impl World<'_> {
         some("everything settles after the last fault", self.restless())
             .or_else(|| some("schedulers know what runs", self.mistaken()))
             .or_else(|| some("resources sum up", self.miscounted()))
-            .or_else(|| some("nobody is overlooked", self.judge_rest(self.master.clock(self.now))))
+            .or_else(|| some("nobody is overlooked", self.judge_rest(self.master.clock.at(self.now))))
     }
 
     /// What has not come to rest.

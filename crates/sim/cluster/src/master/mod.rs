@@ -11,19 +11,19 @@ use mezzo_master::{
 };
 use mezzo_mesos::v1;
 use mezzo_protocol::records::{RegistryRecord, registry_record::Record};
-use mezzo_time::Timestamp;
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
 use self::links::MasterLink;
 use crate::{
+    clock::Clock,
     event::Event,
     line::{Line, Next},
     queue::Nanos,
     random::{Actor, Draw, source},
     scheduler::Note,
     setup::Setup,
-    world::{EPOCH, World},
+    world::World,
 };
 
 /// A call that waits for its answer.
@@ -45,7 +45,7 @@ pub(crate) struct MasterHost {
     unsynced: Vec<RegistryRecord>,
     pub(crate) full_until: Nanos,
     pub(crate) slow: (Nanos, Nanos),
-    pub(crate) skew: Nanos,
+    pub(crate) clock: Clock,
     pub(crate) paused_until: Nanos,
     wake: Option<Nanos>,
     pub(crate) links: BTreeMap<LinkId, MasterLink>,
@@ -76,17 +76,13 @@ impl MasterHost {
             unsynced: Vec::new(),
             full_until: 0,
             slow: (0, 0),
-            skew: 0,
+            clock: Clock::default(),
             paused_until: 0,
             wake: None,
             links: BTreeMap::new(),
             sessions: BTreeMap::new(),
             asked: BTreeMap::new(),
         }
-    }
-
-    pub(crate) fn clock(&self, now: Nanos) -> Timestamp {
-        Timestamp::from_nanos(EPOCH + now + self.skew)
     }
 
     fn config(&mut self, setup: &Setup) -> Config {
@@ -142,7 +138,8 @@ impl World<'_> {
         let records: Vec<RegistryRecord> = host.registry.values().cloned().collect();
         let info = RegistryRecord { record: Some(Record::Master(config.info.clone())) };
         host.registry.insert("master".into(), info);
-        let clock = host.clock(now);
+        host.clock.start(now);
+        let clock = host.clock.at(now);
         let mut core = Master::new(config, clock, records);
         core.set_watched(false);
         host.core = Some(Box::new(core));
@@ -234,7 +231,7 @@ impl World<'_> {
         if self.master.core.is_none() {
             return;
         }
-        let clock = self.master.clock(self.now);
+        let clock = self.master.clock.at(self.now);
         let input = self.before_step(clock, input);
         let host = &mut self.master;
         let Some(core) = host.core.as_mut() else { return };
@@ -250,7 +247,7 @@ impl World<'_> {
     pub(crate) fn master_arm(&mut self) {
         let host = &mut self.master;
         let Some(due) = host.core.as_ref().and_then(|core| core.next_deadline()) else { return };
-        let at = (due.as_nanos().saturating_sub(EPOCH + host.skew)).max(self.now);
+        let at = host.clock.due(self.now, due);
         if host.wake.is_none_or(|wake| at < wake) {
             host.wake = Some(at);
             self.queue.push(at, Event::MasterWake);
@@ -262,7 +259,7 @@ impl World<'_> {
             return;
         }
         self.master.wake = None;
-        let clock = self.master.clock(self.now);
+        let clock = self.master.clock.at(self.now);
         let due = self.master.core.as_ref().and_then(|core| core.next_deadline());
         if due.is_some_and(|due| due <= clock) {
             self.master_step(Input::Timer);
