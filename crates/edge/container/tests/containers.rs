@@ -1,6 +1,8 @@
 //! Containers as real processes. This test is its own launcher: the binary that runs the tests is
 //! re-executed, as the agent's is, so it has a main function of its own.
 
+mod emulated;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -9,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use emulated::everything_holds_with_unified_control_groups;
 use mezzo_container::{
     Config, ContainerEvent, Containers, Credentials, Isolation, LAUNCHER_ARGUMENT, LaunchRequest,
     LauncherProgram, Limitation, Output, Recovered, RecoveredState, Resources, Rlimit, Rotation,
@@ -470,6 +473,7 @@ const TESTS: &[Test] = tests![
     rules_362_and_363_limits_are_written,
     rule_364_running_out_of_memory_is_told_with_the_peak,
     many_at_once_all_end,
+    everything_holds_with_unified_control_groups,
 ];
 
 fn main() -> ExitCode {
