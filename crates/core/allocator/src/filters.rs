@@ -51,6 +51,11 @@ impl Filter {
         Some(Self::of_decline(filters)).filter(|filter| !filter.refuse.is_zero())
     }
 
+    /// For how long; zero is until the next interval.
+    pub fn refused_for(self) -> Duration {
+        self.refuse
+    }
+
     /// When it ends: never before one interval has passed (rule 88), and at a multiple of the
     /// interval, so that many filters end together and wake the master once.
     pub(crate) fn expires(self, now: Timestamp, interval: Duration) -> Timestamp {

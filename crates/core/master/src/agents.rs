@@ -259,6 +259,8 @@ impl Master {
         self.remove_inverse_offers(id, true);
         self.end_agent_tasks(moment, id, &hostname, &departure);
         self.end_agent_operations(id, &departure);
+        self.note_agent(id);
+        self.note_agent_forgotten(id);
         self.allocator.remove_agent(id);
         self.watches.remove(id);
         if let Some(agent) = self.state.agents.remove(id) {

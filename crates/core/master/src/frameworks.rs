@@ -70,6 +70,7 @@ impl Master {
         self.allocator.add_framework(id, profile, false);
         self.counters().add_framework(id, &framework.info.name);
         self.state.frameworks.insert(id.clone(), Arc::new(framework));
+        self.note_framework(id);
     }
 
     /// A scheduler's stream broke.
@@ -88,6 +89,7 @@ impl Master {
         framework.active = false;
         framework.stream = None;
         framework.failover_deadline = Some(deadline);
+        self.note_forgotten(id, []);
         self.allocator.deactivate_framework(id);
         self.withdraw_framework_offers(moment, id);
         self.withdraw_framework_inverse_offers(id);
@@ -113,6 +115,7 @@ impl Master {
             framework.active = false;
             framework.stream = None;
         }
+        self.note_forgotten(id, []);
         self.allocator.deactivate_framework(id);
         self.withdraw_framework_offers(moment, id);
         self.withdraw_framework_inverse_offers(id);
@@ -129,6 +132,7 @@ impl Master {
             self.remove_executor(moment, id, &agent, &executor);
         }
         self.allocator.remove_framework(id);
+        self.note_framework(id);
         let Some(framework) = self.state.frameworks.remove(id) else { return };
         let mut framework = Arc::unwrap_or_clone(framework);
         framework.unregistered = Some(moment.now);

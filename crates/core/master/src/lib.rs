@@ -21,6 +21,7 @@ mod agents;
 mod capability;
 mod effect;
 mod events;
+pub mod facts;
 mod frameworks;
 mod input;
 mod inverse_offers;

@@ -16,6 +16,7 @@ use rand_core::Rng;
 use crate::{
     agent, agents,
     effect::{Answer, Effect},
+    facts::Ledger,
     input::{Input, LinkId, RequestId, StreamId},
     metrics::{Counter, Counters},
     operator, query, registry, scheduler,
@@ -103,6 +104,8 @@ pub struct Master {
     pub(crate) effects: Vec<Effect>,
     /// See [`Master::set_watched`].
     pub(crate) watched: bool,
+    /// See [`Master::keep_facts`].
+    pub(crate) ledger: Option<Box<Ledger>>,
 }
 
 /// What every handler gets beside the master itself: the time and a source of randomness.
@@ -144,6 +147,7 @@ impl Master {
             next_offer: 0,
             effects: Vec::new(),
             watched: true,
+            ledger: None,
         };
         registry::recover(&mut master, now, registry);
         master.start_timers(now);
@@ -237,6 +241,7 @@ impl Master {
 
     /// A registered agent, to be changed.
     pub(crate) fn agent_mut(&mut self, id: &AgentId) -> Option<&mut Agent> {
+        self.note_agent(id);
         self.state.agents.get_mut(id).map(Arc::make_mut)
     }
 
@@ -251,6 +256,7 @@ impl Master {
 
     /// A registered framework, to be changed.
     pub(crate) fn framework_mut(&mut self, id: &FrameworkId) -> Option<&mut Framework> {
+        self.note_framework(id);
         self.state.frameworks.get_mut(id).map(Arc::make_mut)
     }
 

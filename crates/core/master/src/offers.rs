@@ -36,8 +36,14 @@ impl Master {
                 role: allocation.role,
                 expires: self.config.offer_timeout.map(|timeout| moment.now + timeout),
             };
+            let id = offer.id.clone();
             match self.add_offer(offer) {
-                Ok((framework, message)) => messages.entry(framework).or_default().push(message),
+                Ok((framework, message)) => {
+                    if let Some(ledger) = &mut self.ledger {
+                        ledger.offer(&id);
+                    }
+                    messages.entry(framework).or_default().push(message);
+                }
                 Err(offer) => {
                     // The agent or the framework left in the same step.
                     self.allocator.recover(
@@ -63,6 +69,7 @@ impl Master {
 
     /// Takes an offer into the state; gives it back when there is nobody to offer to or nothing to offer.
     fn add_offer(&mut self, offer: Offer) -> Result<(FrameworkId, v1::Offer), Box<Offer>> {
+        self.note_agent(&offer.agent);
         let Some(framework) = self.state.frameworks.get(&offer.framework) else {
             return Err(Box::new(offer));
         };
@@ -102,7 +109,7 @@ impl Master {
     /// Takes an offer back without telling its framework.
     pub(crate) fn withdraw_offer(&mut self, moment: &Moment<'_>, id: &OfferId, filter: Option<Filter>) {
         if let Some(offer) = self.take_offer(id) {
-            self.allocator.recover(moment.now, &offer.framework, &offer.agent, &offer.resources, filter);
+            self.return_offered(moment.now, &offer.framework, &offer.agent, &offer.resources, filter);
         }
     }
 

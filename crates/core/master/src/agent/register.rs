@@ -188,6 +188,8 @@ pub(super) fn add_agent(
     master.state.unreachable_agents.remove(id);
     master.state.drains.remove(id);
     master.state.agents.insert(id.clone(), Arc::new(agent));
+    master.note_agent(id);
+    master.note_agent_forgotten(id);
     let next_ping = moment.now + master.config.agent_ping_timeout;
     master.watches.insert(id.clone(), Watch::new(next_ping));
     master.wake_at(next_ping, Timer::Ping(id.clone()));

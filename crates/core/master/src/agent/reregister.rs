@@ -85,6 +85,7 @@ fn reconnect(
     let Some(agent) = master.agent_mut(id) else { return };
     let old_address = (agent.ip.clone(), agent.port);
     let changed = *agent.info != *fresh.info;
+    let other_attributes = agent.info.attributes != fresh.info.attributes;
     agent.info = fresh.info;
     agent.port = fresh.port;
     agent.version = fresh.version;
@@ -101,6 +102,10 @@ fn reconnect(
     master.addresses.remove(&old_address);
     master.addresses.insert(address, id.clone());
     master.links.insert(link, id.clone());
+    if other_attributes {
+        // Rule 94.
+        master.note_agent_forgotten(id);
+    }
     master.allocator.update_agent(id, profile);
     learn_frameworks(master, moment, link, &message);
     reconcile(master, moment, id, link, message);

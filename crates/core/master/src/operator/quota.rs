@@ -246,6 +246,7 @@ fn book(master: &mut Master, role: Role, quota: Quota) {
     master.persist(Record::Quota(to_config(&role, &quota)));
     master.allocator.set_quota(&role, quota.clone());
     master.state.quotas.insert(role, quota);
+    master.note_policy();
 }
 
 /// Sets a quota and takes back the offers that stand in its way (rule 141).

@@ -1,7 +1,5 @@
 //! RESERVE_RESOURCES, UNRESERVE_RESOURCES, CREATE_VOLUMES, DESTROY_VOLUMES, GROW_VOLUME, SHRINK_VOLUME.
 
-use std::sync::Arc;
-
 use mezzo_ids::{AgentId, OfferId};
 use mezzo_mesos::v1::{
     self,
@@ -114,7 +112,7 @@ fn apply(
         .allocator
         .convert_available(&agent_id, &conversion.consumed, &conversion.converted)
         .map_err(|error| Answer::Conflict(error.to_string()))?;
-    if let Some(agent) = master.state.agents.get_mut(&agent_id).map(Arc::make_mut) {
+    if let Some(agent) = master.agent_mut(&agent_id) {
         agent.total.subtract(&conversion.consumed);
         agent.total += &conversion.converted;
     }

@@ -14,6 +14,7 @@ use crate::{
 /// Sets weights, all or none (rules 147 to 149).
 pub(super) fn on_update(master: &mut Master, moment: &Moment<'_>, infos: Vec<WeightInfo>) -> Served {
     let weights = infos.into_iter().map(|info| check(master, info)).collect::<Result<Vec<_>, _>>()?;
+    master.note_policy();
     for (role, weight) in &weights {
         let info = WeightInfo { weight: *weight, role: Some(role.to_string()) };
         master.persist(Record::Weight(info));

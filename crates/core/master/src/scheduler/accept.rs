@@ -77,14 +77,14 @@ impl Acceptance {
             return;
         }
         if offered.contains(&remaining) {
-            return master.allocator.recover(moment.now, &framework, &agent, &remaining, filter);
+            return master.return_offered(moment.now, &framework, &agent, &remaining, filter);
         }
         let mut converted = remaining.clone();
         converted.subtract(&offered);
         let mut declined = remaining;
         declined.subtract(&converted);
         if !declined.is_empty() {
-            master.allocator.recover(moment.now, &framework, &agent, &declined, filter);
+            master.return_offered(moment.now, &framework, &agent, &declined, filter);
         }
         master.allocator.recover(moment.now, &framework, &agent, &converted, None);
     }

@@ -13,6 +13,7 @@ pub(super) fn on_revive(master: &mut Master, framework: &FrameworkId, roles: Vec
     if let Some(framework) = master.framework_mut(framework) {
         framework.suppressed.retain(|role| !roles.contains(role));
     }
+    master.note_forgotten(framework, roles.iter().cloned());
     master.allocator.revive(framework, &roles);
 }
 

@@ -85,6 +85,7 @@ fn add(master: &mut Master, moment: &Moment<'_>, id: &FrameworkId, subscribe: ca
     master.allocator.add_framework(id, profile, false);
     master.counters().add_framework(id, &framework.info.name);
     master.state.frameworks.insert(id.clone(), Arc::new(framework));
+    master.note_framework(id);
 }
 
 /// The framework is known: its earlier stream, if any, ends, and so do its offers (rules 56 and 57).
@@ -94,6 +95,7 @@ fn fail_over(master: &mut Master, moment: &mut Moment<'_>, id: &FrameworkId, mut
         master.streams.remove(&old);
         master.close_with_error(old, "Framework failed over");
     }
+    master.note_forgotten(id, []);
     master.allocator.deactivate_framework(id);
     master.withdraw_framework_offers(moment, id);
     master.withdraw_framework_inverse_offers(id);
@@ -131,9 +133,17 @@ pub(super) fn replace_info(
     framework.capabilities = fresh.capabilities;
     let old = std::mem::replace(&mut framework.roles, fresh.roles);
     let roles = framework.roles.clone();
-    framework.suppressed = suppressed.into_iter().map(Role::from).collect();
+    let suppressed = suppressed.into_iter().map(Role::from).collect();
+    let before = std::mem::replace(&mut framework.suppressed, suppressed);
     framework.constraints = constraints.map(Arc::new);
     let framework = framework.clone();
+    // Roles that it left or wants again.
+    let wants = |role: &Role| framework.roles.contains(role) && !framework.suppressed.contains(role);
+    let left = old.iter().filter(|role| !framework.roles.contains(role));
+    let again: Vec<Role> = before.iter().filter(|role| wants(role)).chain(left).cloned().collect();
+    if !again.is_empty() {
+        master.note_forgotten(id, again);
+    }
     let profile = framework_profile(master, &framework);
     master.allocator.update_framework(id, profile);
     // Rule 68.

@@ -7,6 +7,7 @@ use mezzo_protocol::link::{self, to_master};
 use mezzo_resources::Resources;
 use rand_core::Rng;
 
+use super::facts::Told;
 use crate::{
     Input,
     testing::{
@@ -21,6 +22,7 @@ struct Story {
     agents: Vec<(FakeAgent, String)>,
     offers: Vec<(usize, v1::Offer)>,
     tasks: u32,
+    told: Told,
 }
 
 impl Story {
@@ -260,9 +262,14 @@ fn books_agree_whatever_happens() {
             agents: Vec::new(),
             offers: Vec::new(),
             tasks: 0,
+            told: Told::default(),
         };
+        story.world.master.keep_facts();
         for step in 0..300 {
             story.step();
+            if story.pick(3) == 0 {
+                story.told.take(&mut story.world);
+            }
             let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| story.check()));
             assert!(checked.is_ok(), "seed {seed}, step {step}");
         }

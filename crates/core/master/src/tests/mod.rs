@@ -2,6 +2,7 @@
 
 mod accept;
 mod agents;
+mod facts;
 mod frameworks;
 mod invariants;
 mod inverse_offers;
