@@ -164,65 +164,11 @@ impl Cluster {
         }
     }
 
-    /// Everything that is held of an agent.
-    pub fn held_of(&self, agent: &AgentId) -> Resources {
-        let mut all = Resources::empty();
-        for ((of, _, _), held) in &self.held {
-            if of == agent {
-                all += held;
-            }
-        }
-        all
-    }
-
     /// What nobody holds of an agent; shared resources are always there.
     pub fn free_of(&self, agent: &AgentId) -> Resources {
         let Some(known) = self.agents.get(agent) else { return Resources::empty() };
         let mut free = known.total.clone();
         free.subtract(&self.held_of(agent).non_shared());
-        free
-    }
-
-    /// Rule 146: what quota counts of a role and all below it.
-    pub fn consumed(&self, role: &str) -> Quantities {
-        let mut consumed = Quantities::default();
-        for ((_, _, of), held) in &self.held {
-            if is_within(of, role) {
-                consumed += &sum(held.iter().filter(|resource| is_counted(resource)));
-            }
-        }
-        for agent in self.agents.values() {
-            let reserved = agent.total.iter().filter(|resource| {
-                !resource.is_revocable() && resource.top_role().is_some_and(|of| is_within(of, role))
-            });
-            consumed += &sum(reserved);
-        }
-        consumed
-    }
-
-    /// What a role is owed and does not have.
-    pub(crate) fn owed(&self, role: &str) -> Quantities {
-        let Some(quota) = self.quotas.get(role) else { return Quantities::default() };
-        let mut owed = quota.guarantee.clone();
-        owed.subtract(&self.consumed(role));
-        owed
-    }
-
-    /// Rule 128: what all roles are owed.
-    pub(crate) fn owed_to_all(&self) -> Quantities {
-        let mut owed = Quantities::default();
-        for role in self.quotas.keys() {
-            owed += &self.owed(role);
-        }
-        owed
-    }
-
-    /// What could be given to a role that is owed something.
-    pub(crate) fn headroom(&self) -> Quantities {
-        let mut free = Quantities::default();
-        for agent in self.agents.keys() {
-            free += &sum(self.free_of(agent).iter().filter(|resource| is_counted(resource)));
-        }
         free
     }
 }

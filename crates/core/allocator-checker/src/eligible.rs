@@ -1,5 +1,7 @@
 //! Whether something of an agent is for a framework at all.
 
+use std::collections::BTreeMap;
+
 use mezzo_ids::Role;
 use mezzo_mesos::v1::{
     self,
@@ -14,9 +16,18 @@ use regex::Regex;
 
 use crate::{Agent, Cluster, Framework, cluster::is_within};
 
+/// Patterns that were met, compiled; `None` where that is not possible.
+pub(crate) type Patterns<'a> = BTreeMap<&'a str, Option<Regex>>;
+
 impl Cluster {
     /// Rules 106, 107, 109, 112 and 132; says which rule is against it.
-    pub(crate) fn refuses_agent(&self, framework: &Framework, role: &Role, agent: &Agent) -> Option<u16> {
+    pub(crate) fn refuses_agent<'a>(
+        &self,
+        framework: &'a Framework,
+        role: &Role,
+        agent: &Agent,
+        patterns: &mut Patterns<'a>,
+    ) -> Option<u16> {
         let region = |domain: &Option<v1::DomainInfo>| {
             Some(domain.as_ref()?.fault_domain.as_ref()?.region.name.clone())
         };
@@ -32,7 +43,7 @@ impl Cluster {
             (lacks, 132),
             (self.settings.filter_gpus && has_gpus && !framework.can.gpus, 106),
             (is_remote && !framework.can.region_aware, 107),
-            (!is_wanted(framework, role, agent), 112),
+            (!is_wanted(framework, role, agent, patterns), 112),
         ]
         .into_iter()
         .find_map(|(against, rule)| against.then_some(rule))
@@ -52,17 +63,16 @@ pub(crate) fn refuses_resource(framework: &Framework, role: &Role, resource: &Re
 }
 
 /// Rules 112 and 115 to 118.
-fn is_wanted(framework: &Framework, role: &Role, agent: &Agent) -> bool {
+fn is_wanted<'a>(framework: &'a Framework, role: &Role, agent: &Agent, patterns: &mut Patterns<'a>) -> bool {
     let constraints = framework.constraints.as_ref().and_then(|all| all.role_constraints.get(role.as_str()));
     constraints.is_none_or(|constraints| {
-        constraints
-            .groups
-            .iter()
-            .any(|group| group.attribute_constraints.iter().all(|constraint| holds(constraint, agent)))
+        constraints.groups.iter().any(|group| {
+            group.attribute_constraints.iter().all(|constraint| holds(constraint, agent, patterns))
+        })
     })
 }
 
-fn holds(constraint: &AttributeConstraint, agent: &Agent) -> bool {
+fn holds<'a>(constraint: &'a AttributeConstraint, agent: &Agent, patterns: &mut Patterns<'a>) -> bool {
     let domain = agent.domain.as_ref().and_then(|domain| domain.fault_domain.as_ref());
     // `None`: missing; `Some(None)`: there, but no text.
     let found: Option<Option<String>> = match &constraint.selector.selector {
@@ -83,8 +93,10 @@ fn holds(constraint: &AttributeConstraint, agent: &Agent) -> bool {
         }
         None => None,
     };
-    let is_match = |pattern: &str, text: &str| {
-        Regex::new(&format!(r"\A(?:{pattern})\z")).is_ok_and(|pattern| pattern.is_match(text))
+    let mut is_match = |pattern: &'a str, text: &str| {
+        let compile = || Regex::new(&format!(r"\A(?:{pattern})\z")).ok();
+        let compiled = patterns.entry(pattern).or_insert_with(compile);
+        compiled.as_ref().is_some_and(|pattern| pattern.is_match(text))
     };
     match (&constraint.predicate.predicate, found) {
         (Some(Predicate::Exists(_)), found) => found.is_some(),

@@ -1,79 +1,127 @@
 //! Who is ahead of whom: dominant shares in the tree of roles (rules 121 to 125).
+//!
+//! Two clients are compared at the first level where their paths part, so clients are sorted into *contests*:
+//! one between what lies directly below a role (or at the root), and one between the frameworks of exactly
+//! one role. Whoever was served last had no more than anybody in the same contest who could have had the
+//! same instead. Which offer was the last is not known, so somebody is unfairly ahead when every one of his
+//! agents was wrong; one agent is offered around in one order, so what comes of it counts as one.
 
-use mezzo_ids::{FrameworkId, Role};
-use mezzo_resources::Quantities;
+use std::collections::BTreeMap;
+
+use mezzo_ids::{AgentId, FrameworkId, Role};
 
 use crate::{
-    Cluster,
+    Offer, Violation,
     cluster::{is_within, sum},
+    judge::Case,
 };
+
+/// Shares that differ by less count as equal: they are ratios of large numbers.
+const SHARE_MIN: f64 = 1e-9;
 
 /// One framework in one role.
 pub(crate) type Client<'a> = (&'a FrameworkId, &'a Role);
 
-/// Something that two clients are compared by: all that is held in a role and below it, or in exactly a
-/// role, or by one framework in a role.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Party {
-    Subtree(String),
-    Own(Role),
-    Framework(FrameworkId, Role),
+/// Something that clients are compared by: all that is held in a role and below it, or in exactly a role, or
+/// by one framework in a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Party<'a> {
+    Subtree(&'a str),
+    Own(&'a Role),
+    Framework(&'a FrameworkId, &'a Role),
 }
 
-impl Party {
-    pub(crate) fn includes(&self, (framework, role): Client<'_>) -> bool {
-        match self {
-            Self::Subtree(above) => is_within(role, above),
-            Self::Own(own) => own == role,
-            Self::Framework(of, own) => of == framework && own == role,
-        }
-    }
+/// Where parties meet: below a role (`""` is the root), or in exactly a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Contest<'a> {
+    Below(&'a str),
+    In(&'a Role),
 }
 
-/// The parties of two different clients at the first level where their paths part.
-pub(crate) fn parties(one: Client<'_>, other: Client<'_>) -> (Party, Party) {
-    if one.1 == other.1 {
-        let framework = |client: Client<'_>| Party::Framework(client.0.clone(), client.1.clone());
-        return (framework(one), framework(other));
-    }
-    let path = |client: Client<'_>| client.1.split('/').map(String::from).collect::<Vec<_>>();
-    let (left, right) = (path(one), path(other));
-    let common = left.iter().zip(&right).take_while(|(left, right)| left == right).count();
-    let party = |path: &[String], role: &Role| {
-        if path.len() == common {
-            Party::Own(role.clone())
-        } else {
-            Party::Subtree(path[..=common].join("/"))
-        }
-    };
-    (party(&left, one.1), party(&right, other.1))
+/// A client's party in each contest that it takes part in.
+fn parties(client: Client<'_>) -> impl Iterator<Item = (Contest<'_>, Party<'_>)> {
+    let (framework, role) = client;
+    let ends = role.match_indices('/').map(|(at, _)| at).chain([role.len()]);
+    let mut above = "";
+    let levels = ends.map(move |end| {
+        let level = (Contest::Below(above), Party::Subtree(&role[..end]));
+        above = &role[..end];
+        level
+    });
+    levels.chain([
+        (Contest::Below(role), Party::Own(role)),
+        (Contest::In(role), Party::Framework(framework, role)),
+    ])
 }
 
-impl Cluster {
-    pub(crate) fn held_by(&self, party: &Party) -> Quantities {
-        let mut all = Quantities::default();
-        for ((_, framework, role), held) in &self.held {
-            if party.includes((framework, role)) {
-                all += &sum(held);
+#[derive(Default)]
+struct Side<'a> {
+    /// Who wants offers.
+    hungry: Vec<Client<'a>>,
+    offers: Vec<&'a Offer>,
+}
+
+impl<'a> Case<'a> {
+    pub(crate) fn judge_fairness(&self, offers: &'a [Offer], wrong: &mut Vec<Violation>) {
+        let mut contests: BTreeMap<Contest<'a>, BTreeMap<Party<'a>, Side<'a>>> = BTreeMap::new();
+        for (id, framework) in &self.cluster.frameworks {
+            for role in &framework.hungry {
+                for (contest, party) in parties((id, role)) {
+                    contests.entry(contest).or_default().entry(party).or_default().hungry.push((id, role));
+                }
             }
         }
-        all
+        for offer in offers.iter().filter(|offer| !self.was_owed(&offer.role)) {
+            for (contest, party) in parties((&offer.framework, &offer.role)) {
+                contests.entry(contest).or_default().entry(party).or_default().offers.push(offer);
+            }
+        }
+        for sides in contests.values().filter(|sides| sides.len() > 1) {
+            let share = |party: &Party<'a>| self.after.share(party, &self.after.held_by(party));
+            let shares: Vec<(f64, &Party<'_>, &Side<'_>)> =
+                sides.iter().map(|(party, side)| (share(party), party, side)).collect();
+            for (_, party, side) in shares.iter().filter(|(_, _, side)| !side.offers.is_empty()) {
+                let before = self.least_before(party, &side.offers);
+                for (theirs, other, behind) in &shares {
+                    if other == party || before <= theirs + SHARE_MIN {
+                        continue;
+                    }
+                    let could = |client: &&Client<'a>| {
+                        side.offers.iter().all(|offer| self.spend() && self.could_take(**client, offer))
+                    };
+                    for (framework, role) in behind.hungry.iter().filter(could) {
+                        wrong.push(Violation::Unfair {
+                            ahead: side.offers[0].framework.clone(),
+                            ahead_role: side.offers[0].role.clone(),
+                            behind: (*framework).clone(),
+                            behind_role: (*role).clone(),
+                        });
+                    }
+                }
+            }
+        }
     }
 
-    /// The dominant share of amounts, divided by the party's weight.
-    pub(crate) fn share(&self, party: &Party, held: &Quantities) -> f64 {
-        let mut total = Quantities::default();
-        for agent in self.agents.values() {
-            total += &sum(&agent.total);
+    /// The share of a party before it was given what it has of one agent, for the agent where that is least.
+    fn least_before(&self, party: &Party<'_>, offers: &[&Offer]) -> f64 {
+        let held = self.after.held_by(party);
+        let mut by_agent: BTreeMap<&AgentId, Vec<&Offer>> = BTreeMap::new();
+        for offer in offers {
+            by_agent.entry(&offer.agent).or_default().push(offer);
         }
-        let weight = match party {
-            Party::Subtree(role) => self.settings.weights.get(role.as_str()).copied().unwrap_or(1.0),
-            Party::Own(_) | Party::Framework(..) => 1.0,
-        };
-        held.iter()
-            .filter(|(name, _)| !self.settings.excluded.contains(name.as_str()))
-            .filter(|(name, _)| !total.get(name).is_zero())
-            .map(|(name, amount)| amount.as_f64() / total.get(name).as_f64() / weight)
-            .fold(0.0, f64::max)
+        let before = by_agent.values().map(|offers| {
+            let mut before = held.clone();
+            for offer in offers {
+                before.subtract(&sum(&offer.resources));
+            }
+            self.after.share(party, &before)
+        });
+        before.fold(f64::INFINITY, f64::min)
+    }
+
+    /// Whether guarantees may have decided on offers to this role, and not shares (rule 127).
+    fn was_owed(&self, role: &str) -> bool {
+        let quotas = self.cluster.quotas.keys();
+        quotas.filter(|above| is_within(role, above)).any(|above| !self.before.owed(above).is_empty())
     }
 }

@@ -1,20 +1,21 @@
-//! What is wrong with the offers of a pass, and what they left out.
+//! What is wrong with the offers of a pass.
 
-use std::collections::BTreeMap;
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+};
 
 use mezzo_ids::{AgentId, FrameworkId, Role};
-use mezzo_resources::{Quantities, Resources, Scalar, Value};
+use mezzo_resources::{Quantities, Resources, Scalar};
 use mezzo_time::Timestamp;
 
 use crate::{
-    Cluster, Framework, Offer,
+    Cluster, Framework, Offer, Refusal,
     cluster::{is_counted, is_within, sum},
-    eligible::refuses_resource,
-    fair::{Client, parties},
+    eligible::{Patterns, refuses_resource},
+    fair::Client,
+    sums::Sums,
 };
-
-/// Shares that differ by less count as equal: they are ratios of large numbers.
-const SHARE_MIN: f64 = 1e-9;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -91,41 +92,94 @@ pub enum Violation {
     },
 }
 
+/// What came of looking at the offers of a pass.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    /// What is wrong.
+    pub wrong: Vec<Violation>,
+    /// Whether everybody was compared with everybody.
+    pub is_complete: bool,
+}
+
 impl Cluster {
     /// What is wrong with the offers of one pass; the cluster is as it was before the pass.
     pub fn judge(&self, now: Timestamp, offers: &[Offer]) -> Vec<Violation> {
+        self.judge_within(now, offers, u64::MAX).wrong
+    }
+
+    /// As [`Cluster::judge`], but fairness is judged in so many steps: a step looks at one offer as one that
+    /// somebody else could have had.
+    pub fn judge_within(&self, now: Timestamp, offers: &[Offer], steps: u64) -> Judgement {
+        let case = Case::new(self, now, offers, steps);
         let mut wrong = Vec::new();
-        let mut after = self.clone();
-        after.take(offers);
         self.judge_amounts(offers, &mut wrong);
         for offer in offers {
-            self.judge_offer(now, offer, &mut wrong);
+            case.judge_offer(offer, &mut wrong);
         }
-        self.judge_quota(&after, offers, &mut wrong);
+        case.judge_quota(offers, &mut wrong);
         if self.settings.is_fair {
-            self.judge_fairness(now, &after, offers, &mut wrong);
+            case.judge_fairness(offers, &mut wrong);
         }
-        wrong
+        Judgement { wrong, is_complete: case.steps.get() > 0 }
     }
 
     fn judge_amounts(&self, offers: &[Offer], wrong: &mut Vec<Violation>) {
-        let mut by_agent: BTreeMap<&AgentId, Resources> = BTreeMap::new();
+        let mut by_agent: BTreeMap<&AgentId, (Resources, usize)> = BTreeMap::new();
         for offer in offers {
-            *by_agent.entry(&offer.agent).or_default() += offer.resources.unallocated();
+            let (offered, shared) = by_agent.entry(&offer.agent).or_default();
+            let resources = offer.resources.unallocated();
+            *shared += resources.shared().len();
+            *offered += resources;
         }
-        for (agent, offered) in by_agent {
+        for (agent, (offered, shared)) in by_agent {
             if !self.free_of(agent).non_shared().contains(&offered.non_shared()) {
                 wrong.push(Violation::Exceeded { agent: agent.clone(), offered: offered.clone() });
             }
-            let shared = offers.iter().filter(|offer| offer.agent == *agent);
-            let times: usize = shared.map(|offer| offer.resources.shared().len()).sum();
-            if times > offered.shared().len() {
+            if shared > offered.shared().len() {
                 wrong.push(Violation::SharedTwice { agent: agent.clone() });
             }
         }
     }
+}
 
-    fn judge_offer(&self, now: Timestamp, offer: &Offer, wrong: &mut Vec<Violation>) {
+/// The offers of one pass, and what they are judged by.
+pub(crate) struct Case<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) before: Sums<'a>,
+    pub(crate) after: Sums<'a>,
+    /// What every role with a quota consumes after the pass.
+    pub(crate) consumed: BTreeMap<&'a Role, Quantities>,
+    refusals: BTreeMap<(&'a AgentId, Client<'a>), Vec<&'a Refusal>>,
+    patterns: RefCell<Patterns<'a>>,
+    steps: Cell<u64>,
+}
+
+impl<'a> Case<'a> {
+    pub(crate) fn new(cluster: &'a Cluster, now: Timestamp, offers: &'a [Offer], steps: u64) -> Self {
+        let mut refusals: BTreeMap<_, Vec<&Refusal>> = BTreeMap::new();
+        for refusal in cluster.refusals.iter().filter(|refusal| refusal.until > now) {
+            let key = (&refusal.agent, (&refusal.framework, &refusal.role));
+            refusals.entry(key).or_default().push(refusal);
+        }
+        let after = Sums::of(cluster, offers);
+        Self {
+            cluster,
+            before: Sums::of(cluster, &[]),
+            consumed: cluster.quotas.keys().map(|role| (role, after.consumed(role))).collect(),
+            after,
+            refusals,
+            patterns: RefCell::default(),
+            steps: Cell::new(steps),
+        }
+    }
+
+    /// Whether there is a step left, which is taken.
+    pub(crate) fn spend(&self) -> bool {
+        self.steps.set(self.steps.get().saturating_sub(1));
+        self.steps.get() > 0
+    }
+
+    fn judge_offer(&self, offer: &'a Offer, wrong: &mut Vec<Violation>) {
         let Offer { framework, role, agent, resources } = offer;
         let unwanted = Violation::Unwanted { framework: framework.clone(), role: role.clone() };
         let not_for = |rule| Violation::NotFor {
@@ -134,7 +188,8 @@ impl Cluster {
             role: role.clone(),
             rule,
         };
-        let (Some(known), Some(of)) = (self.frameworks.get(framework), self.agents.get(agent)) else {
+        let cluster = self.cluster;
+        let (Some(known), Some(of)) = (cluster.frameworks.get(framework), cluster.agents.get(agent)) else {
             wrong.push(unwanted);
             return;
         };
@@ -143,53 +198,49 @@ impl Cluster {
         }
         let against = resources.iter().filter_map(|resource| refuses_resource(known, role, resource));
         wrong.extend(self.refuses_agent(known, role, of).into_iter().chain(against).map(not_for));
-        if !self.is_enough(known, role, &sum(resources)) {
+        if !cluster.is_enough(known, role, &sum(resources)) {
             wrong.push(not_for(105));
         }
-        if self.is_refused(now, framework, role, agent, &resources.unallocated()) {
+        if self.is_refused((framework, role), agent, &resources.unallocated()) {
             wrong.push(not_for(89));
         }
     }
 
-    /// Rule 105.
-    fn is_enough(&self, framework: &Framework, role: &Role, amounts: &Quantities) -> bool {
-        let minimums = framework.minimums.get(role).unwrap_or(&self.settings.minimums);
-        minimums.is_empty() || minimums.iter().any(|minimum| amounts.contains(minimum))
+    pub(crate) fn refuses_agent(
+        &self,
+        framework: &'a Framework,
+        role: &Role,
+        agent: &crate::Agent,
+    ) -> Option<u16> {
+        self.cluster.refuses_agent(framework, role, agent, &mut self.patterns.borrow_mut())
+    }
+
+    fn refusals_of<'b>(&'b self, client: Client<'b>, agent: &'b AgentId) -> &'b [&'b Refusal] {
+        self.refusals.get(&(agent, client)).map_or(&[], Vec::as_slice)
     }
 
     /// Rule 89.
-    fn is_refused(
-        &self,
-        now: Timestamp,
-        framework: &FrameworkId,
-        role: &Role,
-        agent: &AgentId,
-        resources: &Resources,
-    ) -> bool {
-        self.refusals.iter().any(|refusal| {
-            refusal.until > now
-                && (&refusal.framework, &refusal.role, &refusal.agent) == (framework, role, agent)
-                && refusal.resources.contains(resources)
-        })
+    pub(crate) fn is_refused(&self, client: Client<'_>, agent: &AgentId, resources: &Resources) -> bool {
+        self.refusals_of(client, agent).iter().any(|refusal| refusal.resources.contains(resources))
     }
 
-    fn judge_quota(&self, after: &Self, offers: &[Offer], wrong: &mut Vec<Violation>) {
-        for (role, quota) in &self.quotas {
-            let (before, consumed) = (self.consumed(role), after.consumed(role));
+    fn judge_quota(&self, offers: &[Offer], wrong: &mut Vec<Violation>) {
+        let quotas = &self.cluster.quotas;
+        for (role, quota) in quotas {
+            let (before, consumed) = (self.before.consumed(role), &self.consumed[role]);
             for (name, limit) in &quota.limit {
                 if consumed.get(name) > *limit && consumed.get(name) > before.get(name) {
                     wrong.push(Violation::Limit { role: role.clone(), name: name.to_string() });
                 }
             }
         }
-        let owed = after.owed_to_all();
-        let free = after.headroom();
+        let (owed, free) = (self.after.owed_to_all(), &self.after.headroom);
         for (name, _) in owed.iter().filter(|(name, amount)| free.get(name) < *amount) {
             // Too little is there for all. It is wrong when somebody got some that was not owed to him.
             let beyond = offers.iter().any(|offer| {
                 let given = sum(offer.resources.iter().filter(|resource| is_counted(resource)));
-                let above = self.quotas.keys().filter(|above| is_within(&offer.role, above));
-                let was_owed: Scalar = above.map(|above| self.owed(above).get(name)).sum();
+                let above = quotas.keys().filter(|above| is_within(&offer.role, above));
+                let was_owed: Scalar = above.map(|above| self.before.owed(above).get(name)).sum();
                 !given.get(name).is_zero() && was_owed < given.get(name)
             });
             if beyond {
@@ -198,130 +249,11 @@ impl Cluster {
         }
     }
 
-    /// Who could still be given something, in the state after a pass that looked at everything. Shared
-    /// resources are left out: they are offered again in every pass.
-    pub fn overlooked(&self, now: Timestamp) -> Vec<Violation> {
-        let mut wrong = Vec::new();
-        let owed = self.owed_to_all();
-        let headroom = self.headroom();
-        for (id, framework) in &self.frameworks {
-            for role in &framework.hungry {
-                for agent in self.agents.keys() {
-                    if self.could_get(now, (id, role), agent, &owed, &headroom) {
-                        let (framework, role) = (id.clone(), role.clone());
-                        wrong.push(Violation::Overlooked { framework, role, agent: agent.clone() });
-                    }
-                }
-            }
-        }
-        wrong
-    }
-
-    fn could_get(
-        &self,
-        now: Timestamp,
-        (id, role): Client<'_>,
-        agent: &AgentId,
-        owed: &Quantities,
-        headroom: &Quantities,
-    ) -> bool {
-        let (Some(framework), Some(of)) = (self.frameworks.get(id), self.agents.get(agent)) else {
-            return false;
-        };
-        if self.refuses_agent(framework, role, of).is_some() {
-            return false;
-        }
-        // What a role and its ancestors are owed is not held back from it.
-        let mut owed_to_others = owed.clone();
-        for above in self.quotas.keys().filter(|above| is_within(role, above)) {
-            owed_to_others.subtract(&self.owed(above));
-        }
-        let mut given = Resources::empty();
-        let mut used = Quantities::default();
-        for resource in self.free_of(agent).non_shared() {
-            if refuses_resource(framework, role, &resource).is_some() {
-                continue;
-            }
-            let Some(amount) = resource.as_scalar().filter(|_| is_counted(&resource)) else {
-                given += Resources::from(resource);
-                continue;
-            };
-            let name = resource.name().clone();
-            let mut left = amount;
-            if !owed_to_others.get(&name).is_zero() {
-                left = left.min(headroom.get(&name).saturating_sub(owed_to_others.get(&name)));
-            }
-            for (above, quota) in self.quotas.iter().filter(|(above, _)| is_within(role, above)) {
-                if let Some(limit) = quota.limit.get(&name) {
-                    left = left.min(limit.saturating_sub(self.consumed(above).get(&name)));
-                }
-            }
-            left = left.min(amount).saturating_sub(used.get(&name));
-            if resource.is_exclusive() && left < amount {
-                left = Scalar::ZERO;
-            }
-            used.add_one(&name, left);
-            given += Resources::from(resource.with_value(Value::Scalar(left)));
-        }
-        !given.is_empty()
-            && self.is_enough(framework, role, &sum(&given))
-            && !self.is_refused(now, id, role, agent, &given)
-    }
-
-    /// Whoever was served last had no more than anybody who could have had the same instead. Which offer
-    /// was the last is not known, so somebody is unfairly ahead when every one of his offers was wrong.
-    /// Where quota decides, shares do not.
-    fn judge_fairness(&self, now: Timestamp, after: &Self, offers: &[Offer], wrong: &mut Vec<Violation>) {
-        if !self.quotas.is_empty() {
-            return;
-        }
-        for (behind, framework) in &self.frameworks {
-            for behind_role in &framework.hungry {
-                let other: Client<'_> = (behind, behind_role);
-                for ahead in offers {
-                    let one: Client<'_> = (&ahead.framework, &ahead.role);
-                    if one != other && self.is_ahead(now, after, offers, one, other) {
-                        wrong.push(Violation::Unfair {
-                            ahead: ahead.framework.clone(),
-                            ahead_role: ahead.role.clone(),
-                            behind: behind.clone(),
-                            behind_role: behind_role.clone(),
-                        });
-                    }
-                }
-            }
-        }
-    }
-
-    fn is_ahead(
-        &self,
-        now: Timestamp,
-        after: &Self,
-        offers: &[Offer],
-        one: Client<'_>,
-        other: Client<'_>,
-    ) -> bool {
-        let (ours, theirs) = parties(one, other);
-        let their_share = after.share(&theirs, &after.held_by(&theirs));
-        let our_held = after.held_by(&ours);
-        // One agent is offered around in one order, so what comes of it counts as one.
-        let mut by_agent: BTreeMap<&AgentId, Vec<&Offer>> = BTreeMap::new();
-        for offer in offers.iter().filter(|offer| ours.includes((&offer.framework, &offer.role))) {
-            by_agent.entry(&offer.agent).or_default().push(offer);
-        }
-        by_agent.values().all(|offers| {
-            let mut before = our_held.clone();
-            for offer in offers {
-                before.subtract(&sum(&offer.resources));
-            }
-            after.share(&ours, &before) > their_share + SHARE_MIN
-                && offers.iter().all(|offer| self.could_take(now, other, offer))
-        })
-    }
-
     /// Whether a client could have been given all of somebody's offer.
-    fn could_take(&self, now: Timestamp, (id, role): Client<'_>, offer: &Offer) -> bool {
-        let (Some(framework), Some(agent)) = (self.frameworks.get(id), self.agents.get(&offer.agent)) else {
+    pub(crate) fn could_take(&self, (id, role): Client<'a>, offer: &Offer) -> bool {
+        let cluster = self.cluster;
+        let (Some(framework), Some(agent)) = (cluster.frameworks.get(id), cluster.agents.get(&offer.agent))
+        else {
             return false;
         };
         let resources = offer.resources.unallocated();
@@ -329,10 +261,29 @@ impl Cluster {
             && resources.iter().all(|resource| {
                 !resource.is_shared() && refuses_resource(framework, role, resource).is_none()
             })
-            && self.is_enough(framework, role, &sum(&resources))
-            && !self.refusals.iter().any(|refusal| {
-                refusal.until > now
-                    && (&refusal.framework, &refusal.role, &refusal.agent) == (id, role, &offer.agent)
+            && cluster.is_enough(framework, role, &sum(&resources))
+            && self.refusals_of((id, role), &offer.agent).is_empty()
+            && self.is_beside_quota(role, &resources)
+    }
+
+    /// Whether quota could not keep any of this from a role, whatever the others held when it was asked: a
+    /// guarantee or limit that allows it may have forbidden it until a moment ago, and agents are looked at
+    /// again for that only once an interval (rule 84).
+    fn is_beside_quota(&self, role: &Role, resources: &Resources) -> bool {
+        let counted = sum(resources.iter().filter(|resource| is_counted(resource)));
+        self.cluster.quotas.iter().all(|(above, quota)| {
+            counted.iter().all(|(name, _)| {
+                quota.guarantee.get(name).is_zero()
+                    && !(is_within(role, above) && quota.limit.contains_key(name))
             })
+        })
+    }
+}
+
+impl Cluster {
+    /// Rule 105.
+    pub(crate) fn is_enough(&self, framework: &Framework, role: &Role, amounts: &Quantities) -> bool {
+        let minimums = framework.minimums.get(role).unwrap_or(&self.settings.minimums);
+        minimums.is_empty() || minimums.iter().any(|minimum| amounts.contains(minimum))
     }
 }

@@ -149,3 +149,31 @@ fn a_wrong_share_is_seen() {
     let served = [both[0].clone(), both[1].clone(), offer("f2", "b", "b-a1", "cpus:4;mem:64")];
     assert_eq!(other.judge(NOW, &served), []);
 }
+
+#[test]
+fn a_wrong_share_is_seen_beside_quota() {
+    let both = [offer("f1", "a", "a1", "cpus:4;mem:64"), offer("f1", "a", "a2", "cpus:4;mem:64")];
+    let judged = |role: &str, quota: Quota| {
+        let mut cluster = cluster();
+        cluster.quotas = BTreeMap::from([(Role::from(role), quota)]);
+        cluster.judge(NOW, &both)
+    };
+    // Neither a limit of whoever was served, nor one of somebody else, explains that f2 was passed over.
+    for role in ["a", "c"] {
+        let wrong = judged(role, limit("cpus:20"));
+        assert!(matches!(wrong.as_slice(), [Violation::Unfair { .. }]), "{wrong:?}");
+    }
+    // His own limit may; so may a guarantee, because whoever is owed something comes first.
+    assert_eq!(judged("b", limit("cpus:20")), []);
+    let owed = Quota { guarantee: amounts("cpus:8"), limit: BTreeMap::new() };
+    assert_eq!(judged("a", owed), []);
+}
+
+#[test]
+fn a_judgement_can_be_cut_short() {
+    let both = [offer("f1", "a", "a1", "cpus:4;mem:64"), offer("f1", "a", "a2", "cpus:4;mem:64")];
+    let judged = |steps| cluster().judge_within(NOW, &both, steps);
+    let (whole, cut) = (judged(100), judged(2));
+    assert_eq!((whole.wrong.len(), whole.is_complete), (1, true));
+    assert_eq!((cut.wrong.len(), cut.is_complete), (0, false));
+}
