@@ -102,6 +102,7 @@ pub(crate) fn master_config(values: &Values) -> Result<Config, CliError> {
             *slot = sorter;
         }
     }
+    config.check_allocations = values.switch("check_allocations");
     if let Some(preference) = values.convert("agent_preference", agent_preference)? {
         config.agent_preference = preference;
     }
@@ -163,10 +164,12 @@ mod tests {
             "--quorum=1",
             "--user_sorter=random",
             "--agent_preference=most_free:gpus",
+            "--check_allocations",
         ])
         .expect("config");
         assert_eq!((config.role_sorter, config.framework_sorter), (Sorter::Random, Sorter::FairShare));
         assert_eq!(config.agent_preference, AgentPreference::MostFree("gpus".into()));
+        assert!(config.check_allocations);
         assert_eq!(config.agent_ping_timeout.as_secs(), 3);
         assert_eq!(config.weights.get("a"), Some(&2.5));
         assert_eq!(config.agent_removal_rate_limit.map(|(n, d)| (n, d.as_secs())), Some((1, 600)));

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// In the order of Mesos' documentation.
-pub(super) const FLAGS: [Flag; 80] = [
+pub(super) const FLAGS: [Flag; 81] = [
     flag("advertise_ip", None, Text, None, Used, "address told to others instead of the bound one"),
     flag("advertise_port", None, Text, None, Used, "port told to others instead of the bound one"),
     flag("ip", None, Text, None, Used, "address to bind; not together with ip_discovery_command"),
@@ -411,6 +411,15 @@ pub(super) const FLAGS: [Flag; 80] = [
         None,
         Used,
         "which agents are offered first: random, spread, pack, or most_free:NAME of a resource",
+    ),
+    flag(
+        "check_allocations",
+        None,
+        Switch,
+        // Mezzo's own, as above.
+        None,
+        Used,
+        "judge every allocation independently; what breaks a rule is logged and counted",
     ),
     flag("help", None, Switch, Some("false"), Used, "print usage and exit"),
 ];

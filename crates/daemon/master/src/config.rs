@@ -82,6 +82,8 @@ pub struct Config {
     pub framework_sorter: Sorter,
     /// Which agents are offered first.
     pub agent_preference: AgentPreference,
+    /// Whether every allocation is judged by an independent checker, on a thread of its own.
+    pub check_allocations: bool,
     /// Share of known agents that must be back before offers resume after a start, when quota exists.
     pub allocator_agent_recovery_factor: f64,
     /// Offers resume at latest after this.
@@ -176,6 +178,7 @@ impl Default for Config {
             role_sorter: Sorter::default(),
             framework_sorter: Sorter::default(),
             agent_preference: AgentPreference::default(),
+            check_allocations: false,
             allocator_agent_recovery_factor: 0.8,
             allocator_recovery_timeout: Duration::from_secs(600),
             operator_subscribers_max: 1000,

@@ -13,6 +13,7 @@ use rand_core::Rng;
 use tokio::sync::oneshot;
 
 use crate::{
+    checks::Witness,
     inbox::Work,
     operator_stream::NewSubscriber,
     performer,
@@ -46,6 +47,7 @@ pub(crate) fn spawn(
     mut rng: impl Rng + Send + 'static,
     shared: Arc<Shared>,
     out: SyncSender<Vec<Out>>,
+    witness: Option<Witness>,
     runtime: tokio::runtime::Handle,
 ) -> std::io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("decide".into()).spawn(move || {
@@ -64,11 +66,14 @@ pub(crate) fn spawn(
             for (count, work) in work.drain(..).enumerate() {
                 match work {
                     Work::Step(input) => {
-                        let (begun, runs) = (Instant::now(), master.allocation_runs());
-                        effects.extend(master.step(now(), &mut rng, input).into_iter().map(Out::Effect));
+                        let (begun, runs, now) = (Instant::now(), master.allocation_runs(), now());
+                        effects.extend(master.step(now, &mut rng, input).into_iter().map(Out::Effect));
                         if master.allocation_runs() > runs {
                             shared.allocations.record(begun.elapsed());
                             shared.allocation_delays.record(Duration::ZERO);
+                        }
+                        if let Some(witness) = &witness {
+                            witness.look(&mut master, now);
                         }
                     }
                     Work::Read(reader) => effects.push(Out::Snapshot(reader, master.snapshot())),
@@ -95,6 +100,9 @@ pub(crate) fn spawn(
                     // Work of no known time is due at zero, which is at once.
                     let due = if due == Timestamp::ZERO { now } else { due };
                     shared.allocation_delays.record(now.since(due));
+                }
+                if let Some(witness) = &witness {
+                    witness.look(&mut master, now);
                 }
             }
             if stop {

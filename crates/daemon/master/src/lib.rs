@@ -6,7 +6,8 @@
 //! - one that *decides*: it takes inputs from a bounded queue, steps the core, and hands on what the
 //!   core returned (`decider`);
 //! - one that *performs*: it makes records durable, many per commit, and delivers everything else in
-//!   order behind them (`performer`).
+//!   order behind them (`performer`);
+//! - with --check_allocations one that judges what the allocator gives, and only tells (`checks`).
 //!
 //! Reads are answered on blocking threads from snapshots that share the core's parts, so that nobody
 //! who looks slows anybody who works. A snapshot travels behind the effects of the steps before it, so
@@ -17,6 +18,7 @@
 mod api_operator;
 mod api_scheduler;
 mod big_answer;
+mod checks;
 mod config;
 mod decider;
 mod endpoint;

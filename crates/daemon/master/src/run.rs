@@ -22,6 +22,7 @@ use tracing::info;
 
 use crate::{
     AGENT_URL_PATH,
+    checks::Witness,
     config::{Config, RegistryKind},
     decider,
     http::Api,
@@ -51,7 +52,9 @@ pub async fn run(
     let begun = Instant::now();
     let (store, records) = open_registry(&config, &info).await?;
     let fetch = begun.elapsed();
-    let core = Master::new(core_config(&config, id, info.clone())?, now(), records);
+    let settings = core_config(&config, id, info.clone())?;
+    let mut core = Master::new(settings.clone(), now(), records);
+    let is_checked = config.check_allocations;
     let shared = Arc::new(Shared::new(
         config,
         info,
@@ -61,12 +64,18 @@ pub async fn run(
         random::generator().context("read random numbers")?,
     ));
 
+    let witness = if is_checked {
+        core.keep_facts();
+        Some(Witness::start(&settings, shared.checks.clone()).context("start thread")?)
+    } else {
+        None
+    };
     let (effects, performing) = mpsc::sync_channel(BATCHES_MAX);
     let runtime = tokio::runtime::Handle::current();
     let performer =
         performer::spawn(store, shared.clone(), performing, runtime.clone()).context("start thread")?;
     let decider =
-        decider::spawn(core, generator, shared.clone(), effects, runtime).context("start thread")?;
+        decider::spawn(core, generator, shared.clone(), effects, witness, runtime).context("start thread")?;
 
     info!(%address, id = shared.info.id, "master is ready");
     ready(address);
@@ -185,7 +194,11 @@ fn hostname(config: &Config, ip: IpAddr) -> String {
     }
 }
 
-fn core_config(config: &Config, id: MasterId, info: v1::MasterInfo) -> anyhow::Result<mezzo_master::Config> {
+pub(crate) fn core_config(
+    config: &Config,
+    id: MasterId,
+    info: v1::MasterInfo,
+) -> anyhow::Result<mezzo_master::Config> {
     let min_allocatable = config
         .min_allocatable_resources
         .split('|')

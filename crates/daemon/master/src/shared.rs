@@ -18,6 +18,7 @@ use rand_chacha::ChaCha12Rng;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
+    checks::Counts,
     config::Config,
     inbox::{Inbox, Work},
     links::Links,
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) allocations: Timing,
     /// From when the allocator was due to when it ran.
     pub(crate) allocation_delays: Timing,
+    /// Of the judge of allocations.
+    pub(crate) checks: Arc<Counts>,
     /// Of commits to the registry.
     pub(crate) stores: Timing,
     /// Of reading the registry at the start.
@@ -91,6 +94,7 @@ impl Shared {
             performing: AtomicUsize::new(0),
             allocations: Timing::default(),
             allocation_delays: Timing::default(),
+            checks: Arc::default(),
             stores: Timing::default(),
             fetch,
             exit: watch::Sender::new(None),

@@ -481,3 +481,25 @@ async fn garbage_on_the_link_ends_that_connection_alone() {
     agent.register(&master).await;
     master.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn allocations_are_checked_on_request() {
+    let config = mezzo_master_daemon::Config { check_allocations: true, ..in_memory() };
+    let master = Master::start(config).await;
+    let mut agent = Agent::new();
+    agent.register(&master).await;
+    let mut scheduler = Scheduler::subscribe(&master).await;
+    scheduler.events.wait("OFFERS").await;
+    let begun = std::time::Instant::now();
+    loop {
+        let metrics = master.get("/metrics/snapshot").await.1.replace('\\', "");
+        assert!(metrics.contains(r#""allocator/check_violations":0"#), "{metrics}");
+        if metrics.contains(r#""allocator/checks":1"#) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{metrics}");
+    }
+    let metrics = master.get("/metrics").await.1;
+    assert!(metrics.contains("\nmezzo_allocator_checks_total 1\n"), "{metrics}");
+    master.stop().await;
+}

@@ -118,7 +118,8 @@ fn process_values(shared: &Shared) -> Vec<(String, f64)> {
         (&shared.stores, "registrar/state_store_ms"),
     ];
     let timings = timings.into_iter().flat_map(|(timing, name)| timing.values(name));
-    values.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(timings).collect()
+    let checks = shared.checks.values().into_iter().filter(|_| shared.config.check_allocations);
+    values.into_iter().chain(checks).map(|(name, value)| (name.to_owned(), value)).chain(timings).collect()
 }
 
 /// GET /metrics.
@@ -139,6 +140,9 @@ pub(crate) async fn open_metrics(shared: &Arc<Shared>, _request: &Request) -> Re
         }
         for (name, value) in own {
             push(&mut text, &name.replace('/', "_"), false, value);
+        }
+        for (name, value) in shared.checks.values().into_iter().filter(|_| shared.config.check_allocations) {
+            push(&mut text, &format!("mezzo_{}", name.replace('/', "_")), true, value);
         }
         text.push_str("# EOF\n");
         out.write(text.as_bytes())
