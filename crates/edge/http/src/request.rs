@@ -148,6 +148,11 @@ impl Request {
         self.header(header::UPGRADE).is_some_and(|name| name.eq_ignore_ascii_case(protocol))
     }
 
+    /// What has to be done with the connection when this request is answered, unless it is taken over.
+    pub(crate) fn unless_upgraded(&self) -> Option<PendingUpgrade> {
+        self.upgrade.clone().map(|connection| PendingUpgrade { connection, protocol: "" })
+    }
+
     /// Takes the connection over; `None` unless the client asked for `protocol`.
     pub fn upgrade(&mut self, protocol: &'static str) -> Option<PendingUpgrade> {
         if !self.wants_upgrade(protocol) {
@@ -173,17 +178,29 @@ impl PendingUpgrade {
         response
     }
 
+    /// Ends the connection after the answer to its last request. The parser gives a connection away that
+    /// might have been taken over, with what has gathered and has not been sent.
+    pub(crate) async fn decline(self) {
+        let Ok((mut stream, unsent, _)) = self.parts().await else { return };
+        // A client that went away, or takes nothing, misses nothing.
+        let _ = tokio::time::timeout(LAST_ANSWER_TIMEOUT, stream.write_all(&unsent)).await;
+    }
+
     /// The connection itself after the response has been sent, and what the client has sent behind its
     /// request. Nothing watches it any more.
     pub async fn connection(self) -> std::io::Result<(TcpStream, Bytes)> {
+        let (mut stream, unsent, early) = self.parts().await?;
+        stream.write_all(&unsent).await?;
+        Ok((stream, early))
+    }
+
+    async fn parts(self) -> std::io::Result<(TcpStream, BytesMut, Bytes)> {
         let upgraded = self.connection.await.map_err(std::io::Error::other)?;
         let parts = upgraded
             .downcast::<Transport>()
             .map_err(|_| std::io::Error::other("the connection was not accepted by this server"))?;
         let (stalling, unsent) = parts.io.into_inner().into_parts();
-        let mut stream = stalling.into_inner();
-        stream.write_all(&unsent).await?;
-        Ok((stream, parts.read_buf))
+        Ok((stalling.into_inner(), unsent, parts.read_buf))
     }
 }
 
@@ -295,6 +312,8 @@ pub fn decode_percent(text: &str) -> String {
     String::from_utf8(out).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }
 
+/// What has gathered of a connection's last answer, less than a socket holds, is sent within this.
+const LAST_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a body may take unless told otherwise.
 pub(crate) const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 

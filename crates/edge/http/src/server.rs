@@ -198,7 +198,12 @@ async fn answer(
         return Ok(Response::text(StatusCode::FORBIDDEN, text).finish(false).await);
     }
     let gzip = request.header(header::ACCEPT_ENCODING).is_some_and(accepts_gzip);
-    Ok(handler.handle(request).await.finish(gzip).await)
+    let upgrade = request.unless_upgraded();
+    let response = handler.handle(request).await;
+    if let Some(upgrade) = upgrade.filter(|_| response.status != StatusCode::SWITCHING_PROTOCOLS) {
+        tokio::spawn(upgrade.decline());
+    }
+    Ok(response.finish(gzip).await)
 }
 
 /// What requests share.

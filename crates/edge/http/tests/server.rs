@@ -228,6 +228,24 @@ async fn a_peer_that_asks_and_never_reads_is_cut_off() {
 }
 
 #[tokio::test]
+async fn an_upgrade_that_is_not_granted_is_answered_also_on_the_last_request() {
+    let (address, _stop) = start(Limits::default()).await;
+    for connection in ["Connection: upgrade\r\nConnection: close", "Connection: upgrade, close"] {
+        for (path, status) in [("/nothing", "404"), ("/big", "200"), ("/small", "200")] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{connection}\r\nUpgrade: other\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let read = stream.read_to_end(&mut answer);
+            tokio::time::timeout(Duration::from_secs(10), read).await.expect("closed").unwrap();
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer:.100}");
+            assert!(path != "/big" || answer.ends_with("\r\n0\r\n\r\n"), "{path} is complete");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_upgraded_connection_carries_bytes() {
     let (address, _stop) = start(Limits::default()).await;
     let (client, to) = (Client::new(), address.to_string());
