@@ -14,7 +14,7 @@ pub(crate) fn run(data: &[u8]) {
         let _ = master.on_frame(&body);
         assert!(agent.received() - before.0 <= 1 && master.received() - before.1 <= 1);
     }
-    if let Ok(hello) = opening::parse_hello(data) {
+    if let Ok(hello) = opening::parse_hello(&String::from_utf8_lossy(data)) {
         opening::welcome(&hello, Some(&mut master), [2; 16]);
     }
     let _ = opening::on_welcome(data, Some(&mut agent));

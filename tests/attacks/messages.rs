@@ -259,7 +259,8 @@ fn a098_broken_records_are_refused() {
 fn link(port: u16, bytes: &[u8]) -> usize {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connect");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("set timeout");
-    let head = "GET /link HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: mezzo-link\r\n\r\n";
+    let head = "GET /link HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: mezzo-link\r\n\
+        Mezzo-Link-Hello: CAE=\r\n\r\n";
     stream.write_all(head.as_bytes()).expect("open");
     let mut answer = [0; 12];
     stream.read_exact(&mut answer).expect("read the answer");
@@ -281,6 +282,10 @@ fn garbage_on_the_link_ends_the_connection() {
         assert_eq!(send(master.port, "GET", path, &[], b"").status, 426, "{path}");
         assert!(send(master.port, "POST", path, &[], b"{}").is_refusal(), "{path}");
     }
+    for hello in ["", "?", "//8=", "CAA=", &"A".repeat(60_000)] {
+        let headers = [("Connection", "upgrade"), ("Upgrade", "mezzo-link"), ("Mezzo-Link-Hello", hello)];
+        assert_eq!(send(master.port, "GET", "/link", &headers, b"").status, 400, "{hello:.20}");
+    }
     let frame = |body: &[u8]| [&(body.len() as u32).to_be_bytes()[..], body].concat();
     let random: Vec<u8> = (0..100_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
     for (what, bytes) in [
@@ -293,7 +298,7 @@ fn garbage_on_the_link_ends_the_connection() {
         ("garbage in a frame", frame(&random)),
         ("garbage", random.clone()),
         ("HTTP", b"GET /state HTTP/1.1\r\nHost: x\r\n\r\n".to_vec()),
-        ("an opening of 64 MiB", frame(&vec![8; (64 << 20) - 1])),
+        ("a frame of 64 MiB", frame(&vec![8; (64 << 20) - 1])),
     ] {
         let start = Instant::now();
         link(master.port, &bytes);

@@ -170,10 +170,12 @@ impl Link {
         slot: &mut Option<AgentSession>,
         opened: &mut bool,
     ) -> Result<std::convert::Infallible, LinkError> {
-        let upgraded = client.upgrade(master, mezzo_link::PATH, mezzo_link::UPGRADE, HeaderMap::new());
+        let mut headers = HeaderMap::new();
+        if let Ok(hello) = opening::hello(slot.as_ref()).try_into() {
+            headers.insert(mezzo_link::HELLO_HEADER, hello);
+        }
+        let upgraded = client.upgrade(master, mezzo_link::PATH, mezzo_link::UPGRADE, headers);
         let mut connection = timeout(OPENING_TIMEOUT, upgraded).await.map_err(|_| LinkError::Slow)??;
-        connection.write_all(&opening::hello(slot.as_ref())).await?;
-        connection.flush().await?;
         let mut frames = Frames::new();
         let mut input = BytesMut::with_capacity(16 << 10);
         let welcome = loop {

@@ -34,8 +34,6 @@ use crate::{
 /// A broken link may be resumed for this long. As long as the agent is given to answer a ping: longer
 /// would only delay the news that it is gone.
 const RESUME_WINDOW: Duration = Duration::from_secs(15);
-/// The first frame has to come within this.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 /// What was taken is acknowledged at latest after this, when nothing else goes to the agent.
 const ACKNOWLEDGE_AFTER: Duration = Duration::from_secs(1);
 /// An agent that takes nothing for this long has to connect again.
@@ -297,12 +295,19 @@ pub(crate) fn handle(shared: &Arc<Shared>, mut request: Request) -> Response {
         return Response::text(StatusCode::UPGRADE_REQUIRED, "Expecting an upgrade to 'mezzo-link'")
             .with(mezzo_http::header::UPGRADE, mezzo_link::UPGRADE);
     };
+    let hello = match opening::parse_hello(request.header(mezzo_link::HELLO_HEADER).unwrap_or_default()) {
+        Ok(hello) => hello,
+        Err(error) => {
+            let text = format!("Failed to open the link: {error}");
+            return Response::text(StatusCode::BAD_REQUEST, text);
+        }
+    };
     let response = upgrade.response();
     let (shared, peer) = (shared.clone(), request.peer);
     tokio::spawn(async move {
         match upgrade.connection().await {
             Ok((stream, early)) => {
-                if let Err(reason) = serve(&shared, stream, &early).await {
+                if let Err(reason) = serve(&shared, &hello, stream, &early).await {
                     debug!(%peer, reason, "link connection ended");
                 }
             }
@@ -314,17 +319,12 @@ pub(crate) fn handle(shared: &Arc<Shared>, mut request: Request) -> Response {
 
 /// Opens or resumes a session and moves frames until the connection ends, then waits for the agent to
 /// come back.
-async fn serve(shared: &Arc<Shared>, stream: TcpStream, early: &[u8]) -> Result<(), String> {
-    let (mut reader, writer) = stream.into_split();
-    let mut frames = Frames::new();
-    frames.push(early);
-    let hello = timeout(HELLO_TIMEOUT, first_frame(&mut reader, &mut frames));
-    let hello = hello.await.map_err(|_| "no opening in time")??;
-    let hello = opening::parse_hello(&hello).map_err(|error| error.to_string())?;
+async fn serve(shared: &Arc<Shared>, hello: &Hello, stream: TcpStream, early: &[u8]) -> Result<(), String> {
+    let (reader, writer) = stream.into_split();
     let links = &shared.links;
     let earlier = {
         let table = links.lock();
-        let id = opening::session_of(&hello).and_then(|session| table.sessions.get(&session));
+        let id = opening::session_of(hello).and_then(|session| table.sessions.get(&session));
         id.and_then(|id| table.links.get(id)).cloned()
     };
     let mut turn = None;
@@ -334,15 +334,16 @@ async fn serve(shared: &Arc<Shared>, stream: TcpStream, early: &[u8]) -> Result<
         link.lock().let_go();
         turn = Some(link.reading.clone().lock_owned().await);
     }
-    let (link, number) = begin(shared, &hello, earlier.as_ref(), writer).ok_or("resumed nothing")?;
+    let (link, number) = begin(shared, hello, earlier.as_ref(), writer).ok_or("resumed nothing")?;
     if earlier.is_some_and(|earlier| Arc::ptr_eq(&earlier, &link)) {
         links.inbox.push(Work::Step(Input::LinkResumed(link.id)), 0).await;
     } else {
         turn = Some(link.reading.clone().lock_owned().await);
     }
     link.lock().flush();
+    let frames = Frames::new();
     let mut connection = Connection { link: &link, number, reader, frames, quiet: None, stall: None };
-    let ended = connection.serve(shared).await;
+    let ended = connection.serve(shared, early).await;
     // The connection is closed and nobody is kept waiting meanwhile.
     drop((connection, turn));
     after(shared, &link, number).await;
@@ -382,26 +383,6 @@ fn begin(
             table.sessions.insert(id, link.id);
             drop(table);
             Some((link, number))
-        }
-    }
-}
-
-/// What the agent says first.
-async fn first_frame(reader: &mut OwnedReadHalf, frames: &mut Frames) -> Result<Bytes, String> {
-    loop {
-        if let Some(body) = frames.next_frame().map_err(|error| error.to_string())? {
-            return Ok(body);
-        }
-        let read = poll_fn(|context| {
-            READ_BUFFER.with_borrow_mut(|buffer| {
-                let mut buffer = ReadBuf::new(buffer);
-                ready!(Pin::new(&mut *reader).poll_read(context, &mut buffer))?;
-                frames.push(buffer.filled());
-                Poll::Ready(Ok::<_, std::io::Error>(buffer.filled().len()))
-            })
-        });
-        if read.await.map_err(|error| error.to_string())? == 0 {
-            return Err("closed before the opening".into());
         }
     }
 }
@@ -461,9 +442,8 @@ struct Taken {
 
 impl Connection<'_> {
     /// Hands messages to the core until the connection ends.
-    async fn serve(&mut self, shared: &Shared) -> Result<(), String> {
-        // Something may have come behind the opening.
-        let mut taken = self.take(&[]);
+    async fn serve(&mut self, shared: &Shared, early: &[u8]) -> Result<(), String> {
+        let mut taken = self.take(early);
         loop {
             if !taken.work.is_empty() {
                 shared.inbox.push_all(taken.work, taken.bytes).await;

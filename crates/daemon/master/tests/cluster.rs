@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use mezzo_http::{ClientResponse, HeaderMap, StatusCode, Upgraded};
+use mezzo_http::{ClientResponse, HeaderMap, StatusCode, Upgraded, header::HeaderName};
 use mezzo_link::{AgentSession, Frames, Outcome, Session, opening};
 use mezzo_mesos::v1::{self, TaskState};
 use mezzo_protocol::link::{
@@ -54,6 +54,14 @@ impl Events {
     }
 }
 
+/// Asks for a link with this Hello.
+async fn open(master: &Master, hello: &str) -> Upgraded {
+    let hello = hello.try_into().unwrap();
+    let headers = HeaderMap::from_iter([(HeaderName::from_static(mezzo_link::HELLO_HEADER), hello)]);
+    let address = master.address.to_string();
+    master.client.upgrade(&address, mezzo_link::PATH, mezzo_link::UPGRADE, headers).await.unwrap()
+}
+
 /// The agent's end of a link.
 struct Agent {
     session: Option<AgentSession>,
@@ -67,11 +75,7 @@ impl Agent {
 
     /// Connects; true when the session goes on.
     async fn connect(&mut self, master: &Master) -> bool {
-        let address = master.address.to_string();
-        let upgrade =
-            master.client.upgrade(&address, mezzo_link::PATH, mezzo_link::UPGRADE, HeaderMap::new());
-        let mut connection = (upgrade.await.unwrap(), Frames::new());
-        connection.0.write_all(&opening::hello(self.session.as_ref())).await.unwrap();
+        let mut connection = (open(master, &opening::hello(self.session.as_ref())).await, Frames::new());
         let welcome = read_frame(&mut connection).await.expect("a welcome");
         let resumed = match opening::on_welcome(&welcome, self.session.as_mut()).unwrap() {
             Outcome::Fresh { id } => {
@@ -466,10 +470,8 @@ async fn an_orderly_stop_takes_nobody_for_gone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_on_the_link_ends_that_connection_alone() {
     let master = Master::start(in_memory()).await;
-    let address = master.address.to_string();
     for garbage in [&b"\xff\xff\xff\xff\xff\xff\xff\xff"[..], b"GET / HTTP/1.1\r\n\r\n", &[0; 64], b""] {
-        let upgrade = master.client.upgrade(&address, "/link", "mezzo-link", HeaderMap::new());
-        let mut connection = upgrade.await.unwrap();
+        let mut connection = open(&master, &opening::hello(None)).await;
         let _ = connection.write_all(garbage).await;
         let _ = connection.shutdown().await;
         let mut rest = Vec::new();

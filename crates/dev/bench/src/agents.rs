@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use mezzo_link::{AgentSession, Frames, Outcome, PATH, UPGRADE, opening};
+use mezzo_link::{AgentSession, Frames, HELLO_HEADER, Outcome, PATH, UPGRADE, opening};
 use mezzo_mesos::v1;
 use mezzo_protocol::link::{
     AgentDescription, Register, StatusUpdate, ToAgent, ToMaster, to_agent, to_master,
@@ -22,7 +22,7 @@ pub(crate) struct Link {
     pub(crate) session: AgentSession,
 }
 
-/// A link that is being opened, in three steps, so that many can be opened at once.
+/// A link that is being opened, in two steps, so that many can be opened at once.
 pub(crate) struct Opening {
     stream: TcpStream,
     frames: Frames,
@@ -34,31 +34,31 @@ impl Opening {
         let mut stream = TcpStream::connect(("127.0.0.1", port))?;
         stream.set_nodelay(true)?;
         let request = format!(
-            "GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\r\n"
+            "GET {PATH} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: {UPGRADE}\r\n\
+             {HELLO_HEADER}: {}\r\n\r\n",
+            opening::hello(None)
         );
         stream.write_all(request.as_bytes())?;
         Ok(Self { stream, frames: Frames::new() })
     }
 
-    /// Reads the answer and says Hello.
-    pub(crate) fn greet(&mut self) -> Result<()> {
+    /// Reads the answer and the Welcome.
+    pub(crate) fn finish(mut self) -> Result<Link> {
         let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            // The master speaks only after our first frame, so nothing follows the head yet.
+        let end = loop {
             let mut piece = [0; 1024];
             match self.stream.read(&mut piece)? {
                 0 => bail!("the master closed the link at once"),
                 size => head.extend_from_slice(&piece[..size]),
             }
-        }
+            if let Some(end) = head.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+                break end + 4;
+            }
+        };
         if !head.starts_with(b"HTTP/1.1 101") {
             bail!("no upgrade: {}", String::from_utf8_lossy(&head).lines().next().unwrap_or_default());
         }
-        Ok(self.stream.write_all(&opening::hello(None))?)
-    }
-
-    /// Waits for the Welcome.
-    pub(crate) fn finish(mut self) -> Result<Link> {
+        self.frames.push(&head[end..]);
         let body = loop {
             if let Some(body) = self.frames.next_frame()? {
                 break body;
@@ -75,9 +75,7 @@ impl Opening {
 
 impl Link {
     pub(crate) fn open(port: u16) -> Result<Self> {
-        let mut opening = Opening::ask(port)?;
-        opening.greet()?;
-        opening.finish()
+        Opening::ask(port)?.finish()
     }
 
     pub(crate) fn send(&mut self, message: to_master::Message) -> Result<()> {

@@ -86,8 +86,7 @@ pub(crate) fn populate(master: &Daemon, agents: usize, tasks: usize) -> Result<S
     for first in (0..agents).step_by(TOGETHER) {
         let numbers = first..agents.min(first + TOGETHER);
         let begun = cpu_time(pid)?;
-        let mut opening: Vec<_> = numbers.clone().map(|_| Opening::ask(port)).collect::<Result<_>>()?;
-        opening.iter_mut().try_for_each(Opening::greet)?;
+        let opening: Vec<_> = numbers.clone().map(|_| Opening::ask(port)).collect::<Result<_>>()?;
         let mut links: Vec<Link> = opening.into_iter().map(Opening::finish).collect::<Result<_>>()?;
         settled(pid)?;
         let open = cpu_time(pid)?;

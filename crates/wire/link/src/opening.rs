@@ -1,5 +1,6 @@
 //! Hello and Welcome: which version both speak, and whether an earlier session goes on.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use mezzo_protocol::link::{Hello, Welcome};
 use prost::Message as _;
@@ -16,8 +17,8 @@ pub const VERSION_MIN: u32 = 1;
 /// Why a connection cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OpeningError {
-    /// The first frame is not a Hello or a Welcome.
-    #[error("the first frame is not an opening of the link protocol")]
+    /// There is no Hello in the request, or no Welcome in the first frame.
+    #[error("this is not an opening of the link protocol")]
     Malformed,
     /// The other side is too old, or answered with a version that was not offered.
     #[error("the other side speaks version {found}, this one {VERSION_MIN} to {VERSION}")]
@@ -48,18 +49,20 @@ pub enum Outcome {
     },
 }
 
-/// The agent's first frame, with the session it would like to go on with.
-pub fn hello(session: Option<&AgentSession>) -> Bytes {
-    encode_small(&Hello {
+/// What the agent sends in [`HELLO_HEADER`](crate::HELLO_HEADER), with the session it would like to go on with.
+pub fn hello(session: Option<&AgentSession>) -> String {
+    let hello = Hello {
         version: VERSION,
         session: session.map(|s| s.id().to_vec()).unwrap_or_default(),
         received: session.map_or(0, Session::received),
-    })
+    };
+    STANDARD.encode(hello.encode_to_vec())
 }
 
-/// What the agent sent first.
-pub fn parse_hello(body: &[u8]) -> Result<Hello, OpeningError> {
-    let hello = Hello::decode(body).map_err(|_| OpeningError::Malformed)?;
+/// What the agent sent in [`HELLO_HEADER`](crate::HELLO_HEADER).
+pub fn parse_hello(text: &str) -> Result<Hello, OpeningError> {
+    let bytes = STANDARD.decode(text).map_err(|_| OpeningError::Malformed)?;
+    let hello = Hello::decode(&*bytes).map_err(|_| OpeningError::Malformed)?;
     negotiate(hello.version)?;
     Ok(hello)
 }
@@ -69,7 +72,7 @@ pub fn session_of(hello: &Hello) -> Option<SessionId> {
     hello.session.as_slice().try_into().ok()
 }
 
-/// The master's answer. `session` is the one it still has under the name in the Hello, `fresh` the name
+/// The master's first frame. `session` is the one it still has under the name in the Hello, `fresh` the name
 /// for a new one otherwise; a session of which frames are missing on either side is not resumed.
 pub fn welcome(hello: &Hello, session: Option<&mut MasterSession>, fresh: SessionId) -> (Bytes, Outcome) {
     let version = hello.version.min(VERSION);
@@ -78,10 +81,10 @@ pub fn welcome(hello: &Hello, session: Option<&mut MasterSession>, fresh: Sessio
     {
         let answer =
             Welcome { version, session: session.id().to_vec(), resumed: true, received: session.received() };
-        return (encode_small(&answer), Outcome::Resumed { resend });
+        return (framed(&answer), Outcome::Resumed { resend });
     }
     let answer = Welcome { version, session: fresh.to_vec(), resumed: false, received: 0 };
-    (encode_small(&answer), Outcome::Fresh { id: fresh })
+    (framed(&answer), Outcome::Fresh { id: fresh })
 }
 
 /// What the agent makes of the master's answer to its Hello.
@@ -104,7 +107,7 @@ fn negotiate(theirs: u32) -> Result<u32, OpeningError> {
     if version < VERSION_MIN { Err(OpeningError::Version { found: theirs }) } else { Ok(version) }
 }
 
-/// Openings are a few dozen bytes, far below the limit that `encode` checks.
-fn encode_small(message: &impl prost::Message) -> Bytes {
-    frame::encode(message).unwrap_or_default()
+/// A Welcome is a few dozen bytes, far below the limit that `encode` checks.
+fn framed(welcome: &Welcome) -> Bytes {
+    frame::encode(welcome).unwrap_or_default()
 }

@@ -1,3 +1,4 @@
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mezzo_protocol::link::{ExecutorMessage, FrameworkMessage};
 use mezzo_protocol::link::{Frame, Hello, Ping, ToAgent, ToMaster, Welcome, to_agent, to_master};
 use proptest::prelude::*;
@@ -132,7 +133,7 @@ fn acknowledgements_are_due_after_a_number_of_frames() {
 
 #[test]
 fn versions_are_negotiated() {
-    let hello = |version| Hello { version, ..Default::default() }.encode_to_vec();
+    let hello = |version| STANDARD.encode(Hello { version, ..Default::default() }.encode_to_vec());
     assert_eq!(opening::parse_hello(&hello(0)), Err(OpeningError::Version { found: 0 }));
     let newer = opening::parse_hello(&hello(7)).unwrap();
     let (welcome, outcome) = opening::welcome(&newer, None, [3; 16]);
@@ -141,7 +142,10 @@ fn versions_are_negotiated() {
     assert_eq!(opening::on_welcome(body(&welcome), None), Ok(Outcome::Fresh { id: [3; 16] }));
     let ahead = Welcome { version: 9, session: vec![0; 16], ..Default::default() }.encode_to_vec();
     assert_eq!(opening::on_welcome(&ahead, None), Err(OpeningError::Version { found: 9 }));
-    assert_eq!(opening::parse_hello(&[0xff]), Err(OpeningError::Malformed));
+    for malformed in ["", "/w==", "no base64"] {
+        let parsed = opening::parse_hello(malformed);
+        assert!(matches!(parsed, Err(OpeningError::Malformed | OpeningError::Version { found: 0 })));
+    }
     let stranger = Welcome { version: 1, session: vec![0; 16], resumed: true, received: 0 }.encode_to_vec();
     assert_eq!(opening::on_welcome(&stranger, None), Err(OpeningError::Session));
 }
@@ -150,7 +154,7 @@ fn versions_are_negotiated() {
 fn a_session_the_master_forgot_begins_afresh() {
     let mut agent = AgentSession::new([1; 16]);
     agent.send(to_master(1)).unwrap();
-    let hello = opening::parse_hello(body(&opening::hello(Some(&agent)))).unwrap();
+    let hello = opening::parse_hello(&opening::hello(Some(&agent))).unwrap();
     assert_eq!(opening::session_of(&hello), Some([1; 16]));
     let (welcome, _) = opening::welcome(&hello, None, [2; 16]);
     assert_eq!(opening::on_welcome(body(&welcome), Some(&mut agent)), Ok(Outcome::Fresh { id: [2; 16] }));
@@ -207,7 +211,7 @@ struct World {
 impl World {
     fn reconnect(&mut self) {
         (self.up_frames, self.down_frames) = (Frames::new(), Frames::new());
-        let hello = opening::parse_hello(body(&opening::hello(Some(&self.agent)))).unwrap();
+        let hello = opening::parse_hello(&opening::hello(Some(&self.agent))).unwrap();
         let (welcome, outcome) = opening::welcome(&hello, Some(&mut self.master), [9; 16]);
         let Outcome::Resumed { resend } = outcome else { panic!("the master lost the session") };
         self.down = resend.concat();
@@ -284,7 +288,8 @@ proptest! {
     fn any_bytes_are_refused_or_taken_without_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let mut session = AgentSession::new([1; 16]);
         let _ = session.on_frame(&bytes);
-        let _ = opening::parse_hello(&bytes);
+        let _ = opening::parse_hello(&STANDARD.encode(&bytes));
+        let _ = opening::parse_hello(&String::from_utf8_lossy(&bytes));
         let _ = opening::on_welcome(&bytes, Some(&mut session));
         let mut frames = Frames::new();
         frames.push(&bytes);

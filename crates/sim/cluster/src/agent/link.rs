@@ -59,7 +59,7 @@ impl World<'_> {
         link.conn = Some(conn);
         link.is_open = false;
         let hello = if self.setup.framed_links {
-            Packet::Frame(opening::hello(link.session.as_ref()))
+            Packet::Frame(opening::hello(link.session.as_ref()).into())
         } else {
             Packet::PlainHello(link.plain)
         };

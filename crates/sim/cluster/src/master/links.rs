@@ -53,7 +53,8 @@ impl World<'_> {
     }
 
     fn on_hello(&mut self, conn: u32, frame: &[u8]) {
-        let Ok(hello) = opening::parse_hello(frame.get(4..).unwrap_or_default()) else {
+        let hello = std::str::from_utf8(frame).map_err(drop);
+        let Ok(hello) = hello.and_then(|text| opening::parse_hello(text).map_err(drop)) else {
             return self.close_at(conn, Side::Agent);
         };
         let fresh = session_id(&mut self.disk_rng);
