@@ -155,6 +155,11 @@ impl Agent {
         self.timers.next()
     }
 
+    /// What is known at this moment, without copying it.
+    pub fn state(&self) -> &Snapshot {
+        &self.state
+    }
+
     /// What reads are answered from: cheap to take, and never changes afterwards.
     pub fn snapshot(&self) -> Snapshot {
         self.state.clone()

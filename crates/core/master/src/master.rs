@@ -185,6 +185,12 @@ impl Master {
         [timer, self.allocator.next_deadline()].into_iter().flatten().min()
     }
 
+    /// What is known at this moment, without copying it; only the roles of a [`Master::snapshot`] are not
+    /// counted here.
+    pub fn state(&self) -> &Snapshot {
+        &self.state
+    }
+
     /// What reads are answered from; shares everything with the master.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {

@@ -1,7 +1,7 @@
 //! DECLINE: offers go back and are not made again for a while.
 
 use mezzo_allocator::Filter;
-use mezzo_ids::{FrameworkId, OfferId};
+use mezzo_ids::FrameworkId;
 use mezzo_mesos::v1::scheduler::call;
 
 use crate::{
@@ -18,11 +18,15 @@ pub(super) fn on_decline(
 ) {
     master.count(Counter::MessagesDeclineOffers);
     let filter = Some(Filter::of_decline(decline.filters.as_ref()));
+    let mut declined = 0;
     for id in &decline.offer_ids {
-        let id = OfferId::from(id.value.as_str());
-        if master.framework_offers.get(framework).is_some_and(|offers| offers.contains(&id)) {
-            master.counters().offers(framework, OfferFate::Declined, 1);
+        let own = master.framework_offers.get(framework).and_then(|offers| offers.get(id.value.as_str()));
+        if let Some(id) = own.cloned() {
+            declined += 1;
             master.withdraw_offer(moment, &id, filter);
         }
+    }
+    if declined > 0 {
+        master.counters().offers(framework, OfferFate::Declined, declined);
     }
 }
