@@ -179,7 +179,7 @@ impl World<'_> {
 
     /// The id that the master has given an agent, as the agent knows it.
     fn id_of(&self, agent: usize) -> Option<mezzo_mesos::v1::AgentId> {
-        let id = self.agents[agent].core.as_ref()?.snapshot().id?;
+        let id = self.agents[agent].core.as_ref()?.state().id.clone()?;
         Some(mezzo_mesos::v1::AgentId { value: id.to_string() })
     }
 

@@ -3,7 +3,7 @@
 pub(crate) mod link;
 pub(crate) mod machine;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use mezzo_agent::{Agent, Config, Effect, FoundContainer, FoundState, Input, LegacyNames};
 use mezzo_mesos::v1;
@@ -385,8 +385,8 @@ impl World<'_> {
     }
 
     /// What the agent's core believes, for the look at the end.
-    pub(crate) fn agent_state(&self, agent: usize) -> Option<Arc<mezzo_agent::Snapshot>> {
-        self.agents[agent].core.as_ref().map(|core| Arc::new(core.snapshot()))
+    pub(crate) fn agent_state(&self, agent: usize) -> Option<&mezzo_agent::Snapshot> {
+        self.agents[agent].core.as_ref().map(|core| core.state())
     }
 }
 

@@ -54,6 +54,43 @@ impl Refusals {
         self.made.retain(|refusal| refusal.agent.as_str() != agent);
     }
 
+    /// What an ACCEPT left over is refused as well.
+    fn judge_leftovers(&mut self, now: Timestamp, snapshot: &Snapshot, interval: i64) {
+        for accepted in std::mem::take(&mut self.accepted) {
+            if accepted.uses_something && accepted.seconds == 0.0 {
+                continue;
+            }
+            let Some(agent) = snapshot.agents.get(&accepted.offer.agent) else { continue };
+            let mut left = accepted.offer.resources.clone();
+            let own = |framework: &FrameworkId| *framework == accepted.offer.framework;
+            let launched = agent.tasks.iter().filter(|((framework, task), _)| {
+                own(framework) && accepted.tasks.iter().any(|id| id == task.as_str())
+            });
+            let mut executors: Vec<&v1::ExecutorId> = Vec::new();
+            for (_, task) in launched {
+                left.subtract(&task.resources.unallocated());
+                if let Some(executor) = task.info.executor_id.as_ref().filter(|id| !executors.contains(id)) {
+                    executors.push(executor);
+                }
+            }
+            for ((framework, id), executor) in &agent.executors {
+                if own(framework) && executors.iter().any(|known| known.value == id.as_str()) {
+                    let taken = Resources::from_proto(&executor.resources).unwrap_or_default();
+                    left.subtract(&taken.unallocated());
+                }
+            }
+            if !left.is_empty() {
+                self.made.push(checker::Refusal {
+                    framework: accepted.offer.framework,
+                    role: accepted.offer.role,
+                    agent: accepted.offer.agent,
+                    resources: left,
+                    until: until(now, accepted.seconds, interval),
+                });
+            }
+        }
+    }
+
     /// Agents that left and came back are offered afresh.
     fn forget_strangers(&mut self, snapshot: &Snapshot) {
         self.made.retain(|refusal| snapshot.agents.contains_key(&refusal.agent));
@@ -80,7 +117,7 @@ impl World<'_> {
         let judges = self.setup.judge_offers && matters;
         let Some(core) = self.master.core.as_ref().filter(|_| judges) else { return };
         let framework = call.framework_id.as_ref().map_or("", |id| id.value.as_str());
-        let offers = core.snapshot();
+        let offers = core.state();
         let find = |id: &v1::OfferId| {
             let offer =
                 offers.agents.values().find_map(|agent| agent.offers.get(id.value.as_str()).cloned())?;
@@ -126,57 +163,21 @@ impl World<'_> {
         }
     }
 
-    /// What an ACCEPT left over is refused as well.
-    fn judge_leftovers(&mut self, now: Timestamp, snapshot: &Snapshot) {
-        let interval = self.interval();
-        for accepted in std::mem::take(&mut self.checks.refusals.accepted) {
-            if accepted.uses_something && accepted.seconds == 0.0 {
-                continue;
-            }
-            let Some(agent) = snapshot.agents.get(&accepted.offer.agent) else { continue };
-            let mut left = accepted.offer.resources.clone();
-            let own = |framework: &FrameworkId| *framework == accepted.offer.framework;
-            let launched = agent.tasks.iter().filter(|((framework, task), _)| {
-                own(framework) && accepted.tasks.iter().any(|id| id == task.as_str())
-            });
-            let mut executors: Vec<&v1::ExecutorId> = Vec::new();
-            for (_, task) in launched {
-                left.subtract(&task.resources.unallocated());
-                if let Some(executor) = task.info.executor_id.as_ref().filter(|id| !executors.contains(id)) {
-                    executors.push(executor);
-                }
-            }
-            for ((framework, id), executor) in &agent.executors {
-                if own(framework) && executors.iter().any(|known| known.value == id.as_str()) {
-                    let taken = Resources::from_proto(&executor.resources).unwrap_or_default();
-                    left.subtract(&taken.unallocated());
-                }
-            }
-            if !left.is_empty() {
-                self.checks.refusals.made.push(checker::Refusal {
-                    framework: accepted.offer.framework,
-                    role: accepted.offer.role,
-                    agent: accepted.offer.agent,
-                    resources: left,
-                    until: until(now, accepted.seconds, interval),
-                });
-            }
-        }
-    }
-
     /// After a step: `sent` are the offers it made.
     pub(crate) fn judge_step(&mut self, now: Timestamp, sent: &[OfferId]) {
         if !self.setup.judge_offers || (sent.is_empty() && self.checks.refusals.accepted.is_empty()) {
             return;
         }
-        let Some(snapshot) = self.master.core.as_ref().map(|core| core.snapshot()) else { return };
-        self.judge_leftovers(now, &snapshot);
+        let interval = self.interval();
+        let Some(state) = self.master.core.as_ref().map(|core| core.state()) else { return };
+        let refusals = &mut self.checks.refusals;
+        refusals.judge_leftovers(now, state, interval);
         if sent.is_empty() {
             return;
         }
-        self.checks.refusals.forget_strangers(&snapshot);
-        self.checks.refusals.made.retain(|refusal| refusal.until > now);
-        let (facts, offers) = self.facts(&snapshot, sent);
+        refusals.forget_strangers(state);
+        refusals.made.retain(|refusal| refusal.until > now);
+        let (facts, offers) = self.facts(state, sent);
         // All that was sent has to be among what reads show.
         if offers.len() < sent.len() {
             return;
@@ -256,8 +257,8 @@ impl World<'_> {
         if !self.setup.judge_offers {
             return Vec::new();
         }
-        let Some(snapshot) = self.master.core.as_ref().map(|core| core.snapshot()) else { return Vec::new() };
-        let (mut facts, _) = self.facts(&snapshot, &[]);
+        let Some(state) = self.master.core.as_ref().map(|core| core.state()) else { return Vec::new() };
+        let (mut facts, _) = self.facts(state, &[]);
         // What ends within the next pass counts as if it had not ended.
         let interval = self.interval();
         let slack = Timestamp::from_nanos(now.as_nanos() - 3 * interval);

@@ -5,6 +5,8 @@ mod offers;
 mod settle;
 mod tasks;
 
+use std::collections::BTreeSet;
+
 use mezzo_ids::OfferId;
 use mezzo_master::{Effect, Input, StreamId};
 use mezzo_mesos::v1::{self, scheduler::call};
@@ -12,6 +14,7 @@ use mezzo_time::Timestamp;
 
 use self::{offers::Offers, tasks::Book};
 use crate::{
+    agent::machine::TaskKey,
     outcome::Sample,
     setup::{Amounts, Setup},
     world::{World, duration, nanos},
@@ -45,6 +48,8 @@ pub(crate) fn amounts(vector: &Vector) -> Amounts {
 pub(crate) struct Checks {
     /// Per framework and plan.
     books: Vec<Vec<Book>>,
+    /// Launches that run, or of which a scheduler lacks news: all that have to come to rest.
+    open: BTreeSet<TaskKey>,
     /// What all of each agent is.
     totals: Vec<Vector>,
     /// What running containers take of each agent.
@@ -75,6 +80,7 @@ impl Checks {
         }
         Self {
             books: setup.frameworks.iter().map(|own| vec![Book::default(); own.tasks.len()]).collect(),
+            open: BTreeSet::new(),
             used: vec![Vector::default(); totals.len()],
             used_over_time: vec![([0.0; 4], 0); totals.len()],
             running: 0,

@@ -59,7 +59,7 @@ impl World<'_> {
                 missing.push(format!("scheduler {}: {}", scheduler.number, restless.join(", ")));
             }
         }
-        for (key, attempt) in self.checks.attempts() {
+        for (key, attempt) in self.checks.open() {
             let scheduler = &self.schedulers[key.framework as usize];
             if missing.len() > TOLD_MAX {
                 break;
@@ -74,7 +74,7 @@ impl World<'_> {
     /// What schedulers believe to run and does not, and the other way round.
     fn mistaken(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        for (key, attempt) in self.checks.attempts() {
+        for (key, attempt) in self.checks.open() {
             let scheduler = &self.schedulers[key.framework as usize];
             let Some(agent) = attempt.running_on else { continue };
             let plan = &scheduler.plans[key.plan as usize];
@@ -102,7 +102,7 @@ impl World<'_> {
     /// agent waits between two attempts to tell it.
     pub(crate) fn miscounted(&self) -> Vec<String> {
         let Some(core) = &self.master.core else { return Vec::new() };
-        let snapshot = core.snapshot();
+        let snapshot = core.state();
         let keeps_order = |scheduler: &&crate::scheduler::Scheduler| {
             !scheduler.is_over && scheduler.setup.behaviour.is_polite()
         };
@@ -113,7 +113,7 @@ impl World<'_> {
             .filter_map(|scheduler| Some(scheduler.framework_id.as_ref()?.value.as_str()))
             .collect();
         let mut running = vec![Vector::default(); self.agents.len()];
-        for (key, attempt) in self.checks.attempts() {
+        for (key, attempt) in self.checks.open() {
             let scheduler = &self.schedulers[key.framework as usize];
             if let Some(agent) = attempt.running_on.filter(|_| keeps_order(&scheduler)) {
                 add(

@@ -63,16 +63,18 @@ impl Checks {
         self.books.get(key.framework as usize)?.get(key.plan as usize)?.attempts.get(key.attempt as usize)
     }
 
-    /// All launches, with what is true of them.
-    pub(crate) fn attempts(&self) -> impl Iterator<Item = (TaskKey, &Attempt)> {
-        self.books.iter().enumerate().flat_map(|(framework, plans)| {
-            plans.iter().enumerate().flat_map(move |(plan, book)| {
-                book.attempts.iter().enumerate().map(move |(attempt, state)| {
-                    let (framework, plan, attempt) = (framework as u32, plan as u32, attempt as u32);
-                    (TaskKey { framework, plan, attempt }, state)
-                })
-            })
-        })
+    /// Launches that have not come to rest, with what is true of them.
+    pub(crate) fn open(&self) -> impl Iterator<Item = (TaskKey, &Attempt)> {
+        self.open.iter().filter_map(|key| Some((*key, self.attempts_of(*key)?)))
+    }
+
+    /// Something of a launch has changed.
+    fn reopen(&mut self, key: TaskKey) {
+        if self.attempts_of(key).is_some_and(|attempt| attempt.running_on.is_some() || attempt.lacks() > 0) {
+            self.open.insert(key);
+        } else {
+            self.open.remove(&key);
+        }
     }
 
     /// Records are on an agent's disk.
@@ -81,14 +83,12 @@ impl Checks {
             match &record.record {
                 Some(Record::Update(update)) => {
                     let Some(status) = &update.status else { continue };
-                    let Some(attempt) =
-                        TaskKey::parse(&status.task_id.value).and_then(|key| self.attempt(key))
-                    else {
-                        continue;
-                    };
+                    let Some(key) = TaskKey::parse(&status.task_id.value) else { continue };
+                    let Some(attempt) = self.attempt(key) else { continue };
                     if let Some(uuid) = status.uuid.as_deref().and_then(|uuid| uuid.try_into().ok()) {
                         attempt.stored.push(uuid);
                         attempt.stored_by = Some(agent as u32);
+                        self.reopen(key);
                     }
                 }
                 Some(Record::Acknowledged(record)) => {
@@ -112,6 +112,8 @@ impl Checks {
                 attempt.wiped = true;
             }
         }
+        let before: Vec<_> = self.open.iter().copied().collect();
+        before.into_iter().for_each(|key| self.reopen(key));
     }
 
     /// An operator ends a framework: its tasks are not counted any more, although they take a moment to
@@ -142,6 +144,7 @@ impl World<'_> {
         attempt.running_on = Some(agent as u32);
         attempt.ran = true;
         attempt.counted = counted;
+        self.checks.reopen(key);
         if let Some(other) = before {
             let what = format!("{} runs on agent {other} and on agent {agent}", key.text());
             self.violate("a task runs once", what);
@@ -172,6 +175,7 @@ impl World<'_> {
         attempt.running_on = None;
         attempt.exit = Some(status);
         let counted = std::mem::take(&mut attempt.counted);
+        self.checks.reopen(key);
         if status != Some(by_itself) && !planned {
             self.checks.evictions += 1;
         }
@@ -250,9 +254,8 @@ impl World<'_> {
             }
             Some(at) => attempt.heard = heard.max(at + 1),
         }
-        if !is_over {
-            return;
-        }
+        self.checks.reopen(key);
+        let Some(attempt) = self.checks.attempt(key).filter(|_| is_over) else { return };
         let (running, exit) = (attempt.running_on, attempt.exit);
         match attempt.end {
             Some((before, by)) if by != uuid => {

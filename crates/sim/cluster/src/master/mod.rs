@@ -341,7 +341,8 @@ impl World<'_> {
         if note.is_some() {
             self.master.asked.insert(request, Asked { scheduler, note, answer_lost });
         }
-        let stream_uuid = Some(std::sync::Arc::from(streams::uuid(stream)));
+        let known = self.streams.get(&stream).map(|stream| stream.uuid.clone());
+        let stream_uuid = Some(known.unwrap_or_else(|| streams::uuid(stream).into()));
         self.master_step(Input::SchedulerCall { request, call, stream_uuid, principal: None });
     }
 

@@ -16,9 +16,11 @@ use crate::{
 const HEARTBEAT: Nanos = 15 * SECOND;
 
 /// One stream, at both ends.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Stream {
     pub(crate) scheduler: u32,
+    /// Its text, which every call names.
+    pub(crate) uuid: Arc<str>,
     /// Events arrive in order: when the last one does.
     clear: Nanos,
 }
@@ -35,17 +37,15 @@ impl World<'_> {
             let at = self.net.on_stream(self.now, scheduler as usize, Side::Agent);
             return self.queue.push(at, Event::StreamClosedAtScheduler { scheduler, stream });
         }
-        self.streams.insert(stream, Stream { scheduler, clear: 0 });
         let stream_uuid: Arc<str> = uuid(stream).into();
+        self.streams.insert(stream, Stream { scheduler, uuid: stream_uuid.clone(), clear: 0 });
         self.master_step(Input::Subscribe { stream: StreamId(stream), stream_uuid, call, principal: None });
     }
 
     pub(crate) fn stream_sends(&mut self, StreamId(id): StreamId, event: Arc<scheduler::Event>) {
-        let Some(stream) = self.streams.get(&id).copied() else { return };
+        let Some(stream) = self.streams.get_mut(&id) else { return };
         let at = self.net.on_stream(self.now, stream.scheduler as usize, Side::Agent).max(stream.clear + 1);
-        if let Some(stream) = self.streams.get_mut(&id) {
-            stream.clear = at;
-        }
+        stream.clear = at;
         self.queue.push(at, Event::StreamSays { scheduler: stream.scheduler, stream: id, event });
     }
 
