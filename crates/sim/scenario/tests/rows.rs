@@ -1,4 +1,4 @@
-//! Plays every file of sim/scenarios that names a row of the table of faults, and prints the rows.
+//! Plays the files of sim/scenarios, and prints the rows of the table of faults that they name.
 
 use std::path::{Path, PathBuf};
 
@@ -58,6 +58,29 @@ fn every_row_does_what_it_says() {
         }
     }
     assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+/// Plays a file that names no row, under each of its policies.
+fn holds(name: &str) {
+    let scenario = Scenario::read_file(&folder().join(name)).unwrap_or_else(|problem| panic!("{problem}"));
+    for policy in &scenario.policies {
+        let setup = setup(&scenario, policy, scenario.seed);
+        let outcome = run(setup.clone());
+        for check in judge(&scenario, &setup, &outcome) {
+            assert!(check.held, "{name} under {}: {}", policy.name, check.what);
+        }
+    }
+}
+
+/// Absurd roles, constraints and offers of one framework do not slow another.
+#[test]
+fn absurd_neighbours_slow_nobody_down() {
+    holds("absurd-neighbours.toml");
+}
+
+#[test]
+fn two_teams_get_what_they_paid_for() {
+    holds("two-teams.toml");
 }
 
 #[test]
