@@ -1,8 +1,12 @@
 //! `mezzo sim` as docs/simulation.md shows it.
 
-use std::process::{Command, Output};
+use std::{
+    process::{Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
 
-use crate::support::Folder;
+use crate::support::{Folder, PATIENCE};
 
 const SCENARIO: &str = r#"
 title = "Small <and> short"
@@ -102,4 +106,37 @@ fn a_mistake_is_told_with_its_place() {
     let broken = mezzo(&folder, &["run", "small.toml"]);
     assert_eq!(broken.status.code(), Some(1));
     assert!(text(&broken.stderr).contains("done at least 21, and found 20"), "{}", text(&broken.stderr));
+}
+
+/// A day of thousands of nodes takes minutes; whoever has seen enough is not made to wait for it.
+#[test]
+fn an_interrupted_run_is_reported() {
+    let folder = Folder::new("sim-interrupted");
+    let long = SCENARIO.replace("duration = \"2m\"", "duration = \"24h\"").replace("count = 3", "count = 3000");
+    let long = long.replace("kind = \"batch\"\ntasks = 20", "kind = \"short\"\nrate = 20");
+    std::fs::write(folder.path().join("long.toml"), long).expect("written");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mezzo"))
+        .current_dir(folder.path())
+        .args(["sim", "run", "long.toml", "--out", "runs"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run mezzo sim");
+    let began = Instant::now();
+    let log = folder.path().join("runs/events.fair-share.log");
+    while std::fs::metadata(&log).map_or(0, |file| file.len()) == 0 {
+        if let Some(status) = child.try_wait().expect("wait") {
+            panic!("ended by itself with {status}");
+        }
+        assert!(began.elapsed() < PATIENCE, "nothing was played");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(interrupt.expect("run kill").success());
+    let ended = child.wait_with_output().expect("its end");
+    assert_eq!(ended.status.code(), Some(130), "{}", text(&ended.stderr));
+    assert!(text(&ended.stdout).contains("fair-share"), "{}", text(&ended.stdout));
+    assert!(text(&ended.stderr).contains("stopping"), "{}", text(&ended.stderr));
+    let page = std::fs::read_to_string(folder.path().join("runs/report.html")).expect("a report");
+    assert!(page.contains("data:image/png;base64,"));
 }

@@ -23,8 +23,9 @@ pub(crate) const SECOND: Nanos = 1_000_000_000;
 pub(crate) const MILLI: Nanos = 1_000_000;
 /// Between two looks whether everything has settled.
 const LOOK_EVERY: Nanos = SECOND;
-/// Between two times an observer is asked whether to go on.
-const ASK_EVERY: u64 = 10_000;
+/// Events between two times an observer is asked whether to go on: a large cluster may take milliseconds for
+/// one, and who presses Ctrl-C should not have to wait.
+const ASK_EVERY: u64 = 256;
 /// Things that are missing are told up to here.
 const TOLD_MAX: usize = 12;
 
