@@ -27,7 +27,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Measurement = fn(&mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 13] = [
+const MEASUREMENTS: [(&str, Measurement); 15] = [
     ("tasks", spawn::tasks),
     ("latency", spawn::latency),
     ("launches", launches::launches),
@@ -41,7 +41,9 @@ const MEASUREMENTS: [(&str, Measurement); 13] = [
     ("allocator-20000", allocator::smaller),
     ("allocator-50000", allocator::larger),
     ("allocator-hostile", allocator::hostile),
-    ("sim", sim::sim),
+    ("sim-events", sim::events),
+    ("sim-seeds", sim::seeds),
+    ("sim-day", sim::day),
 ];
 
 fn main() -> Result<()> {

@@ -18,6 +18,9 @@ usage: cargo xtask COMMAND
 /// The measurements of the allocator; the one of memory comes first.
 const ALLOCATOR: [&str; 4] = ["allocator-memory", "allocator-20000", "allocator-50000", "allocator-hostile"];
 
+/// The measurements of the simulation.
+const SIM: [&str; 3] = ["sim-events", "sim-seeds", "sim-day"];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -25,7 +28,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(&root()),
         ["rules", rest @ ..] => rules::run(&root(), rest),
         ["bench", "kernel", rest @ ..] => bench::run(&root(), &["mezzo", "mezzo-bench"], rest),
-        ["bench", "sim"] => bench::run(&root(), &["mezzo-bench"], &["sim"]),
+        ["bench", "sim"] => bench::run(&root(), &["mezzo-bench"], &SIM),
         // Memory in a process of its own, where nothing that was freed before is used again.
         ["bench", "allocator"] => bench::run(&root(), &["mezzo-bench"], &["master-memory"])
             .and_then(|()| bench::run(&root(), &["mezzo-bench"], &ALLOCATOR)),
