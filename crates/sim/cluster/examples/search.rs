@@ -129,12 +129,12 @@ impl Sum {
             ("faults", self.faults.values().sum::<u64>().to_string()),
         ];
         for (name, value) in rows {
-            println!("{name:<20} {value}");
+            println!("{name:<36} {value}");
         }
         for (name, count) in &self.faults {
-            println!("  {name:<18} {count}");
+            println!("  {name:<34} {count}");
         }
-        println!("{:<20} {} {:?}", "failing seeds", self.failing.len(), self.failing);
+        println!("{:<36} {} {:?}", "failing seeds", self.failing.len(), self.failing);
     }
 }
 
