@@ -1,6 +1,7 @@
 //! What is held and owed in sum, computed once per judgement.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     iter::successors,
     ops::Bound::{Included, Unbounded},
@@ -46,10 +47,15 @@ impl<'a> Sums<'a> {
             headroom: Quantities::default(),
         };
         let mut counted: BTreeMap<&AgentId, Quantities> = BTreeMap::new();
-        let held = cluster.held.iter().map(|((agent, framework, role), held)| (agent, framework, role, held));
-        let offered =
-            offers.iter().map(|offer| (&offer.agent, &offer.framework, &offer.role, &offer.resources));
+        let held = cluster
+            .held
+            .iter()
+            .map(|((agent, framework, role), held)| (agent, framework, role, Cow::Borrowed(held)));
+        let offered = offers
+            .iter()
+            .map(|offer| (&offer.agent, &offer.framework, &offer.role, Cow::Owned(cluster.added_by(offer))));
         for (agent, framework, role, held) in held.chain(offered) {
+            let held = &*held;
             let amounts = sum(held);
             *sums.clients.entry((framework, role)).or_default() += &amounts;
             *sums.roles.entry(role.as_str()).or_default() += &amounts;
@@ -128,6 +134,20 @@ impl<'a> Sums<'a> {
 }
 
 impl Cluster {
+    /// What an offer adds to the numbers that its framework holds: a shared resource counts once.
+    fn added_by(&self, offer: &Offer) -> Resources {
+        let resources = offer.resources.unallocated();
+        let key = (offer.agent.clone(), offer.framework.clone(), offer.role.clone());
+        match self.held.get(&key).filter(|_| !resources.shared().is_empty()) {
+            Some(held) => resources
+                .iter()
+                .filter(|resource| !(resource.is_shared() && held.contains_one(resource)))
+                .cloned()
+                .collect(),
+            None => resources,
+        }
+    }
+
     /// Everything that is held of an agent.
     pub fn held_of(&self, agent: &AgentId) -> Resources {
         let mut all = Resources::empty();

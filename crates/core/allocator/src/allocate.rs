@@ -395,11 +395,47 @@ impl Allocator {
             interest = self.interest(agent, pass);
         }
         if let Interest::Some { classes: some, roles } = interest {
+            if some & classes != 0 && !roles.is_empty() && self.sorters().are_fair() {
+                return self.ask_both(agent, (some & classes, &roles), classes, pass);
+            }
             for role in roles {
                 self.walk(agent, role, classes, Round::Some, pass);
             }
             if some & classes != 0 {
                 self.walk(agent, ROOT, some & classes, Round::Some, pass);
+            }
+        }
+    }
+
+    /// Asks clients of some classes, and everybody in or below some roles, in one order: whoever has what is
+    /// reserved for him does not come first to what is left beside it.
+    fn ask_both(
+        &mut self,
+        agent: u32,
+        (some, within): (ClassSet, &[u32]),
+        classes: ClassSet,
+        pass: &mut Pass<'_>,
+    ) {
+        let sorters = self.sorters();
+        let mut clients = Vec::new();
+        let mut walker = std::mem::take(&mut pass.walker);
+        for (from, classes) in std::iter::once((ROOT, some)).chain(within.iter().map(|role| (*role, classes)))
+        {
+            let Self { roles, measure, .. } = self;
+            walker.start(roles, from, classes, measure, sorters);
+            while let Some(client) = walker.next(roles, measure, sorters, pass.rng, |_, _| false) {
+                clients.push(client);
+            }
+        }
+        pass.walker = walker;
+        clients.sort_unstable();
+        clients.dedup();
+        clients.sort_by(|one, other| self.roles.compare(*one, *other, &self.measure));
+        for client in clients {
+            pass.steps += 1;
+            let is_asked = self.roles.clients[client].grown > pass.settled && self.admits(agent, client);
+            if is_asked && self.agents[agent].is_free() {
+                self.try_offer(client, agent, Stage::Shares, pass);
             }
         }
     }

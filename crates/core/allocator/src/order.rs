@@ -54,6 +54,13 @@ pub(crate) struct Sorters {
     pub(crate) frameworks: Sorter,
 }
 
+impl Sorters {
+    /// Whether shares decide everything.
+    pub(crate) fn are_fair(self) -> bool {
+        (self.roles, self.frameworks) == (Sorter::FairShare, Sorter::FairShare)
+    }
+}
+
 impl Walker {
     /// Begins below a role, with clients of some classes.
     pub(crate) fn start(

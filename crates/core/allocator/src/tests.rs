@@ -32,6 +32,16 @@ fn parse(text: &str) -> Resources {
     parse_resources(text, "*").expect("a valid text")
 }
 
+/// A disk that is a shared volume of a role.
+fn shared_volume(role: &str) -> Resources {
+    let disk = v1::resource::DiskInfo {
+        persistence: Some(v1::resource::disk_info::Persistence { id: "v".into(), principal: None }),
+        ..v1::resource::DiskInfo::default()
+    };
+    parse(&format!("disk({role}):100"))
+        .map(|resource| resource.with_disk(Some(disk.clone())).with_copies(Some(1)))
+}
+
 fn amounts(text: &str) -> Quantities {
     Quantities::parse(text).expect("a valid text")
 }

@@ -277,13 +277,7 @@ fn rule_109_whitelist_and_deactivation() {
 
 /// An agent whose disk is a shared volume of role web.
 fn shared_volume_agent() -> AgentProfile {
-    let disk = v1::resource::DiskInfo {
-        persistence: Some(v1::resource::disk_info::Persistence { id: "v".into(), principal: None }),
-        ..v1::resource::DiskInfo::default()
-    };
-    let volume =
-        parse("disk(web):100").map(|resource| resource.with_disk(Some(disk.clone())).with_copies(Some(1)));
-    AgentProfile { total: parse("cpus:4;mem:64") + volume, ..AgentProfile::default() }
+    AgentProfile { total: parse("cpus:4;mem:64") + shared_volume("web"), ..AgentProfile::default() }
 }
 
 #[test]

@@ -129,3 +129,14 @@ fn rule_132_agents_that_know_less_get_less() {
     c.framework("f3", &["c"]);
     assert_eq!(c.takers(), ["f3 c a1"]);
 }
+
+#[test]
+fn rule_121_a_reservation_does_not_bring_what_lies_beside_it() {
+    // Nothing of the agent reaches the cluster's minimum but what is reserved for b.
+    let mut c = Cluster::new();
+    c.framework("f1", &["b"]);
+    let none: BTreeMap<_, _> = [(Role::from("a"), vec![])].into_iter().collect();
+    c.framework_as("f2", FrameworkProfile { min_allocatable: none, ..profile(&["a"]) });
+    c.agent("a1", "licences:3;cpus(b):1");
+    assert_eq!(c.offers(), ["f1 b a1 cpus(reservations: [(STATIC,b)]):1", "f2 a a1 licences:3"]);
+}
