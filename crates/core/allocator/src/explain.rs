@@ -1,14 +1,18 @@
 //! Why something is not offered, and what roles hold: reads that change nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound::{Excluded, Included, Unbounded},
+};
 
 use mezzo_ids::{AgentId, FrameworkId, Role};
 use mezzo_resources::{Quantities, Resources};
 
 use crate::{
-    Allocator, FrameworkProfile, Quota,
+    Allocator, Quota,
     agent::Agent,
     amounts::Amounts,
+    classes::Class,
     offerable::{Stage, Taken},
     roles::{RoleNode, ancestors},
 };
@@ -101,6 +105,49 @@ pub struct WithheldSum {
     pub free: Quantities,
 }
 
+/// The question why a framework is not offered more, answered a part of the agents at a time. Between two
+/// parts anything may change: each agent counts as it was when it was looked at.
+#[derive(Debug)]
+pub struct Inquiry {
+    framework: FrameworkId,
+    place: Place,
+    sums: BTreeMap<(Role, Reason), (usize, Amounts)>,
+}
+
+impl Inquiry {
+    /// About a framework, of which nothing is found out yet.
+    pub fn new(framework: FrameworkId) -> Self {
+        Self { framework, place: Place::default(), sums: BTreeMap::new() }
+    }
+
+    /// Whom it is about.
+    pub fn framework(&self) -> &FrameworkId {
+        &self.framework
+    }
+
+    /// What was found out so far, sorted by role, then reason.
+    pub fn finish(self) -> Vec<WithheldSum> {
+        self.sums
+            .into_iter()
+            .map(|((role, reason), (agents, free))| WithheldSum {
+                role,
+                reason,
+                agents,
+                free: free.quantities(),
+            })
+            .collect()
+    }
+}
+
+/// How far an explanation has come.
+#[derive(Debug, Default)]
+struct Place {
+    /// The role that was begun.
+    role: Option<Role>,
+    /// The agent that was looked at last for it.
+    agent: Option<AgentId>,
+}
+
 /// One role with something in it. Amounts include descendants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RoleSummary {
@@ -125,37 +172,51 @@ impl Allocator {
     /// be offered at the next pass are not listed.
     pub fn why(&self, framework: &FrameworkId) -> Vec<Withheld> {
         let mut all = Vec::new();
-        self.explain(framework, |role, agent, reason| {
+        self.explain(framework, &mut Place::default(), u64::MAX, |role, agent, reason| {
             all.push(Withheld { role: role.clone(), agent: agent.map(|agent| agent.id.clone()), reason });
         });
         all
     }
 
-    /// [`Allocator::why`] in few lines: sorted by role, then reason.
-    pub fn why_in_sum(&self, framework: &FrameworkId) -> Vec<WithheldSum> {
-        let mut all: BTreeMap<(Role, Reason), (usize, Amounts)> = BTreeMap::new();
-        self.explain(framework, |role, agent, reason| {
-            let (agents, free) = all.entry((role.clone(), reason)).or_default();
-            if let Some(agent) = agent {
+    /// Goes on with an inquiry and says whether it is at its end. It looks at one agent for each of `steps`,
+    /// at fewer where that is more work.
+    pub fn inquire(&self, inquiry: &mut Inquiry, steps: u64) -> bool {
+        let Inquiry { framework, place, sums } = inquiry;
+        // Roles are few and agents many, so the names of roles are not copied for each.
+        let mut last: Option<(Role, Reason)> = None;
+        self.explain(framework, place, steps, |role, agent, reason| {
+            let key = last.take().filter(|(same, known)| same == role && *known == reason);
+            let key = last.insert(key.unwrap_or_else(|| (role.clone(), reason)));
+            if !sums.contains_key(key) {
+                sums.insert(key.clone(), Default::default());
+            }
+            if let (Some(agent), Some((agents, free))) = (agent, sums.get_mut(key)) {
                 *agents += 1;
                 free.add(&agent.available.amounts());
             }
-        });
-        all.into_iter()
-            .map(|((role, reason), (agents, free))| WithheldSum {
-                role,
-                reason,
-                agents,
-                free: free.quantities(),
-            })
-            .collect()
+        })
     }
 
-    fn explain(&self, framework: &FrameworkId, mut tell: impl FnMut(&Role, Option<&Agent>, Reason)) {
-        let Some(known) = self.framework_slot(framework).map(|slot| &self.frameworks[slot]) else { return };
-        let Some(profile) = &known.profile else { return };
+    /// Tells what is withheld from where an earlier call stopped, for as many `steps`; says whether that was
+    /// all.
+    fn explain(
+        &self,
+        framework: &FrameworkId,
+        place: &mut Place,
+        steps: u64,
+        mut tell: impl FnMut(&Role, Option<&Agent>, Reason),
+    ) -> bool {
+        let Some(known) = self.framework_slot(framework).map(|slot| &self.frameworks[slot]) else {
+            return true;
+        };
+        let Some(profile) = &known.profile else { return true };
+        let mut left = steps;
         let mut taken = Taken::default();
-        for role in &profile.roles {
+        let begun = place.role.clone().map_or(Unbounded, Included);
+        for role in profile.roles.range::<Role, _>((begun, Unbounded)) {
+            if place.role.as_ref() != Some(role) {
+                *place = Place { role: Some(role.clone()), agent: None };
+            }
             let whole = if !known.active {
                 Some(Reason::Inactive)
             } else if profile.suppressed.contains(role) {
@@ -168,27 +229,40 @@ impl Allocator {
                 continue;
             }
             let Some(client) = known.clients.get(role) else { continue };
-            for slot in self.agent_ids.values() {
+            let number = self.roles.clients[*client].class;
+            let class = profile.class(role);
+            let mut last: Option<&AgentId> = None;
+            let behind = place.agent.clone().map_or(Unbounded, Excluded);
+            for (id, slot) in self.agent_ids.range::<AgentId, _>((behind, Unbounded)) {
+                if left == 0 {
+                    place.agent = last.cloned().or(place.agent.take());
+                    return false;
+                }
+                last = Some(id);
                 let agent = &self.agents[*slot];
+                // What passes found out need not be found out again, but for the reason.
+                let is_known = self.kinds.remembers(agent, number) == Some(true);
+                left = left.saturating_sub(if is_known { 1 } else { self.classes.cost(number) });
                 let refused = self
-                    .check_agent(profile, role, agent)
+                    .check_agent(&class, agent, is_known)
                     .and_then(|()| self.offerable(*client, *slot, Stage::Shares, None, &mut taken));
                 if let Err(reason) = refused {
                     tell(role, Some(agent), reason);
                 }
             }
         }
+        true
     }
 
     /// Rules 106, 107, 109, 112 and 132: whether this agent is for this framework at all.
-    fn check_agent(&self, profile: &FrameworkProfile, role: &Role, agent: &Agent) -> Result<(), Reason> {
+    fn check_agent(&self, class: &Class, agent: &Agent, is_admitted: bool) -> Result<(), Reason> {
         if !agent.active {
             return Err(Reason::AgentInactive);
         }
         if !agent.whitelisted {
             return Err(Reason::NotWhitelisted);
         }
-        agent.admits(&profile.class(role), &self.config)
+        if is_admitted { Ok(()) } else { agent.admits(class, &self.config) }
     }
 
     /// Roles that a framework suppressed.

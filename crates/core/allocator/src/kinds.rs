@@ -169,6 +169,12 @@ impl Kinds {
         wanted & (kind.admitted.apart | !kind.known.apart | MIXED) != 0
     }
 
+    /// Whether an agent is for one class, if somebody asked before.
+    pub(crate) fn remembers(&self, agent: &Agent, class: u32) -> Option<bool> {
+        let kind = self.all.get(agent.kind)?;
+        kind.known.get(class).then(|| kind.admitted.get(class))
+    }
+
     /// Whether an agent is for one class.
     pub(crate) fn admits(
         &mut self,

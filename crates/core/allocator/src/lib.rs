@@ -39,7 +39,7 @@ pub use agent::{AgentCapabilities, AgentProfile};
 pub use allocator::{Allocator, NotAvailable};
 pub use config::{AgentPreference, Config, Sorter};
 pub use constraints::{ConstraintLimits, OfferConstraints};
-pub use explain::{Reason, RoleSummary, Withheld, WithheldSum};
+pub use explain::{Inquiry, Reason, RoleSummary, Withheld, WithheldSum};
 pub use filters::Filter;
 pub use framework::{FrameworkCapabilities, FrameworkProfile};
 pub use inverse::InverseAllocation;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use mezzo_allocator::Allocator;
+use mezzo_allocator::{Allocator, Inquiry};
 use mezzo_ids::{AgentId, FrameworkId, MasterId, OfferId, Role, TaskId, Uuid};
 use mezzo_mesos::v1;
 use mezzo_protocol::records::RegistryRecord;
@@ -211,10 +211,16 @@ impl Master {
         self.allocator.runs()
     }
 
-    /// What a framework is not offered, by role and reason; `None` when it is not registered. Looks at every
-    /// agent once per role.
-    pub fn withheld(&self, framework: &FrameworkId) -> Option<Vec<mezzo_allocator::WithheldSum>> {
-        self.state.frameworks.contains_key(framework).then(|| self.allocator.why_in_sum(framework))
+    /// The question what a framework is not offered, by role and reason, to be gone on with by
+    /// [`Master::inquire`]; `None` when it is not registered.
+    pub fn inquiry(&self, framework: &FrameworkId) -> Option<Inquiry> {
+        self.state.frameworks.contains_key(framework).then(|| Inquiry::new(framework.clone()))
+    }
+
+    /// Looks at about so many agents more and says whether that was the last of them. All are looked at once
+    /// per role, which takes too long to do it between two inputs.
+    pub fn inquire(&self, inquiry: &mut Inquiry, agents: u64) -> bool {
+        self.allocator.inquire(inquiry, agents)
     }
 
     /// Counts one more of something.

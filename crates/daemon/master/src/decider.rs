@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use crate::{
     checks::Witness,
     inbox::Work,
+    inquiries::Inquiries,
     operator_stream::NewSubscriber,
     performer,
     shared::{ExitOnPanic, Shared},
@@ -57,9 +58,11 @@ pub(crate) fn spawn(
         let inbox = &shared.inbox;
         let mut work = Vec::new();
         let mut effects: Vec<Out> = Vec::new();
+        let mut inquiries = Inquiries::default();
         loop {
             let deadline = master.next_deadline();
-            inbox.take(deadline.map(instant), &mut work);
+            inbox.take(inquiries.wait_until(deadline.map(instant)), &mut work);
+            let is_idle = work.is_empty();
             let mut stop = false;
             // Everybody whose subscription is in the batch is counted already.
             master.set_watched(shared.subscribers.watched());
@@ -77,10 +80,7 @@ pub(crate) fn spawn(
                         }
                     }
                     Work::Read(reader) => effects.push(Out::Snapshot(reader, master.snapshot())),
-                    Work::Why(framework, reader) => {
-                        // Whoever went away needs no answer.
-                        let _ = reader.send(master.withheld(&framework));
-                    }
+                    Work::Why(framework, asker) => inquiries.ask(&master, &framework, asker),
                     Work::Watch(subscriber) => effects.push(Out::Watch(subscriber, master.snapshot())),
                     Work::Stop => {
                         stop = true;
@@ -111,6 +111,7 @@ pub(crate) fn spawn(
             if !hand_on(&shared, &out, &mut effects) || stop {
                 return;
             }
+            inquiries.go_on(&master, is_idle);
         }
     })
 }

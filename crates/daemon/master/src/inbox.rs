@@ -5,12 +5,14 @@ use std::{
     time::Instant,
 };
 
-use mezzo_allocator::WithheldSum;
 use mezzo_ids::FrameworkId;
 use mezzo_master::{Input, state::Snapshot};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::operator_stream::NewSubscriber;
+use crate::{
+    inquiries::{Asker, Explained},
+    operator_stream::NewSubscriber,
+};
 
 /// Bytes of requests that may wait. Senders wait beyond it, which slows their connections down.
 const WAITING_BYTES_MAX: usize = 256 << 20;
@@ -26,7 +28,7 @@ pub(crate) enum Work {
     /// durable yet, and everybody sees what they were told.
     Read(oneshot::Sender<Snapshot>),
     /// Somebody asks what a framework is not offered, and why.
-    Why(FrameworkId, oneshot::Sender<Option<Vec<WithheldSum>>>),
+    Why(FrameworkId, Asker),
     /// An operator subscribes: gets a snapshot, and every event after it.
     Watch(NewSubscriber),
     /// The process stops; nothing behind this is done.
@@ -129,9 +131,8 @@ impl Inbox {
         receiver.await.ok()
     }
 
-    /// What a framework is not offered: `Some(None)` when there is no such framework, `None` while the
-    /// process stops.
-    pub(crate) async fn why(&self, framework: FrameworkId) -> Option<Option<Vec<WithheldSum>>> {
+    /// What a framework is not offered. `None` while the process stops.
+    pub(crate) async fn why(&self, framework: FrameworkId) -> Option<Explained> {
         let (sender, receiver) = oneshot::channel();
         self.push(Work::Why(framework, sender), 0).await;
         receiver.await.ok()

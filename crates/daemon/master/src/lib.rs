@@ -11,7 +11,8 @@
 //!
 //! Reads are answered on blocking threads from snapshots that share the core's parts, so that nobody
 //! who looks slows anybody who works. A snapshot travels behind the effects of the steps before it, so
-//! it shows nothing that a crash could take back.
+//! it shows nothing that a crash could take back. What only the allocator knows is found out by the deciding
+//! thread, in small parts between its decisions (`inquiries`).
 //!
 //! Nothing is decided here; see `mezzo-master` for that.
 
@@ -27,6 +28,7 @@ mod format;
 mod giving_way;
 mod http;
 mod inbox;
+mod inquiries;
 mod links;
 mod operator_stream;
 mod performer;

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use mezzo_allocator::{
     AgentProfile, Allocation, Allocator, Config, ConstraintLimits, Filter, FrameworkCapabilities,
-    FrameworkProfile, OfferConstraints, Quota,
+    FrameworkProfile, Inquiry, OfferConstraints, Quota,
 };
 use mezzo_ids::{AgentId, FrameworkId, Role};
 use mezzo_mesos::v1;
@@ -35,6 +35,8 @@ const LEAF_FRAMEWORKS: usize = 10;
 const FULL_PASSES: usize = 7;
 /// Single events, of which the median and the worst are shown.
 const EVENTS: usize = 200;
+/// Agents that the master looks at at a time to say why a framework is not offered them.
+const PART_AGENTS: u64 = 1000;
 /// The cluster whose memory is measured: agents, frameworks, tasks.
 pub(crate) const LARGE: (usize, usize, usize) = (100_000, 1_000, 1_000_000);
 
@@ -363,6 +365,8 @@ fn measure(table: &mut Table, agents: usize, frameworks: usize, target: &str) ->
     });
     row(table, "a quota changes", times, "<= 5 ms");
 
+    why(table, &mut cluster, &size);
+
     let mut one_by_one = Cluster::new(agents, frameworks)?;
     for i in 0..frameworks {
         one_by_one.add_framework(i)?;
@@ -385,6 +389,35 @@ fn measure(table: &mut Table, agents: usize, frameworks: usize, target: &str) ->
         target,
     );
     Ok(())
+}
+
+/// What it takes to find out what one framework is not offered, and why: as a whole and in the parts that the
+/// master does between its decisions.
+fn why(table: &mut Table, cluster: &mut Cluster, size: &str) {
+    let (mut wholes, mut parts, mut worst) = (Vec::new(), 0, 0.0_f64);
+    for i in 0..EVENTS {
+        let framework = framework_id(i * 7 % cluster.frameworks);
+        wholes.push(timed(|| cluster.allocator.inquire(&mut Inquiry::new(framework.clone()), u64::MAX)).1);
+        let mut inquiry = Inquiry::new(framework);
+        loop {
+            let (is_over, time) = timed(|| cluster.allocator.inquire(&mut inquiry, PART_AGENTS));
+            parts += 1;
+            worst = worst.max(time);
+            if is_over {
+                break;
+            }
+        }
+    }
+    table.row(
+        &format!("why a framework is not offered more, {size}"),
+        &format!("{:.1} ms", percentile(&mut wholes, 0.5)),
+        &format!(
+            "worst of {EVENTS}: {:.1} ms; the longest of its {} parts: {worst:.2} ms",
+            percentile(&mut wholes, 1.0),
+            parts / EVENTS
+        ),
+        "",
+    );
 }
 
 /// A framework that nobody is like: it wants one agent in a hundred by a pattern over hostnames, and names

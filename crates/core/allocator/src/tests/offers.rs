@@ -386,7 +386,8 @@ fn operations_change_what_is_held_or_free() {
 #[test]
 fn what_agents_bring_belongs_to_frameworks_known_or_not() {
     let mut c = Cluster::new();
-    let used = [(FrameworkId::from("f1"), parse("cpus:3").allocated(&"web".into()))].into_iter().collect();
+    let used: BTreeMap<_, _> =
+        [(FrameworkId::from("f1"), parse("cpus:3").allocated(&"web".into()))].into_iter().collect();
     let profile = AgentProfile { total: parse("cpus:4;mem:64"), ..AgentProfile::default() };
     c.allocator.add_agent(&"a1".into(), profile, &used);
     c.framework("f2", &["web"]);
@@ -397,4 +398,58 @@ fn what_agents_bring_belongs_to_frameworks_known_or_not() {
     c.finish("f1", "web", "a1", "cpus:3");
     c.finish("f9", "web", "a9", "cpus:3");
     assert_eq!(c.offers(), ["f2 web a1 cpus:3"]);
+}
+
+#[test]
+fn an_explanation_in_parts_is_the_whole_one() {
+    let mut c = Cluster::new();
+    c.framework("f1", &["a", "b", "c"]);
+    c.allocator.suppress(&"f1".into(), &BTreeSet::from(["b".into()]));
+    for n in 0..7 {
+        c.agent(&format!("a{n}"), "cpus:1;mem:1024");
+    }
+    c.allocator.deactivate_agent(&"a3".into());
+    // Everything is offered to f1 and declined, so that filters and what is held both say why.
+    for offer in c.pass().offers.into_iter().take(4) {
+        let filter = Some(Filter::of_decline(Some(&filters(60.0))));
+        c.allocator.recover(c.now, &offer.framework, &offer.agent, &offer.resources(), filter);
+    }
+    let whole = c.allocator.why(&"f1".into());
+    let ask = |steps: u64| {
+        let (mut inquiry, mut parts) = (Inquiry::new("f1".into()), 1);
+        while !c.allocator.inquire(&mut inquiry, steps) {
+            parts += 1;
+        }
+        (inquiry.finish(), parts)
+    };
+    let (sums, parts) = ask(u64::MAX);
+    assert_eq!(parts, 1);
+    assert_eq!(sums.iter().map(|sum| sum.agents).sum::<usize>(), whole.len() - 1);
+    for sum in &sums {
+        let same = |withheld: &&Withheld| withheld.role == sum.role && withheld.reason == sum.reason;
+        assert_eq!(whole.iter().filter(same).count(), sum.agents.max(1));
+    }
+    for steps in 1..9 {
+        let (in_parts, parts) = ask(steps);
+        assert_eq!(in_parts, sums, "{steps} at a time");
+        assert!(parts > 1);
+    }
+}
+
+#[test]
+fn an_explanation_goes_on_though_its_framework_goes() {
+    let mut c = Cluster::new();
+    c.framework("f1", &["a", "b"]);
+    c.agent("a1", "cpus:1;mem:1024");
+    c.agent("a2", "cpus:1;mem:1024");
+    c.allocator.deactivate_agent(&"a1".into());
+    c.allocator.deactivate_agent(&"a2".into());
+    let mut inquiry = Inquiry::new("f1".into());
+    assert!(!c.allocator.inquire(&mut inquiry, 1));
+    c.allocator.remove_agent(&"a1".into());
+    assert!(!c.allocator.inquire(&mut inquiry, 1));
+    c.allocator.remove_framework(&"f1".into());
+    assert!(c.allocator.inquire(&mut inquiry, 1));
+    let sums = inquiry.finish();
+    assert_eq!((sums.len(), sums[0].reason, sums[0].agents), (1, Reason::AgentInactive, 2));
 }

@@ -5,7 +5,10 @@ use mezzo_http::{Request, Response, StatusCode};
 use mezzo_ids::FrameworkId;
 use mezzo_mesos_v0::Writer;
 
-use crate::shared::{Shared, stopping};
+use crate::{
+    inquiries::Explained,
+    shared::{Shared, stopping},
+};
 
 /// Answers GET /allocator/why?framework_id=ID.
 pub(super) async fn why(shared: &Shared, request: &Request) -> Result<Response, Response> {
@@ -13,8 +16,15 @@ pub(super) async fn why(shared: &Shared, request: &Request) -> Result<Response, 
         let text = "Missing 'framework_id' query parameter, such as /allocator/why?framework_id=ID";
         return Err(Response::text(StatusCode::BAD_REQUEST, text));
     };
-    let Some(withheld) = shared.inbox.why(FrameworkId::from(id)).await.ok_or_else(stopping)? else {
-        return Err(Response::text(StatusCode::NOT_FOUND, format!("No framework found with ID '{id}'")));
+    let withheld = match shared.inbox.why(FrameworkId::from(id)).await.ok_or_else(stopping)? {
+        Explained::Withheld(withheld) => withheld,
+        Explained::Unknown => {
+            return Err(Response::text(StatusCode::NOT_FOUND, format!("No framework found with ID '{id}'")));
+        }
+        Explained::TooMany => {
+            let text = "Many others ask why they are not offered more; ask again later";
+            return Err(Response::text(StatusCode::SERVICE_UNAVAILABLE, text));
+        }
     };
     let mut writer = Writer::new();
     write(&mut writer, id, &withheld);
