@@ -260,11 +260,11 @@ impl Allocator {
     }
 
     /// An agent registered. `used` is held by frameworks, known or not, with allocation roles.
-    pub fn add_agent(
+    pub fn add_agent<'a>(
         &mut self,
         id: &AgentId,
         profile: AgentProfile,
-        used: &BTreeMap<FrameworkId, Resources>,
+        used: impl IntoIterator<Item = (&'a FrameworkId, &'a Resources)>,
     ) {
         self.remove_agent(id);
         let mut total = Bundle::of(&profile.total);
@@ -278,6 +278,8 @@ impl Allocator {
         for (framework, resources) in used {
             self.hand_out(framework, slot, resources);
         }
+        // What long tasks hold stays as it is here.
+        self.agents[slot].held.shrink_to_fit();
         // More is there for guarantees, so that others may be given more of what they have.
         self.changed = true;
         self.on_agent_changed(slot);

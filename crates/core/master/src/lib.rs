@@ -18,6 +18,7 @@
 
 mod agent;
 mod agents;
+mod alike;
 mod capability;
 mod effect;
 mod events;

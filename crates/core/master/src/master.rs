@@ -15,6 +15,7 @@ use rand_core::Rng;
 
 use crate::{
     agent, agents,
+    alike::Alike,
     effect::{Answer, Effect},
     facts::Ledger,
     input::{Input, LinkId, RequestId, StreamId},
@@ -75,6 +76,7 @@ pub struct Master {
     /// What reads can see.
     pub(crate) state: Snapshot,
     pub(crate) allocator: Allocator,
+    pub(crate) alike: Alike,
     /// Where a framework's task runs (not for unreachable or completed ones).
     pub(crate) task_agents: BTreeMap<FrameworkId, BTreeMap<TaskId, AgentId>>,
     /// Which agent an outstanding offer is of.
@@ -128,6 +130,7 @@ impl Master {
     pub fn new(config: Config, now: Timestamp, registry: Vec<RegistryRecord>) -> Self {
         let mut master = Self {
             allocator: Allocator::new(config.allocator.clone()),
+            alike: Alike::default(),
             config,
             state: Snapshot::default(),
             task_agents: BTreeMap::new(),

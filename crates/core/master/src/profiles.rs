@@ -74,7 +74,7 @@ pub(crate) fn agent_profile(agent: &Agent) -> AgentProfile {
             hierarchical_role: agent.is_capable(Type::HierarchicalRole),
             reservation_refinement: agent.is_capable(Type::ReservationRefinement),
         },
-        total: agent.total.clone(),
+        total: (*agent.total).clone(),
         unavailability: agent.unavailability,
     }
 }

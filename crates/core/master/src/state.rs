@@ -131,8 +131,8 @@ pub struct Agent {
     pub registered: Timestamp,
     /// Last re-registration.
     pub reregistered: Option<Timestamp>,
-    /// Total, without allocation, oversubscribed ones included.
-    pub total: Resources,
+    /// Total, without allocation, oversubscribed ones included. Agents that have the same share it.
+    pub total: Arc<Resources>,
     /// Changes with every operation of a provider.
     pub resource_version: Uuid,
     /// Tasks not yet terminal and acknowledged. A part of their own, because offers change an agent more
@@ -142,8 +142,9 @@ pub struct Agent {
     pub executors: BTreeMap<(FrameworkId, ExecutorId), Arc<v1::ExecutorInfo>>,
     /// Operations not yet terminal and acknowledged.
     pub operations: BTreeMap<Uuid, Arc<Operation>>,
-    /// Used by tasks and executors per framework, allocated.
-    pub used: BTreeMap<FrameworkId, Resources>,
+    /// Used by tasks, executors and operations per framework, allocated. A framework's only task on the
+    /// agent has the same list.
+    pub used: BTreeMap<FrameworkId, Arc<Resources>>,
     /// In outstanding offers, allocated.
     pub offered: Resources,
     /// Outstanding offers of this agent.
@@ -162,6 +163,29 @@ impl Agent {
     pub(crate) fn tasks_mut(&mut self) -> &mut Tasks {
         Arc::make_mut(&mut self.tasks)
     }
+
+    /// A framework uses more.
+    pub(crate) fn hold(&mut self, framework: &FrameworkId, resources: &Arc<Resources>) {
+        match self.used.get_mut(framework) {
+            Some(used) => *Arc::make_mut(used) += &**resources,
+            None => {
+                self.used.insert(framework.clone(), resources.clone());
+            }
+        }
+    }
+
+    /// A framework uses less.
+    pub(crate) fn release(&mut self, framework: &FrameworkId, resources: &Resources) {
+        let Some(used) = self.used.get_mut(framework) else { return };
+        // Of its only task: not worth a copy to subtract from.
+        let is_all = std::ptr::eq(&**used, resources);
+        if !is_all {
+            Arc::make_mut(used).subtract(resources);
+        }
+        if is_all || used.is_empty() {
+            self.used.remove(framework);
+        }
+    }
 }
 
 /// One task. The proto is what reads and events show; the rest is what the core decides on.
@@ -169,8 +193,8 @@ impl Agent {
 pub struct Task {
     /// As operators see it; `statuses` are collapsed (rule 218) and carry no data (rule 217).
     pub info: v1::Task,
-    /// Allocated to the offer's role.
-    pub resources: Resources,
+    /// Allocated to the offer's role. Tasks that have the same share it.
+    pub resources: Arc<Resources>,
     /// Whether its resources have gone back (it is terminal).
     pub recovered: bool,
     /// A KILL is outstanding, to be sent again on re-registration (rule 224).

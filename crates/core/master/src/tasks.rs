@@ -62,7 +62,7 @@ impl Master {
         self.task_agents.entry(framework.clone()).or_default().insert(task.clone(), agent.clone());
         let Some(agent) = self.agent_mut(agent) else { return };
         if !entry.recovered {
-            *agent.used.entry(framework.clone()).or_default() += entry.resources.clone();
+            agent.hold(framework, &entry.resources);
         }
         agent.tasks_mut().insert((framework.clone(), task), Arc::new(entry));
     }
@@ -148,13 +148,8 @@ impl Master {
         agent: &AgentId,
         resources: &Resources,
     ) {
-        if let Some(entry) = self.agent_mut(agent)
-            && let Some(used) = entry.used.get_mut(framework)
-        {
-            used.subtract(resources);
-            if used.is_empty() {
-                entry.used.remove(framework);
-            }
+        if let Some(entry) = self.agent_mut(agent) {
+            entry.release(framework, resources);
         }
         self.allocator.recover(moment.now, framework, agent, resources, None);
     }

@@ -289,7 +289,7 @@ fn hold(cluster: &mut checker::Cluster, agent: &AgentId, framework: &FrameworkId
 
 fn agent_of(agent: &Agent) -> checker::Agent {
     checker::Agent {
-        total: agent.total.clone(),
+        total: (*agent.total).clone(),
         is_offered: agent.active,
         hostname: agent.info.hostname.clone(),
         domain: agent.info.domain.clone(),

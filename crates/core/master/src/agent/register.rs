@@ -120,7 +120,7 @@ fn port_of(description: &AgentDescription) -> u16 {
 /// The state of an agent by its own description; nothing runs on it yet. `None` when its resources
 /// cannot be read.
 pub(super) fn describe(
-    master: &Master,
+    master: &mut Master,
     moment: &mut Moment<'_>,
     id: &AgentId,
     description: AgentDescription,
@@ -153,7 +153,7 @@ pub(super) fn describe(
         drain_started: drain.started,
         registered: moment.now,
         reregistered: None,
-        total,
+        total: master.alike.share(total),
         resource_version,
         tasks: Arc::default(),
         executors: BTreeMap::new(),
@@ -178,7 +178,8 @@ pub(super) fn add_agent(
     agent.connected = true;
     agent.active = !agent.deactivated;
     let active = agent.active;
-    master.allocator.add_agent(id, agent_profile(&agent), &agent.used);
+    let used = agent.used.iter().map(|(framework, used)| (framework, &**used));
+    master.allocator.add_agent(id, agent_profile(&agent), used);
     if !active {
         master.allocator.deactivate_agent(id);
     }

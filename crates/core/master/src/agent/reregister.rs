@@ -149,7 +149,7 @@ fn return_from_absence(
     for task in std::mem::take(&mut message.tasks) {
         if let Some((framework, id, task)) = readable(master, task, &completed) {
             if !task.recovered {
-                *agent.used.entry(framework.clone()).or_default() += &task.resources;
+                agent.hold(&framework, &task.resources);
             }
             tasks.push((framework.clone(), id.clone()));
             agent.tasks_mut().insert((framework, id), Arc::new(task));
@@ -215,14 +215,14 @@ fn take_executor(agent: &mut Agent, completed: &BTreeSet<FrameworkId>, executor:
     }
     let id = ExecutorId::from(executor.executor_id.value.as_str());
     if let Ok(resources) = Resources::from_proto(&executor.resources) {
-        *agent.used.entry(framework.clone()).or_default() += &resources;
+        agent.hold(&framework, &Arc::new(resources));
     }
     agent.executors.insert((framework, id), Arc::new(executor));
 }
 
 /// A task as an agent reports it.
 fn readable(
-    master: &Master,
+    master: &mut Master,
     mut task: v1::Task,
     completed: &BTreeSet<FrameworkId>,
 ) -> Option<(FrameworkId, TaskId, Task)> {
@@ -234,7 +234,7 @@ fn readable(
         return None;
     }
     let id = TaskId::from(task.task_id.value.as_str());
-    let resources = Resources::from_proto(&task.resources).ok()?;
+    let resources = master.alike.share(Resources::from_proto(&task.resources).ok()?);
     let recovered = status::is_terminal(task.state());
     // Tasks are many and stay long; decoding leaves room for elements that never come.
     task.resources.shrink_to_fit();
@@ -332,7 +332,7 @@ fn learn_executor(
     let resources = Resources::from_proto(&info.resources).unwrap_or_default();
     master.allocator.hold(&framework, agent, &resources);
     let Some(agent) = master.agent_mut(agent) else { return };
-    *agent.used.entry(framework.clone()).or_default() += &resources;
+    agent.hold(&framework, &Arc::new(resources));
     agent.executors.insert((framework, executor), Arc::new(info));
 }
 

@@ -23,6 +23,7 @@ pub(super) fn on_update_agent(
     let oversubscribed = Resources::from_proto(&update.oversubscribed);
     let (Ok(mut total), Ok(oversubscribed)) = (total, oversubscribed) else { return };
     total += &oversubscribed;
+    let total = master.alike.share(total);
     let Some(agent) = master.agent_mut(id) else { return };
     if let Some(version) = Uuid::from_slice(&update.resource_version_uuid) {
         agent.resource_version = version;

@@ -1,5 +1,7 @@
 //! Operations of an ACCEPT.
 
+use std::sync::Arc;
+
 use mezzo_mesos::v1::{self, OperationState, agent_info::capability::Type as AgentCapability};
 use mezzo_resources::Resources;
 
@@ -23,8 +25,7 @@ pub(crate) fn on_accepted_operation(
     let checked = check(master, acceptance, operation);
     let done = checked.and_then(|plan| apply(master, moment, acceptance, plan));
     let Err(why) = done else { return };
-    std::sync::Arc::make_mut(&mut master.state.counters)
-        .operation_ended(kind, OperationState::OperationError);
+    Arc::make_mut(&mut master.state.counters).operation_ended(kind, OperationState::OperationError);
     // Without an id nobody can be told (rule 201).
     let Some(id) = id else { return };
     let status = v1::OperationStatus {
@@ -75,8 +76,9 @@ fn apply(
             .convert(&framework, &agent_id, consumed, converted)
             .map_err(|error| error.to_string())?;
         if let Some(agent) = master.agent_mut(&agent_id) {
-            agent.total.subtract(&consumed.unallocated());
-            agent.total += &converted.unallocated();
+            let total = Arc::make_mut(&mut agent.total);
+            total.subtract(&consumed.unallocated());
+            *total += &converted.unallocated();
         }
         acceptance.remaining.subtract(consumed);
         if usable {
@@ -89,7 +91,7 @@ fn apply(
     } else {
         acceptance.remaining.subtract(&conversion.consumed);
         if let Some(agent) = master.agent_mut(&agent_id) {
-            *agent.used.entry(framework.clone()).or_default() += &conversion.consumed;
+            agent.hold(&framework, &Arc::new(conversion.consumed.clone()));
         }
     }
     book(master, moment, &agent_id, Some(&framework), operation, conversion.consumed, !speculative);

@@ -98,14 +98,10 @@ fn settle(
         .and_then(|converted| Some(converted.allocated(&role?)));
     let Some(converted) = converted else { return master.give_back(moment, framework, agent_id, consumed) };
     if let Some(agent) = master.agent_mut(agent_id) {
-        if let Some(used) = agent.used.get_mut(framework) {
-            used.subtract(consumed);
-            if used.is_empty() {
-                agent.used.remove(framework);
-            }
-        }
-        agent.total.subtract(&consumed.unallocated());
-        agent.total += &converted.unallocated();
+        agent.release(framework, consumed);
+        let total = Arc::make_mut(&mut agent.total);
+        total.subtract(&consumed.unallocated());
+        *total += &converted.unallocated();
     }
     let back = match master.allocator.convert(framework, agent_id, consumed, &converted) {
         Ok(()) => &converted,
@@ -137,7 +133,7 @@ pub(crate) fn on_agent_returned(
         let owner = operation.framework_id.as_ref().map(|id| FrameworkId::from(id.value.as_str()));
         let holds = !ended && !consumed.is_empty() && owner.is_some();
         if let (true, Some(owner)) = (holds, owner) {
-            *agent.used.entry(owner.clone()).or_default() += &consumed;
+            agent.hold(&owner, &Arc::new(consumed.clone()));
             held.push((owner, consumed.clone()));
         }
         let entry = Operation { info: operation, consumed, recovered: !holds };

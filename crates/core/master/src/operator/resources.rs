@@ -1,5 +1,7 @@
 //! RESERVE_RESOURCES, UNRESERVE_RESOURCES, CREATE_VOLUMES, DESTROY_VOLUMES, GROW_VOLUME, SHRINK_VOLUME.
 
+use std::sync::Arc;
+
 use mezzo_ids::{AgentId, OfferId};
 use mezzo_mesos::v1::{
     self,
@@ -113,8 +115,9 @@ fn apply(
         .convert_available(&agent_id, &conversion.consumed, &conversion.converted)
         .map_err(|error| Answer::Conflict(error.to_string()))?;
     if let Some(agent) = master.agent_mut(&agent_id) {
-        agent.total.subtract(&conversion.consumed);
-        agent.total += &conversion.converted;
+        let total = Arc::make_mut(&mut agent.total);
+        total.subtract(&conversion.consumed);
+        *total += &conversion.converted;
     }
     operations::book(master, moment, &agent_id, None, operation, conversion.consumed, false);
     Ok(Answer::Accepted)

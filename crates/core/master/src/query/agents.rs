@@ -42,7 +42,7 @@ impl<'a> View<'a> {
 fn full(agent: &Agent, url_path: &str) -> get_agents::Agent {
     let mut used = Resources::empty();
     for resources in agent.used.values() {
-        used += resources;
+        used += &**resources;
     }
     let mut message = agent_view(agent, url_path);
     message.allocated_resources = used.to_proto(Form::Endpoint);

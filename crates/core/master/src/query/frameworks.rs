@@ -63,7 +63,7 @@ impl<'a> View<'a> {
         let mut holdings = BTreeMap::<_, Holdings<'a>>::new();
         for agent in self.snapshot.agents.values() {
             for (framework, used) in &agent.used {
-                holdings.entry(framework).or_default().used += used;
+                holdings.entry(framework).or_default().used += &**used;
             }
             for offer in agent.offers.values() {
                 let held = holdings.entry(&offer.framework).or_default();

@@ -64,7 +64,7 @@ impl View<'_> {
     pub fn roles(&self) -> Vec<RoleView> {
         let mut held = BTreeMap::<&Role, Held>::new();
         for agent in self.snapshot.agents.values() {
-            for resource in agent.used.values().flatten() {
+            for resource in agent.used.values().flat_map(|used| used.iter()) {
                 let Some(role) = resource.allocation_role() else { continue };
                 let held = held.entry(role).or_default();
                 held.used.add_one(resource.name(), count(resource));

@@ -117,7 +117,7 @@ pub(super) fn add_executor(
     let Some(agent) = master.agent_mut(&acceptance.agent) else { return };
     let id = ExecutorId::from(executor.executor_id.value.as_str());
     agent.executors.insert((acceptance.framework.clone(), id), Arc::new(executor.clone()));
-    *agent.used.entry(acceptance.framework.clone()).or_default() += resources;
+    agent.hold(&acceptance.framework, &Arc::new(resources));
 }
 
 /// Books a task that the agent is about to hear of, and tells operators.
@@ -129,6 +129,7 @@ pub(super) fn add_task(
 ) {
     let info = tasks::staging(task, &acceptance.framework);
     master.publish_task_added(&info);
+    let resources = master.alike.share(resources);
     let entry = Task { info, resources, recovered: false, kill: None };
     master.add_task(&acceptance.agent, &acceptance.framework, validate::task_id(task), entry);
 }

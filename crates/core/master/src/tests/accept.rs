@@ -1,5 +1,7 @@
 //! ACCEPT: the life of a task up to the agent, and offers that cannot be used.
 
+use std::sync::Arc;
+
 use mezzo_mesos::v1::{
     self, OperationState, TaskState, framework_info::capability::Type, master::event::Type as Published,
     offer::operation, task_status::Reason,
@@ -35,6 +37,29 @@ fn rule_100_a_launch_becomes_a_task_of_the_agent() {
     let left = world.offer(&scheduler);
     let cpus = left.resources.iter().find(|r| r.name == "cpus").and_then(|r| r.scalar.as_ref());
     assert_eq!(cpus.map(|scalar| scalar.value), Some(2.0));
+}
+
+#[test]
+fn tasks_that_use_the_same_share_what_is_known_of_it() {
+    let mut world = World::new();
+    let scheduler = world.framework();
+    let agent = world.agent("cpus:4;mem:4096");
+    let used = |world: &World| world.master.state.agents[&agent.id].used.get(&scheduler.id).cloned();
+    let of = |world: &World, id: &str| {
+        world.master.task(&scheduler.id, &id.into()).expect("booked").resources.clone()
+    };
+    let offer = world.offer(&scheduler);
+    world.launch(&scheduler, &offer, vec![task("a", &offer, "cpus:1;mem:32")]);
+    let a = of(&world, "a");
+    assert!(used(&world).is_some_and(|used| Arc::ptr_eq(&used, &a)));
+    let offer = world.offer(&scheduler);
+    world.launch(&scheduler, &offer, vec![task("b", &offer, "cpus:1;mem:32")]);
+    assert!(Arc::ptr_eq(&of(&world, "b"), &a));
+    assert!(used(&world).is_some_and(|used| *used == (*a).clone() + &*a));
+    world.update(&agent, &scheduler, "a", TaskState::TaskFinished);
+    assert!(used(&world).is_some_and(|used| used == a));
+    world.update(&agent, &scheduler, "b", TaskState::TaskFinished);
+    assert_eq!(used(&world), None);
 }
 
 #[test]

@@ -205,14 +205,15 @@ impl Story {
             for ((framework, task), entry) in agent.tasks.iter() {
                 task_agents.insert((framework.clone(), task.clone()), id.clone());
                 if !entry.recovered {
-                    *used.entry(framework.clone()).or_default() += &entry.resources;
+                    *used.entry(framework.clone()).or_default() += &*entry.resources;
                 }
             }
             for ((framework, _), executor) in &agent.executors {
                 let resources = Resources::from_proto(&executor.resources).expect("was accepted");
                 *used.entry(framework.clone()).or_default() += &resources;
             }
-            assert_eq!(agent.used, used, "what runs on {id} is what is used");
+            let known = agent.used.iter().map(|(framework, used)| (framework.clone(), (**used).clone()));
+            assert_eq!(known.collect::<BTreeMap<_, _>>(), used, "what runs on {id} is what is used");
             let mut offered = Resources::default();
             for (offer_id, offer) in &agent.offers {
                 offers.insert(offer_id.clone());
@@ -223,7 +224,7 @@ impl Story {
             let mut taken = offered.unallocated();
             for (framework, resources) in &agent.used {
                 taken += &resources.unallocated();
-                let mut held = resources.clone();
+                let mut held = (**resources).clone();
                 for offer in agent.offers.values().filter(|offer| offer.framework == *framework) {
                     held += &offer.resources;
                 }

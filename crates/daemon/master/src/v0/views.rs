@@ -34,7 +34,7 @@ impl<'a> AgentParts<'a> {
     pub(super) fn new(agent: &'a Agent) -> Self {
         let mut used = Resources::empty();
         for resources in agent.used.values() {
-            used += resources;
+            used += &**resources;
         }
         Self {
             agent,
@@ -199,7 +199,7 @@ pub(super) fn framework_parts<'a>(
     for (agent_id, agent) in giving_way(&snapshot.agents) {
         for (id, used) in &agent.used {
             if let Some(parts) = registered.get_mut(id) {
-                parts.used += used;
+                parts.used += &**used;
             }
         }
         for offer in agent.offers.values() {

@@ -197,7 +197,7 @@ impl World<'_> {
             facts.agents.insert(
                 id.clone(),
                 checker::Agent {
-                    total: agent.total.clone(),
+                    total: (*agent.total).clone(),
                     is_offered: agent.active,
                     hostname: agent.info.hostname.clone(),
                     domain: agent.info.domain.clone(),
