@@ -112,7 +112,8 @@ fn a_mistake_is_told_with_its_place() {
 #[test]
 fn an_interrupted_run_is_reported() {
     let folder = Folder::new("sim-interrupted");
-    let long = SCENARIO.replace("duration = \"2m\"", "duration = \"24h\"").replace("count = 3", "count = 3000");
+    let long =
+        SCENARIO.replace("duration = \"2m\"", "duration = \"24h\"").replace("count = 3", "count = 3000");
     let long = long.replace("kind = \"batch\"\ntasks = 20", "kind = \"short\"\nrate = 20");
     std::fs::write(folder.path().join("long.toml"), long).expect("written");
     let mut child = Command::new(env!("CARGO_BIN_EXE_mezzo"))
