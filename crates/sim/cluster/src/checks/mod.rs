@@ -5,9 +5,9 @@ mod offers;
 mod settle;
 mod tasks;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use mezzo_ids::OfferId;
+use mezzo_ids::{FrameworkId, OfferId};
 use mezzo_master::{Effect, Input, StreamId};
 use mezzo_mesos::v1::{self, scheduler::call};
 use mezzo_time::Timestamp;
@@ -64,9 +64,10 @@ pub(crate) struct Checks {
     /// Agents that an operator declared gone.
     gone: Vec<bool>,
     /// Index of each framework's role among the setup's, for shares.
-    role_used: std::collections::BTreeMap<String, Vector>,
-    /// The stream that the master holds to be each scheduler's.
-    streams: Vec<Option<u64>>,
+    role_used: BTreeMap<String, Vector>,
+    /// Whose streams the master holds to be open: one for each framework that is subscribed. A scheduler
+    /// does not know yet that it is a framework when its SUBSCRIBE is on its way, so it is no name for one.
+    streams: BTreeMap<u64, FrameworkId>,
     pub(crate) evictions: u64,
     /// Plans with the agents that tasks of a framework that was just ended run on.
     freed_by_teardown: Vec<(usize, u32)>,
@@ -89,7 +90,7 @@ impl Checks {
             torn: vec![false; setup.frameworks.len()],
             gone: vec![false; totals.len()],
             role_used: Default::default(),
-            streams: vec![None; setup.frameworks.len()],
+            streams: BTreeMap::new(),
             totals,
             evictions: 0,
             freed_by_teardown: Vec::new(),
@@ -104,7 +105,26 @@ impl Checks {
     pub(crate) fn on_master_end(&mut self) {
         self.offers.clear();
         self.refusals.clear();
-        self.streams.iter_mut().for_each(|stream| *stream = None);
+        self.streams.clear();
+    }
+
+    /// A framework's stream is open; what it was offered on an earlier one is withdrawn (rule 57).
+    fn on_subscribed(&mut self, stream: u64, framework: FrameworkId) {
+        self.streams.retain(|_, other| *other != framework);
+        self.forget_offers(&framework);
+        self.streams.insert(stream, framework);
+    }
+
+    /// A stream ended; its framework's offers are withdrawn with it, unless it has another (rule 61).
+    fn on_stream_over(&mut self, stream: u64) {
+        if let Some(framework) = self.streams.remove(&stream) {
+            self.forget_offers(&framework);
+        }
+    }
+
+    fn forget_offers(&mut self, framework: &FrameworkId) {
+        self.offers.forget_framework(framework);
+        self.refusals.forget(framework.as_str(), &[]);
     }
 
     pub(crate) fn on_gone(&mut self, agent: usize) {
@@ -121,21 +141,7 @@ impl World<'_> {
     /// Looks at an input of the master before it takes it, and spoils it when that is wanted.
     pub(crate) fn before_step(&mut self, now: Timestamp, input: Input) -> Input {
         match &input {
-            Input::Subscribe { stream: StreamId(stream), .. } => {
-                if let Some(scheduler) = self.streams.get(stream).map(|stream| stream.scheduler as usize) {
-                    self.checks.offers.forget_framework(scheduler);
-                    self.forget_refusals(scheduler);
-                    self.checks.streams[scheduler] = Some(*stream);
-                }
-            }
-            Input::StreamClosed(StreamId(stream)) => {
-                let closed = self.checks.streams.iter().position(|known| known == &Some(*stream));
-                if let Some(scheduler) = closed {
-                    self.checks.streams[scheduler] = None;
-                    self.checks.offers.forget_framework(scheduler);
-                    self.forget_refusals(scheduler);
-                }
-            }
+            Input::StreamClosed(StreamId(stream)) => self.checks.on_stream_over(*stream),
             Input::SchedulerCall { call, stream_uuid, .. } => {
                 self.before_call(now, call, stream_uuid.as_deref())
             }
@@ -144,17 +150,11 @@ impl World<'_> {
         if self.setup.plant.is_some() { self.mutate_input(input) } else { input }
     }
 
-    fn forget_refusals(&mut self, scheduler: usize) {
-        if let Some(id) = self.schedulers[scheduler].framework_id.clone() {
-            self.checks.refusals.forget(&id.value, &[]);
-        }
-    }
-
     fn before_call(&mut self, now: Timestamp, call: &v1::scheduler::Call, stream_uuid: Option<&str>) {
-        let admitted = self.checks.streams.iter().position(|stream| {
-            stream.is_some_and(|stream| Some(&*crate::master::streams::uuid(stream)) == stream_uuid)
-        });
-        let Some(scheduler) = admitted else { return };
+        let named = call.framework_id.as_ref().map_or("", |id| id.value.as_str());
+        let stream = stream_uuid.and_then(crate::master::streams::of_uuid);
+        let admitted = stream.and_then(|stream| self.checks.streams.get(&stream));
+        let Some(framework) = admitted.filter(|id| id.as_str() == named).cloned() else { return };
         self.judge_call(now, call);
         let ids = match call.r#type() {
             call::Type::Accept => call.accept.as_ref().map(|accept| &accept.offer_ids),
@@ -162,7 +162,7 @@ impl World<'_> {
             _ => None,
         };
         for id in ids.into_iter().flatten() {
-            self.checks.offers.taken(scheduler, &OfferId::from(id.value.as_str()));
+            self.checks.offers.taken(&framework, &OfferId::from(id.value.as_str()));
         }
     }
 
@@ -173,7 +173,16 @@ impl World<'_> {
         }
         let mut sent = Vec::new();
         for effect in &effects {
-            let Effect::Event { stream, event } = effect else { continue };
+            let Effect::Event { stream, event } = effect else {
+                if let Effect::CloseStream(StreamId(stream)) = effect {
+                    self.checks.on_stream_over(*stream);
+                }
+                continue;
+            };
+            if let Some(subscribed) = &event.subscribed {
+                let framework = FrameworkId::from(subscribed.framework_id.value.as_str());
+                self.checks.on_subscribed(stream.0, framework);
+            }
             let Some(scheduler) = self.streams.get(&stream.0).map(|stream| stream.scheduler as usize) else {
                 continue;
             };

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use mezzo_ids::OfferId;
+use mezzo_ids::{FrameworkId, OfferId};
 use mezzo_mesos::v1;
 
 use super::{Vector, add, fits, vector};
 use crate::{scheduler::offered, world::World};
 
-/// One outstanding offer.
+/// One outstanding offer. It is its framework's: a scheduler whose first SUBSCRIBE was slow may have two.
 #[derive(Clone, Debug)]
 struct Outstanding {
-    scheduler: usize,
+    framework: FrameworkId,
     agent: usize,
     amounts: Vector,
 }
@@ -40,14 +40,14 @@ impl Offers {
     }
 
     /// A framework answered its offer.
-    pub(crate) fn taken(&mut self, scheduler: usize, id: &OfferId) {
-        if self.outstanding.get(id).is_some_and(|offer| offer.scheduler == scheduler) {
+    pub(crate) fn taken(&mut self, framework: &FrameworkId, id: &OfferId) {
+        if self.outstanding.get(id).is_some_and(|offer| offer.framework == *framework) {
             self.gone(id);
         }
     }
 
-    pub(crate) fn forget_framework(&mut self, scheduler: usize) {
-        let own = self.outstanding.iter().filter(|(_, offer)| offer.scheduler == scheduler);
+    pub(crate) fn forget_framework(&mut self, framework: &FrameworkId) {
+        let own = self.outstanding.iter().filter(|(_, offer)| offer.framework == *framework);
         for id in own.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.gone(&id);
         }
@@ -74,7 +74,8 @@ impl World<'_> {
         add(&mut all, &checks.used[agent], 1);
         let total = checks.totals[agent];
         let id = OfferId::from(offer.id.value.as_str());
-        checks.offers.outstanding.insert(id, Outstanding { scheduler, agent, amounts });
+        let framework = FrameworkId::from(offer.framework_id.value.as_str());
+        checks.offers.outstanding.insert(id, Outstanding { framework, agent, amounts });
         if !fits(&all, &total) {
             let what = format!(
                 "{} of agent {agent} for scheduler {scheduler}: offered and used are {all:?} of {total:?}",

@@ -128,7 +128,6 @@ impl Checks {
                 }
             }
         }
-        self.offers.forget_framework(framework);
         self.freed_by_teardown = freed;
     }
 }

@@ -30,6 +30,11 @@ pub(crate) fn uuid(stream: u64) -> String {
     format!("00000000-0000-4000-8000-{stream:012x}")
 }
 
+/// The stream of such a text.
+pub(crate) fn of_uuid(text: &str) -> Option<u64> {
+    u64::from_str_radix(text.rsplit_once('-')?.1, 16).ok()
+}
+
 impl World<'_> {
     /// A SUBSCRIBE arrives.
     pub(crate) fn on_subscribe(&mut self, scheduler: u32, stream: u64, call: Box<scheduler::Call>) {
