@@ -133,7 +133,8 @@ impl Agent {
         }
         let Some((id, task)) = owner.tasks.first_key_value() else { return };
         let id = id.clone();
-        if task.is_terminal() {
+        // Of one that was killed while it was being started, only the end is told.
+        if task.is_terminal() || owner.phase == Phase::Terminating {
             return;
         }
         if let Some(task) = owner.tasks.get_mut(&id) {

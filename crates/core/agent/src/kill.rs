@@ -17,12 +17,14 @@ use crate::{
     config::{KILL_GRACE_DEFAULT, KILL_REPEAT},
     effect::Effect,
     resources,
-    state::{Kill, KillCause, Phase, Stage, is_terminal},
+    state::{Kill, KillCause, Phase, Stage, Verdict, is_terminal},
     timers::Timer,
     updates::substitute,
 };
 
 const SIGTERM: i32 = 15;
+/// What is told of a task that was killed before it ran.
+const KILLED_EARLY: &str = "Killed before delivery to the executor";
 
 impl Agent {
     pub(crate) fn on_kill(&mut self, m: &mut Moment<'_>, kill: link::Kill) {
@@ -118,7 +120,7 @@ impl Agent {
     ) {
         let reason = v1::task_status::Reason::TaskKilledDuringLaunch;
         let state = v1::TaskState::TaskKilled;
-        let status = self.agent_status(m, task, id, state, reason, "Killed before delivery to the executor");
+        let status = self.agent_status(m, task, id, state, reason, KILLED_EARLY);
         self.update(m, framework, id, status);
     }
 
@@ -147,15 +149,47 @@ impl Agent {
         let starting = self.state.containers.get(&container).is_none_or(|c| c.stage == Stage::Starting);
         if starting {
             if container == executor.container {
-                self.report_killed_early(m, framework, id, task);
+                self.kill_starting_command(m, framework, id, task, cause);
             } else {
                 self.kill_starting_child(m, framework, id, task, cause);
+                self.effects.push(Effect::Destroy(container));
             }
-            self.effects.push(Effect::Destroy(container));
             return;
         }
         let grace = if cause == KillCause::TimeUp { Duration::ZERO } else { grace };
         self.begin_kill(m, framework, id, task, grace, cause, container);
+    }
+
+    /// A command task whose container is being started: it may come to run before it is destroyed, so its
+    /// end is told when the container's is known and not before.
+    fn kill_starting_command(
+        &mut self,
+        m: &Moment<'_>,
+        framework: &FrameworkId,
+        id: &ExecutorId,
+        task: &TaskId,
+        cause: KillCause,
+    ) {
+        let kill = Kill { since: m.now, deadline: m.now, cause };
+        if self.is_checkpointed(framework) {
+            self.persist(record(framework, id, task, &kill));
+        }
+        if let Some(known) = self.task_mut(framework, id, task) {
+            known.run.kill = Some(kill);
+        }
+        self.end_starting_command(m, framework, id, task);
+    }
+
+    /// Ends the container of a command task that was killed before it was known to run.
+    pub(crate) fn end_starting_command(
+        &mut self,
+        m: &Moment<'_>,
+        framework: &FrameworkId,
+        id: &ExecutorId,
+        task: &TaskId,
+    ) {
+        self.destroy_executor(framework, id, Some(killed_early()));
+        self.arm_escalation(framework, id, task, m.now + KILL_REPEAT);
     }
 
     #[expect(clippy::too_many_arguments, reason = "one caller, and each says what the kill is")]
@@ -244,6 +278,15 @@ impl Agent {
         if !killed {
             self.kill_played(m, framework, id, task, Some(Duration::ZERO), KillCause::TimeUp);
         }
+    }
+}
+
+/// What a command task is told of that was killed while its container was being started.
+pub(crate) fn killed_early() -> Verdict {
+    Verdict {
+        state: v1::TaskState::TaskKilled,
+        reason: v1::task_status::Reason::TaskKilledDuringLaunch,
+        message: KILLED_EARLY.into(),
     }
 }
 

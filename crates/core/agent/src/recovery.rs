@@ -14,7 +14,7 @@ use crate::{
     agent::{Agent, Moment},
     config::{Config, RecoverMode},
     effect::Effect,
-    reconfigure, sandbox,
+    kill, reconfigure, sandbox,
     state::{Executor, Owner, Phase, Stage, Task, Termination, Verdict},
     timers::Timer,
     updates::substitute,
@@ -227,8 +227,15 @@ impl Agent {
             return self.on_executor_ended(m, framework, id, &Termination::default());
         };
         let container = executor.container.clone();
+        // Its kill is on disk and no start is: it was killed while it was being started.
+        let killed_early = task.run.kill.is_some() && !task.run.announced;
+        if killed_early && let Some(known) = self.executor_mut(framework, id) {
+            known.verdict = Some(kill::killed_early());
+        }
         let Some(state) = state else {
-            self.set_loss(framework, id, task.state);
+            if !killed_early {
+                self.set_loss(framework, id, task.state);
+            }
             return self.on_executor_ended(m, framework, id, &Termination::default());
         };
         let spec = self.command_spec(&owner, executor, task);
@@ -241,7 +248,12 @@ impl Agent {
             FoundState::Ended(status) => (0, Some(Termination { status, limitation: None })),
         };
         self.revive(&container, pid, spec.user);
-        if task.run.announced {
+        if killed_early {
+            if end.is_none() {
+                let task_id = task_id.clone();
+                self.end_starting_command(m, framework, id, &task_id);
+            }
+        } else if task.run.announced {
             if let Some(owner) = self.executor_mut(framework, id) {
                 owner.phase = Phase::Running;
                 owner.pid = (pid != 0).then_some(pid);

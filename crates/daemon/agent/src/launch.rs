@@ -124,9 +124,8 @@ impl Launches {
         preparing.remove(&spec.container);
         let container = spec.container.clone();
         if cancelled.load(Ordering::Acquire) {
-            drop(preparing);
-            let message = "Failed to launch container: Container destroyed while fetching".to_owned();
-            return self.failed(container, LaunchStage::Container, message);
+            // Told when it was destroyed.
+            return;
         }
         if let Err(error) = fetched {
             drop(preparing);
@@ -238,7 +237,11 @@ impl Launches {
     /// Ends a container, also one that is still being prepared.
     pub(crate) fn destroy(&self, container: &ContainerId) {
         if let Some(cancelled) = self.preparing().get(container) {
-            cancelled.store(true, Ordering::Release);
+            // It never starts, whatever the fetcher is doing, and nobody has to wait for that.
+            if !cancelled.swap(true, Ordering::AcqRel) {
+                let message = "Failed to launch container: Container destroyed while fetching".to_owned();
+                self.failed(container.clone(), LaunchStage::Container, message);
+            }
             return;
         }
         if self.shared.containers.destroy(container).is_err() {

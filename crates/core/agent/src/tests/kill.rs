@@ -4,6 +4,7 @@ use mezzo_mesos::v1;
 use mezzo_protocol::link::{self, to_agent};
 
 use super::harness::{World, policy, task, visible};
+use crate::{Input, LaunchStage};
 
 #[test]
 fn rule_226_sigterm_then_sigkill() {
@@ -80,13 +81,27 @@ fn rule_228_a_task_that_has_not_started_is_never_started() {
     let mut world = World::new();
     world.launch_command("t");
     let container = world.last_container();
-    let lines = visible(world.kill("t", None));
-    assert_eq!(lines, ["update t TASK_KILLED REASON_TASK_KILLED_DURING_LAUNCH", "destroy"]);
-    // It may have been too late to stop the start; the task stays killed.
+    assert_eq!(visible(world.kill("t", None)), ["destroy"]);
+    // It may have been too late to stop the start, and while it runs nobody is told that it does not.
     assert!(visible(world.started(&container, 1)).is_empty());
-    assert_eq!(visible(world.exited(&container, 9)), ["remove"]);
+    assert_eq!(visible(world.pass(1.0)), ["destroy"]);
+    let lines = visible(world.exited(&container, 9));
+    assert_eq!(lines, ["update t TASK_KILLED REASON_TASK_KILLED_DURING_LAUNCH", "remove"]);
     world.acknowledge_all();
     assert_eq!(world.states(), [("t".into(), "TASK_KILLED")]);
+}
+
+/// F120
+#[test]
+fn rule_228_and_263_a_kill_during_the_launch_is_told_after_it() {
+    let mut world = World::new();
+    world.launch_command("t");
+    let container = world.last_container();
+    assert_eq!(visible(drain(&mut world, None, false)), ["destroy"]);
+    let failed =
+        Input::LaunchFailed { container, stage: LaunchStage::Container, message: "cancelled".into() };
+    let lines = visible(world.step(failed));
+    assert_eq!(lines, ["update t TASK_KILLED REASON_AGENT_DRAINING", "remove"]);
 }
 
 #[test]

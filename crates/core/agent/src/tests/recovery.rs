@@ -47,7 +47,8 @@ fn an_end_while_away_is_reported() {
     assert!(world.agent.snapshot().frameworks.is_empty());
 }
 
-/// The agent dies between telling that a task was killed before it ran and ending its container.
+/// The agent dies between the kill of a task that was being started and the end of its container. Its task
+/// is told to be killed when the container is gone, whatever became of it meanwhile.
 #[test]
 fn a_container_whose_task_was_killed_early_ends_after_a_restart() {
     let mut world = World::new();
@@ -57,9 +58,21 @@ fn a_container_whose_task_was_killed_early_ends_after_a_restart() {
     let lines = world.restart(vec![(container.clone(), FoundState::Running(100))]);
     assert_eq!(visible(lines), ["destroy"]);
     world.register();
+    let lines = visible(world.exited(&container, 9));
+    assert_eq!(lines, ["update t TASK_KILLED REASON_TASK_KILLED_DURING_LAUNCH", "remove"]);
     world.acknowledge_all();
-    world.exited(&container, 9);
     assert!(world.agent.snapshot().frameworks.is_empty());
+    for found in [Some(FoundState::Ended(Some(9))), None] {
+        let mut world = World::new();
+        world.launch_command("t");
+        let container = world.last_container();
+        world.kill("t", None);
+        world.restart(found.map(|found| (container, found)).into_iter().collect());
+        world.register();
+        assert_eq!(world.newest().state(), v1::TaskState::TaskKilled);
+        world.acknowledge_all();
+        assert!(world.agent.snapshot().frameworks.is_empty());
+    }
 }
 
 #[test]

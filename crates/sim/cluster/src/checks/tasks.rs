@@ -263,9 +263,7 @@ impl World<'_> {
             }
             _ => attempt.end = Some((state, uuid)),
         }
-        // A launch that is killed counts as ended at once, while its container is being ended.
-        let is_early = status.reason() == v1::task_status::Reason::TaskKilledDuringLaunch;
-        if let Some(agent) = running.filter(|_| !is_early) {
+        if let Some(agent) = running {
             return self.violate("what has ended does not run", format!("{told}, runs on agent {agent}"));
         }
         if state == TaskState::TaskFinished && exit != Some(Some(0)) {
