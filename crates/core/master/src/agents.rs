@@ -354,12 +354,18 @@ impl Master {
         let executors: Vec<_> = agent.executors.keys().cloned().collect();
         for (framework, task) in tasks {
             let Some(entry) = self.task(&framework, &task).cloned() else { continue };
+            let partition_aware = self.is_partition_aware(&framework);
+            let mut update = departure_status(moment, &entry, hostname, partition_aware, departure);
             if status::is_terminal(entry.info.state()) {
                 self.remove_task(moment, &framework, &task);
+                // The end itself may be on its way from the agent, which will not bring it any more unless
+                // it comes back; what is known of the task stays true (F055).
+                if !matches!(departure, Departure::Unreachable(_)) {
+                    update.state = entry.info.state;
+                    self.send_update(&framework, update);
+                }
                 continue;
             }
-            let partition_aware = self.is_partition_aware(&framework);
-            let update = departure_status(moment, &entry, hostname, partition_aware, departure);
             self.end_task(moment, &framework, &task, update);
         }
         for (framework, executor) in executors {

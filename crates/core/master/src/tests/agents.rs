@@ -12,7 +12,7 @@ use mezzo_protocol::{
 
 use crate::{
     Config, Input,
-    testing::{FakeAgent, World, config, description, framework_info, random, with_capabilities},
+    testing::{FakeAgent, World, config, description, framework_info, random, task_id, with_capabilities},
 };
 
 fn checkpointing() -> v1::FrameworkInfo {
@@ -223,6 +223,48 @@ fn rule_259_gone_agents() {
         let told = world.told(agent.link);
         assert!(told.iter().any(|message| matches!(message, to_agent::Message::Shutdown(_))), "{told:?}");
         assert!(matches!(world.records.as_slice(), [Record::GoneAgent(_)]));
+    }
+}
+
+/// F055: a task that has ended keeps its end, and its framework hears it from the master when the agent
+/// cannot tell it any more.
+#[test]
+fn rule_259_what_ended_before_its_agent_was_gone_stays_ended() {
+    use crate::agents::Departure;
+    let departures: [fn() -> Departure; 3] =
+        [|| Departure::Gone, || Departure::Removed("test"), || Departure::Unreachable("test")];
+    for departure in departures {
+        let mut world = World::new();
+        let (scheduler, agent) = world.running(aware());
+        world.events(&scheduler);
+        // An update that waits for its acknowledgement keeps the end from being told.
+        let status = v1::TaskStatus {
+            task_id: task_id("t"),
+            state: TaskState::TaskRunning.into(),
+            uuid: Some(vec![7; 16]),
+            ..Default::default()
+        };
+        world.tell(
+            agent.link,
+            to_master::Message::StatusUpdate(link::StatusUpdate {
+                framework_id: Some(v1::FrameworkId { value: scheduler.id.to_string() }),
+                executor_id: None,
+                status: Some(status),
+                latest_state: TaskState::TaskFinished.into(),
+            }),
+        );
+        world.events(&scheduler);
+        let moment = &mut crate::master::Moment { now: world.now, rng: &mut random() };
+        world.master.take_agent_out(moment, &agent.id, departure());
+        world.step(Input::Timer);
+        let told: Vec<TaskState> = world.statuses(&scheduler).iter().map(v1::TaskStatus::state).collect();
+        match departure() {
+            // It may come back and tell the end with all that belongs to it.
+            Departure::Unreachable(_) => assert_eq!(told, []),
+            _ => assert_eq!(told, [TaskState::TaskFinished]),
+        }
+        let framework = &world.master.state.frameworks[&scheduler.id];
+        assert_eq!(framework.completed_tasks[0].info.state(), TaskState::TaskFinished);
     }
 }
 
