@@ -207,11 +207,15 @@ impl World<'_> {
         let Some(framework_id) = id.filter(|_| self.master.core.is_some()) else { return false };
         self.checks.on_teardown(framework);
         self.uncount_torn(framework);
+        self.tear_down(framework_id);
+        self.schedulers[framework].is_over = true;
+        true
+    }
+
+    pub(crate) fn tear_down(&mut self, framework_id: mezzo_mesos::v1::FrameworkId) {
         let teardown = call::Teardown { framework_id };
         let kind = call::Type::Teardown as i32;
         self.operate(Call { r#type: Some(kind), teardown: Some(teardown), ..Default::default() });
-        self.schedulers[framework].is_over = true;
-        true
     }
 
     pub(crate) fn on_fault_over(&mut self, number: usize) {

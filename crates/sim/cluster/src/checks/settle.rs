@@ -14,12 +14,30 @@ impl World<'_> {
         if self.setup.settle.is_zero() {
             return self.stop();
         }
+        self.tear_down_again();
         if self.unsettled().is_none() {
             self.outcome.settled = true;
             self.log(|| "everything has settled".to_owned());
             return self.stop();
         }
         self.look_again();
+    }
+
+    /// A master that has just started refuses to end a framework that it has not heard of yet, and one that
+    /// starts later learns of ended ones from agents that were away (rule 65). An operator who sees the
+    /// framework again ends it again.
+    fn tear_down_again(&mut self) {
+        let Some(core) = self.master.core.as_ref().filter(|_| self.checks.torn.contains(&true)) else {
+            return;
+        };
+        let listed = core.state().frameworks.clone();
+        for framework in (0..self.schedulers.len()).filter(|at| self.checks.torn[*at]).collect::<Vec<_>>() {
+            let id = self.schedulers[framework].framework_id.clone();
+            if let Some(id) = id.filter(|id| listed.contains_key(id.value.as_str())) {
+                self.log(|| format!("framework {framework} is seen again and ended again"));
+                self.tear_down(id);
+            }
+        }
     }
 
     /// What is missing until everything has settled, with the promise that is about it.
