@@ -3,11 +3,11 @@
 pub(crate) mod link;
 pub(crate) mod machine;
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use mezzo_agent::{Agent, Config, Effect, FoundContainer, FoundState, Input, LegacyNames};
 use mezzo_mesos::v1;
-use mezzo_protocol::records::AgentRecord;
+use mezzo_protocol::records::{AcknowledgedRecord, AgentRecord, agent_record::Record};
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
@@ -152,6 +152,13 @@ fn config(index: usize, group: &NodeGroup, number: usize) -> Config {
     }
 }
 
+fn acknowledgement(record: &AgentRecord) -> Option<&AcknowledgedRecord> {
+    match &record.record {
+        Some(Record::Acknowledged(record)) => Some(record),
+        _ => None,
+    }
+}
+
 /// Amounts as messages.
 pub(crate) fn resources(amounts: &Amounts) -> Vec<v1::Resource> {
     amounts
@@ -214,7 +221,8 @@ impl World<'_> {
         let unsynced = std::mem::take(&mut host.disk.unsynced);
         // The last record may be torn, which is cut off when the log is opened.
         let kept = self.disk_rng.index(unsynced.len() + 1);
-        self.checks.on_records(agent, &unsynced[..kept], true);
+        self.checks.on_records(agent, &unsynced[..kept]);
+        unsynced[..kept].iter().filter_map(acknowledgement).for_each(|it| self.checks.on_acknowledged(it));
         self.agents[agent].disk.log.extend(unsynced.into_iter().take(kept));
         let host = &mut self.agents[agent];
         // The launcher ends with the agent; what it had begun may still come to life.
@@ -332,15 +340,23 @@ impl World<'_> {
 
     pub(crate) fn on_agent_synced(&mut self, agent: usize) {
         let unsynced = std::mem::take(&mut self.agents[agent].disk.unsynced);
-        self.checks.on_records(agent, &unsynced, false);
+        self.checks.on_records(agent, &unsynced);
+        let mut records: VecDeque<_> =
+            unsynced.iter().map(|record| acknowledgement(record).cloned()).collect();
         let host = &mut self.agents[agent];
         if self.keeps_logs {
             host.disk.log.extend(unsynced);
         }
         for effect in host.line.written() {
+            if matches!(effect, Effect::Persist(_))
+                && let Some(acknowledged) = records.pop_front().flatten()
+            {
+                self.checks.on_acknowledged(&acknowledged);
+            }
             let life = self.agents[agent].life;
             self.perform_agent(agent, effect);
             if self.agents[agent].life != life {
+                records.iter().flatten().for_each(|it| self.checks.on_acknowledged(it));
                 return;
             }
         }

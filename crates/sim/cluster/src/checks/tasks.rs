@@ -3,7 +3,7 @@
 use mezzo_mesos::v1::{self, TaskState};
 use mezzo_protocol::{
     link::{ToMaster, to_master},
-    records::{AgentRecord, agent_record::Record},
+    records::{AcknowledgedRecord, AgentRecord, agent_record::Record},
 };
 use mezzo_sdk::tasks::is_terminal;
 
@@ -77,32 +77,28 @@ impl Checks {
         }
     }
 
-    /// Records are on an agent's disk.
-    pub(crate) fn on_records(&mut self, agent: usize, records: &[AgentRecord], _by_crash: bool) {
+    /// Records are on an agent's disk. Acknowledgements count when it comes to them in line: what the agent
+    /// had decided to send before them is sent although they are on disk with it.
+    pub(crate) fn on_records(&mut self, agent: usize, records: &[AgentRecord]) {
         for record in records {
-            match &record.record {
-                Some(Record::Update(update)) => {
-                    let Some(status) = &update.status else { continue };
-                    let Some(key) = TaskKey::parse(&status.task_id.value) else { continue };
-                    let Some(attempt) = self.attempt(key) else { continue };
-                    if let Some(uuid) = status.uuid.as_deref().and_then(|uuid| uuid.try_into().ok()) {
-                        attempt.stored.push(uuid);
-                        attempt.stored_by = Some(agent as u32);
-                        self.reopen(key);
-                    }
-                }
-                Some(Record::Acknowledged(record)) => {
-                    let Some(id) = &record.task_id else { continue };
-                    let Some(attempt) = TaskKey::parse(&id.value).and_then(|key| self.attempt(key)) else {
-                        continue;
-                    };
-                    let known = attempt.stored.iter().position(|uuid| uuid[..] == record.uuid[..]);
-                    if let Some(at) = known {
-                        attempt.acknowledged = attempt.acknowledged.max(at + 1);
-                    }
-                }
-                _ => {}
+            let Some(Record::Update(update)) = &record.record else { continue };
+            let Some(status) = &update.status else { continue };
+            let Some(key) = TaskKey::parse(&status.task_id.value) else { continue };
+            let Some(attempt) = self.attempt(key) else { continue };
+            if let Some(uuid) = status.uuid.as_deref().and_then(|uuid| uuid.try_into().ok()) {
+                attempt.stored.push(uuid);
+                attempt.stored_by = Some(agent as u32);
+                self.reopen(key);
             }
+        }
+    }
+
+    /// The agent has come to such a record, or will never send anything that came before it.
+    pub(crate) fn on_acknowledged(&mut self, record: &AcknowledgedRecord) {
+        let Some(id) = &record.task_id else { return };
+        let Some(attempt) = TaskKey::parse(&id.value).and_then(|key| self.attempt(key)) else { return };
+        if let Some(at) = attempt.stored.iter().position(|uuid| uuid[..] == record.uuid[..]) {
+            attempt.acknowledged = attempt.acknowledged.max(at + 1);
         }
     }
 
