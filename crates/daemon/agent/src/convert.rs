@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use mezzo_agent::{ContainerSpec, Input, Limitation, Limits};
 use mezzo_container::{
-    ContainerEvent, Credentials, LaunchRequest, Limitation as HitLimit, Output, Resources, Rlimit, Rotation,
-    rlimits_of,
+    Confinement, ContainerEvent, Credentials, LaunchRequest, Limitation as HitLimit, Output, Resources,
+    Rlimit, Rotation, rlimits_of,
 };
 use mezzo_mesos::v1::{self, task_status::Reason};
 
@@ -70,6 +70,7 @@ pub(crate) fn launch_request(
         stderr: output(spec, "stderr"),
         resources: container_resources(&spec.resources, &spec.limits),
         share_cgroups: spec.parent.is_some() && shares,
+        confinement: Confinement::default(),
     })
 }
 

@@ -39,6 +39,9 @@ use crate::{
 /// The agent's log, below the folder for what is kept.
 const LOG: &str = "meta/agent.log";
 
+/// What containers write to roots of their own, below the work directory.
+const SCRATCH: &str = "provisioner/containers";
+
 /// Why an agent cannot start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -148,7 +151,13 @@ pub async fn run(
         cgroups_limit_swap: config.cgroups_limit_swap,
         ..Isolation::default()
     };
-    let container_config = mezzo_container::Config { runtime_dir, launcher: Default::default(), isolation };
+    let container_config = mezzo_container::Config {
+        protected: vec![work_dir.clone(), runtime_dir.clone()],
+        scratch_dir: work_dir.join(SCRATCH),
+        runtime_dir,
+        launcher: Default::default(),
+        isolation,
+    };
     let events = core.clone();
     let (containers, found) =
         Containers::start(container_config, move |event| events.send(convert::container_input(event)))?;

@@ -16,8 +16,8 @@ use std::{
 };
 
 use mezzo_container::{
-    Config, ContainerEvent, Containers, Isolation, LAUNCHER_ARGUMENT, LaunchRequest, LauncherProgram, Output,
-    Resources, launcher_main,
+    Config, Confinement, ContainerEvent, Containers, Isolation, LAUNCHER_ARGUMENT, LaunchRequest,
+    LauncherProgram, Output, Resources, launcher_main,
 };
 
 /// Launches on their way at once, as an agent that gets tasks in batches has them.
@@ -36,6 +36,8 @@ fn main() {
         runtime_dir: directory.path().join("run"),
         launcher: LauncherProgram::default(),
         isolation: Isolation::default(),
+        scratch_dir: directory.path().join("scratch"),
+        protected: Vec::new(),
     };
     let (containers, _) =
         Containers::start(config, move |event| drop(sender.send(event))).expect("containers start");
@@ -92,6 +94,7 @@ fn request(directory: &Path, id: &str, arguments: &[&str]) -> LaunchRequest {
         stderr: Output::File("stderr".to_owned()),
         resources: Resources::default(),
         share_cgroups: false,
+        confinement: Confinement::default(),
     }
 }
 

@@ -10,12 +10,18 @@ use std::{
 };
 
 use nix::libc;
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::{
+    fs::{Mode, OFlags},
+    thread::{ThreadNameSpaceType, UnshareFlags},
+};
 
 use crate::{
+    confinement::Confined,
+    filesystem::Part,
+    init,
     job::{Job, Shown},
-    kernel,
-    request::{Credentials, Rlimit},
+    kernel, privileges,
+    request::Rlimit,
 };
 
 /// What the child was doing when it failed.
@@ -27,6 +33,10 @@ pub(crate) enum Step {
     EnterSandbox,
     BecomeUser,
     OpenOutput(usize),
+    /// Making the container's own namespaces and files.
+    Confine(Part),
+    Restrict,
+    EnterDirectory,
     Execute,
 }
 
@@ -53,6 +63,27 @@ impl Job {
             Step::EnterSandbox => write!(to, "change directory to '{}'", Shown(launch.sandbox)),
             Step::BecomeUser => to.write_str("change to the task's user"),
             Step::OpenOutput(n) => write!(to, "open output file '{}'", Shown(launch.outputs[n].name)),
+            Step::Confine(part) => {
+                let confined = launch.confined.as_ref();
+                let mount = |n: usize| confined.and_then(|confined| confined.mounts.get(n));
+                let layer = |n: usize| confined.and_then(|confined| confined.root.as_ref()?.layers.get(n));
+                match part {
+                    Part::Do(what) => to.write_str(what),
+                    Part::Layer(n) => write!(to, "open image layer '{}'", Shown(layer(n).copied())),
+                    Part::Mount(n) => {
+                        let (source, target) = (mount(n).map(|m| m.source), mount(n).map(|m| m.target));
+                        write!(to, "mount volume '{}' at '{}'", Shown(source), Shown(target))
+                    }
+                    Part::Protected(n) => {
+                        let source = Shown(mount(n).map(|m| m.source));
+                        write!(to, "mount volume '{source}', which no container may have")
+                    }
+                }
+            }
+            Step::Restrict => to.write_str("restrict what the task may do"),
+            Step::EnterDirectory => {
+                write!(to, "change directory to '{}'", Shown(launch.start_directory()))
+            }
             Step::Execute => {
                 // A bare name is shown as it was given, not as one of the places it was looked for.
                 let program = if launch.candidates.len() == 1 {
@@ -124,8 +155,11 @@ fn prepare_and_execute(job: &Job) -> Failure {
         if let Some(sandbox) = launch.sandbox {
             rustix::process::chdir(sandbox).map_err(failed(Step::EnterSandbox))?;
         }
+        if let Some(confined) = &launch.confined {
+            return confine(job, confined);
+        }
         if let Some(credentials) = &launch.credentials {
-            become_user(credentials, &job.groups).map_err(failed(Step::BecomeUser))?;
+            privileges::become_user(credentials, &job.groups).map_err(failed(Step::BecomeUser))?;
         }
         for n in 0..2 {
             open_output(job, n).map_err(failed(Step::OpenOutput(n)))?;
@@ -153,13 +187,46 @@ fn set_limit(limit: Rlimit) -> Result<(), i32> {
     if result == 0 { Ok(()) } else { Err(kernel::last_errno()) }
 }
 
-fn become_user(credentials: &Credentials, groups: &[Gid]) -> rustix::io::Result<()> {
-    // The thread forms are the bare system calls, and this process has one thread.
-    rustix::thread::set_thread_groups(groups)?;
-    let gid = Gid::from_raw(credentials.gid);
-    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
-    let uid = Uid::from_raw(credentials.uid);
-    rustix::thread::set_thread_res_uid(uid, uid, uid)
+/// Takes the last steps of a container that is set apart from the host, inside of it.
+fn confine(job: &Job, confined: &Confined<'_>) -> Result<(), Failure> {
+    let failed = |step| move |errno: rustix::io::Errno| Failure { step, errno: errno.raw_os_error() };
+    let launch = &job.launch;
+    // Output goes to the sandbox, which is opened as the host sees it and with the user's rights.
+    if let Some(credentials) = &launch.credentials {
+        rustix::thread::set_thread_groups(&job.groups).map_err(failed(Step::BecomeUser))?;
+        kernel::with_rights_of(credentials.uid, credentials.gid, || open_outputs(job))?;
+    } else {
+        open_outputs(job)?;
+    }
+    if job.init >= 0 {
+        let namespaces = ThreadNameSpaceType::from_bits_retain(init::namespaces(confined).bits());
+        rustix::thread::move_into_thread_name_spaces(kernel::borrow_descriptor(job.init), namespaces)
+            .map_err(failed(Step::Confine(Part::Do("join the container's namespaces"))))?;
+    }
+    if confined.root.is_some() {
+        // The control groups it has joined are the only ones it knows.
+        kernel::separate(UnshareFlags::NEWCGROUP)
+            .map_err(failed(Step::Confine(Part::Do("separate control groups"))))?;
+    }
+    // Whatever is open here belongs to the host, and a directory to start in may be a name for it
+    // (attack A002).
+    kernel::close_descriptors(3, u32::MAX).map_err(|error| Failure {
+        step: Step::Confine(Part::Do("close descriptors")),
+        errno: error.raw_os_error().unwrap_or_default(),
+    })?;
+    if let Some(path) = launch.start_directory() {
+        rustix::process::chdir(path).map_err(failed(Step::EnterDirectory))?;
+    }
+    kernel::unblock_all_signals();
+    privileges::restrict(confined, launch.credentials.as_ref(), &job.groups).map_err(failed(Step::Restrict))
+}
+
+fn open_outputs(job: &Job) -> Result<(), Failure> {
+    for n in 0..2 {
+        open_output(job, n)
+            .map_err(|errno| Failure { step: Step::OpenOutput(n), errno: errno.raw_os_error() })?;
+    }
+    Ok(())
 }
 
 fn open_output(job: &Job, n: usize) -> rustix::io::Result<()> {

@@ -18,7 +18,8 @@ use crate::{
     launcher::{self, LAUNCHER_ARGUMENT, Launcher},
     layout, processes,
     recovery::{self, Recovered, RecoveredState},
-    request::LaunchRequest,
+    request::{LaunchRequest, Places},
+    scratch::Scratch,
     supervisor::ORDER_DESTROY,
 };
 
@@ -35,6 +36,12 @@ pub struct Config {
     pub launcher: LauncherProgram,
     /// What limits and measures containers.
     pub isolation: Isolation,
+    /// Where containers with a root file system of their own keep what they write to it, each in a folder
+    /// of its own that is deleted with it. Made when missing, for the agent's user alone: no other user
+    /// of the host may reach what root has made in a container (attack A027).
+    pub scratch_dir: PathBuf,
+    /// Folders of the agent's that no container may mount, nor a folder around them.
+    pub protected: Vec<PathBuf>,
 }
 
 /// A program that calls [`crate::launcher_main`] when it is run with these arguments and the runtime
@@ -63,6 +70,14 @@ pub enum StartError {
     /// The runtime directory is not usable.
     #[error("prepare runtime directory '{path}'")]
     RuntimeDir {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The scratch directory is not usable.
+    #[error("prepare scratch directory '{path}'")]
+    ScratchDir {
         /// Which.
         path: PathBuf,
         /// Why.
@@ -112,6 +127,7 @@ pub struct Containers {
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) isolators: Isolators,
+    pub(crate) scratch: Scratch,
     pub(crate) state: Mutex<State>,
     pub(crate) on_event: Box<dyn Fn(ContainerEvent) + Send + Sync>,
     /// What the event thread waits on.
@@ -141,6 +157,8 @@ pub(crate) struct Entry {
     pub(crate) destroy: bool,
     /// It has control groups of its own.
     pub(crate) own_cgroups: bool,
+    /// It has a root file system of its own.
+    pub(crate) own_root: bool,
     /// Tells when it runs out of memory.
     pub(crate) memory_watch: Option<(u64, OwnedFd)>,
     /// It was ended because it ran out of memory.
@@ -158,9 +176,12 @@ impl Shared {
     }
 
     pub(crate) fn launch_failed(&self, id: &ContainerId, message: String) {
-        let own_cgroups = self.state().table.remove(id).is_some_and(|entry| entry.own_cgroups);
-        if own_cgroups {
+        let removed = self.state().table.remove(id).unwrap_or_default();
+        if removed.own_cgroups {
             self.isolators.cleanup(id);
+        }
+        if removed.own_root {
+            self.scratch.remove(id);
         }
         (self.on_event)(ContainerEvent::LaunchFailed { id: id.clone(), message });
     }
@@ -188,21 +209,27 @@ impl Containers {
         let socket = events::bind(&directory).map_err(runtime_dir)?;
         let recovered = recovery::read(&directory).map_err(runtime_dir)?;
         let launcher = Launcher::spawn(&config.launcher, &directory).map_err(StartError::Launcher)?;
+        let scratch = Scratch::start(&config.scratch_dir)
+            .map_err(|source| StartError::ScratchDir { path: config.scratch_dir.clone(), source })?;
         let mut table = BTreeMap::new();
         for container in &recovered {
             let own_cgroups = isolators.recover(&container.id);
+            let own_root = scratch.has(&container.id);
             if let RecoveredState::Running { pid } = container.state {
                 let supervisor = Some(container.supervisor);
-                table
-                    .insert(container.id.clone(), Entry { pid, supervisor, own_cgroups, ..Entry::default() });
+                let entry = Entry { pid, supervisor, own_cgroups, own_root, ..Entry::default() };
+                table.insert(container.id.clone(), entry);
             }
         }
+        // What has ended is kept until it is removed, but nothing uses its files any more.
+        scratch.keep_only(|id| table.contains_key(id));
         isolators.cleanup_unknown(|id| recovered.iter().any(|container| container.id.as_str() == id));
         let state = State { launcher: Some(launcher), table, next_watch: 0, memory_watches: BTreeMap::new() };
         let (poll, ended, alive) = events::poll().map_err(StartError::Events)?;
         let shared = Arc::new(Shared {
             config,
             isolators,
+            scratch,
             state: Mutex::new(state),
             on_event: Box::new(on_event),
             poll,
@@ -229,7 +256,8 @@ impl Containers {
                 let message = format!("Failed to launch: container '{id}' exists");
                 return (shared.on_event)(ContainerEvent::LaunchFailed { id: id.clone(), message });
             }
-            state.table.insert(id.clone(), Entry { own_cgroups, ..Entry::default() });
+            let own_root = request.confinement.root.is_some();
+            state.table.insert(id.clone(), Entry { own_cgroups, own_root, ..Entry::default() });
         }
         if own_cgroups && let Err(error) = shared.isolators.prepare(id, &request.resources) {
             return shared.launch_failed(id, error.to_string());
@@ -238,9 +266,14 @@ impl Containers {
             shared.watch_memory(id);
         }
         let directory = shared.container_dir(id);
-        let cgroups = shared.isolators.cgroup_procs(id, request.share_cgroups);
+        let places = Places {
+            runtime_dir: &directory.to_string_lossy(),
+            cgroup_procs: &shared.isolators.cgroup_procs(id, request.share_cgroups),
+            scratch: &shared.scratch.folder(id),
+            protected: &shared.config.protected,
+        };
         let mut bytes = Vec::with_capacity(1024);
-        if let Err(error) = request.encode(&directory.to_string_lossy(), &cgroups, &mut bytes) {
+        if let Err(error) = request.encode(places, &mut bytes) {
             return shared.launch_failed(id, format!("Failed to launch: {error}"));
         }
         let sent = match &shared.state().launcher {

@@ -308,17 +308,20 @@ fn destroy_started(shared: &Shared, id: &ContainerId) {
 
 fn on_exited(shared: &Shared, id: &ContainerId, status: Option<i32>) {
     // Notices of containers that were recovered as ended, or were told before, find no entry.
-    let (own_cgroups, out_of_memory) = {
+    let (own_cgroups, own_root, out_of_memory) = {
         let mut state = shared.state();
         let Some(entry) = state.table.remove(id) else { return };
         if let Some((number, _)) = entry.memory_watch {
             state.memory_watches.remove(&number);
         }
-        (entry.own_cgroups, entry.out_of_memory)
+        (entry.own_cgroups, entry.own_root, entry.out_of_memory)
     };
     let limitation = own_cgroups.then(|| shared.isolators.limitation(id, out_of_memory)).flatten();
     if own_cgroups {
         shared.isolators.cleanup(id);
+    }
+    if own_root {
+        shared.scratch.remove(id);
     }
     (shared.on_event)(ContainerEvent::Exited { id: id.clone(), status, limitation });
 }

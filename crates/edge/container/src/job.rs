@@ -55,6 +55,8 @@ pub(crate) struct Job {
     /// See [`crate::crew::Users`].
     pub(crate) program: *mut i32,
     pub(crate) outputs: Outputs,
+    /// A descriptor of the container's first process, whose namespaces the program joins; negative for none.
+    pub(crate) init: RawFd,
     /// Why the program did not start.
     pub(crate) failure: Option<Failure>,
     pub(crate) socket: RawFd,
@@ -95,6 +97,7 @@ impl Job {
             stack,
             program: users.program.as_ptr(),
             outputs: Outputs::default(),
+            init: -1,
             failure: None,
             socket: inherited.socket.as_raw_fd(),
             lock: inherited.lock.as_raw_fd(),

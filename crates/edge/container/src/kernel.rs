@@ -45,6 +45,16 @@ fn change_mask(all: bool) {
     }
 }
 
+/// Does something with a user's and a group's rights to files.
+pub(crate) fn with_rights_of<T>(user: u32, group: u32, act: impl FnOnce() -> T) -> T {
+    let own_group = nix::unistd::setfsgid(group.into());
+    let own_user = nix::unistd::setfsuid(user.into());
+    let result = act();
+    nix::unistd::setfsuid(own_user);
+    nix::unistd::setfsgid(own_group);
+    result
+}
+
 /// Lets children be reaped by nobody (`true`, the kernel does it) or by `wait` (`false`).
 #[expect(unsafe_code, reason = "changing a signal's disposition")]
 pub(crate) fn reap_children_automatically(automatically: bool) {
@@ -249,6 +259,38 @@ pub(crate) fn fork() -> io::Result<Option<i32>> {
     }
 }
 
+/// Leaves namespaces for ones of this process's own.
+#[expect(unsafe_code, reason = "unshare is unsafe for tables of descriptors")]
+pub(crate) fn separate(namespaces: rustix::thread::UnshareFlags) -> rustix::io::Result<()> {
+    let namespaces = namespaces.difference(rustix::thread::UnshareFlags::FILES);
+    // SAFETY: the one flag that takes descriptors from other threads has just been left out.
+    unsafe { rustix::thread::unshare_unsafe(namespaces) }
+}
+
+/// Lets only those system calls pass that a program of the kernel's packet filter lets pass.
+#[expect(unsafe_code, reason = "seccomp is in neither crate")]
+pub(crate) fn filter_system_calls(program: &[u8]) -> rustix::io::Result<()> {
+    let (instructions, rest) = program.as_chunks::<{ size_of::<libc::sock_filter>() }>();
+    let length = u16::try_from(instructions.len()).map_err(|_| rustix::io::Errno::TOOBIG)?;
+    if !rest.is_empty() {
+        return Err(rustix::io::Errno::INVAL);
+    }
+    // The kernel reads the instructions byte by byte, wherever they lie.
+    let filter =
+        libc::sock_fprog { len: length, filter: program.as_ptr().cast::<libc::sock_filter>().cast_mut() };
+    // SAFETY: the kernel copies `len` instructions of eight bytes, which `program` has, and changes none.
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const filter) };
+    if result == 0 { Ok(()) } else { Err(rustix::io::Errno::from_raw_os_error(last_errno())) }
+}
+
+/// Does nothing until this process is killed.
+pub(crate) fn sleep_forever() -> ! {
+    loop {
+        rustix::event::pause();
+    }
+}
+
 /// Whether [`execve`] tells its error without `errno`, which is one for all processes of one memory.
 pub(crate) const ERRNO_FREE_EXECVE: bool = cfg!(any(target_arch = "x86_64", target_arch = "aarch64"));
 
@@ -346,6 +388,11 @@ pub(crate) fn open_for_append(path: &CStr) -> rustix::io::Result<std::os::fd::Ow
     rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))
 }
 
+/// Closes all descriptors of a process that needs none any more.
+pub(crate) fn close_everything() {
+    let _ = close_descriptors(0, u32::MAX);
+}
+
 /// Closes all descriptors from `first` to `last`.
 #[expect(unsafe_code, reason = "close_range is in neither crate")]
 pub(crate) fn close_descriptors(first: u32, last: u32) -> io::Result<()> {
@@ -353,7 +400,8 @@ pub(crate) fn close_descriptors(first: u32, last: u32) -> io::Result<()> {
         return Ok(());
     }
     // SAFETY: called by the launcher at its start, when nothing above the standard descriptors but
-    // the one that the caller leaves out of the range is owned by anything.
+    // the one that the caller leaves out of the range is owned by anything; and by processes that use none
+    // of these descriptors until they end or execute a program.
     match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

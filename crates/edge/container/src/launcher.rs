@@ -6,16 +6,19 @@ use std::{
     io::{self, IoSlice, IoSliceMut},
     mem::{ManuallyDrop, MaybeUninit},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+use rustix::{
+    mount::OpenTreeFlags,
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    },
 };
 
 use crate::{
@@ -23,6 +26,7 @@ use crate::{
     crew::{Crew, Users},
     job::{Inherited, Job},
     kernel, layout,
+    mount_api::{self, Limits},
     request::REQUEST_BYTES_MAX,
 };
 
@@ -98,7 +102,6 @@ fn serve() -> io::Result<()> {
 /// Closes every descriptor above the standard ones but one: nothing that the agent's caller left
 /// open may reach a container (attack A003).
 fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
-    use std::os::fd::AsRawFd;
     let kept = kept.as_raw_fd().cast_unsigned();
     kernel::close_descriptors(3, kept.saturating_sub(1))?;
     kernel::close_descriptors(kept + 1, u32::MAX)
@@ -161,7 +164,12 @@ impl Launcher {
     pub(crate) fn spawn(program: &LauncherProgram, runtime_dir: &Path) -> io::Result<Self> {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let child = Command::new(&program.path)
+        let sealed = read_only(&program.path);
+        let path = match &sealed {
+            Some(mount) => PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd())),
+            None => program.path.clone(),
+        };
+        let child = Command::new(path)
             .args(&program.arguments)
             .arg(runtime_dir)
             .env_clear()
@@ -208,6 +216,16 @@ impl Launcher {
         drop(self.socket);
         let _ = self.child.wait();
     }
+}
+
+/// A mount of the program in which nobody can write to it: what runs from there can be seen by containers,
+/// in which somebody may have every right there is (attack A001). Only root can have it, and only root needs
+/// it: without, containers have no namespaces.
+fn read_only(program: &Path) -> Option<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = rustix::mount::open_tree(rustix::fs::CWD, program, flags).ok()?;
+    mount_api::limit(mount.as_fd(), Limits { read_only: true, ..Limits::default() }, false).ok()?;
+    Some(mount)
 }
 
 /// Whether a path fits a socket address of the kernel.

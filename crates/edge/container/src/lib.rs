@@ -17,24 +17,35 @@
 //! do on this host is said when [`Containers::start`] is called. See behaviours 348 to 364.
 
 mod child;
+mod confinement;
 mod containers;
 mod crew;
 mod event;
 mod events;
+mod filesystem;
+mod filter;
+mod init;
 mod isolators;
 mod job;
 mod kernel;
 mod launcher;
 mod layout;
+mod mount_api;
 mod outputs;
+mod privileges;
 mod processes;
 mod recovery;
 mod request;
+mod scratch;
 mod supervisor;
 mod users;
 
+pub use confinement::{
+    BackEnd, Capabilities, Confinement, LAYERS_MAX, Mount, Namespaces, Privileges, Root, SHM_BYTES, Source,
+};
 pub use containers::{Config, ContainerError, Containers, LauncherProgram, StartError};
 pub use event::{ContainerEvent, Limitation};
+pub use filter::Filter;
 pub use isolators::{Isolation, IsolationError, Limit, Resources, Statistics, parse_isolation, rlimits_of};
 pub use launcher::{LAUNCHER_ARGUMENT, launcher_main};
 pub use recovery::{Recovered, RecoveredState};

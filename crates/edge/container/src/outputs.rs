@@ -210,11 +210,6 @@ impl Log {
 
     fn as_owner<T>(&self, act: impl FnOnce(&Self) -> T) -> T {
         let Some((uid, gid)) = self.owner else { return act(self) };
-        let own_gid = nix::unistd::setfsgid(gid.into());
-        let own_uid = nix::unistd::setfsuid(uid.into());
-        let result = act(self);
-        nix::unistd::setfsuid(own_uid);
-        nix::unistd::setfsgid(own_gid);
-        result
+        kernel::with_rights_of(uid, gid, || act(self))
     }
 }

@@ -4,11 +4,17 @@
 //! file, so it has no version. Texts travel with their ending zero byte so that the supervisor can
 //! hand pointers into the received bytes to `execve`.
 
-use std::{ffi::CStr, path::PathBuf};
+use std::{
+    ffi::CStr,
+    path::{Path, PathBuf},
+};
 
 use mezzo_ids::ContainerId;
 
-use crate::isolators::Resources;
+use crate::{
+    confinement::{Confined, Confinement},
+    isolators::Resources,
+};
 
 /// The largest request in bytes. The kernel refuses arguments and environments above about 2 MiB
 /// (a quarter of the usual 8 MiB stack), so nothing larger could ever start.
@@ -39,6 +45,19 @@ pub struct LaunchRequest {
     pub resources: Resources,
     /// Use the control groups of the root container instead of having its own.
     pub share_cgroups: bool,
+    /// What sets it apart from the host.
+    pub confinement: Confinement,
+}
+
+/// Where the parts of a container that its caller does not choose are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places<'a> {
+    pub(crate) runtime_dir: &'a str,
+    pub(crate) cgroup_procs: &'a [PathBuf],
+    /// For what it writes to its root.
+    pub(crate) scratch: &'a Path,
+    /// What no container may mount.
+    pub(crate) protected: &'a [PathBuf],
 }
 
 /// A user as the kernel knows it.
@@ -103,6 +122,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) rlimits: Vec<Rlimit>,
     pub(crate) outputs: [OutputRef<'a>; 2],
     pub(crate) cgroup_procs: Vec<&'a CStr>,
+    /// `None` for a plain one.
+    pub(crate) confined: Option<Confined<'a>>,
 }
 
 /// [`Output`], borrowed.
@@ -117,15 +138,10 @@ const PATH_DEFAULT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 impl LaunchRequest {
     /// Appends the request for the launcher to `to`.
-    pub(crate) fn encode(
-        &self,
-        runtime_dir: &str,
-        cgroup_procs: &[PathBuf],
-        to: &mut Vec<u8>,
-    ) -> Result<(), ZeroByte> {
+    pub(crate) fn encode(&self, places: Places<'_>, to: &mut Vec<u8>) -> Result<(), ZeroByte> {
         let mut writer = Writer { to, zero_byte: None };
         writer.text("container id", &self.id);
-        writer.text("runtime directory", runtime_dir);
+        writer.text("runtime directory", places.runtime_dir);
         self.encode_candidates(&mut writer);
         writer.count(self.arguments.len());
         for argument in &self.arguments {
@@ -135,7 +151,7 @@ impl LaunchRequest {
         for (name, value) in &self.environment {
             writer.pieces("environment variable", &[name, "=", value]);
         }
-        writer.bytes("sandbox", self.sandbox.as_os_str().as_encoded_bytes());
+        writer.path("sandbox", &self.sandbox);
         match &self.credentials {
             None => writer.count(0),
             Some(credentials) => {
@@ -169,10 +185,8 @@ impl LaunchRequest {
                 }
             }
         }
-        writer.count(cgroup_procs.len());
-        for path in cgroup_procs {
-            writer.bytes("control group", path.as_os_str().as_encoded_bytes());
-        }
+        writer.paths("control group", places.cgroup_procs);
+        self.confinement.encode(places.scratch, places.protected, &mut writer);
         match writer.zero_byte {
             Some(what) => Err(ZeroByte { what }),
             None => Ok(()),
@@ -200,27 +214,48 @@ impl LaunchRequest {
     }
 }
 
-struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     to: &'a mut Vec<u8>,
     zero_byte: Option<&'static str>,
 }
 
 impl Writer<'_> {
-    fn number(&mut self, number: u32) {
+    pub(crate) fn number(&mut self, number: u32) {
         self.to.extend_from_slice(&number.to_le_bytes());
     }
 
-    fn long(&mut self, number: u64) {
+    pub(crate) fn long(&mut self, number: u64) {
         self.to.extend_from_slice(&number.to_le_bytes());
     }
 
-    fn count(&mut self, count: usize) {
+    pub(crate) fn count(&mut self, count: usize) {
         // Saturated counts cannot be followed by that many elements: decoding refuses them.
         self.number(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
-    fn text(&mut self, what: &'static str, text: &str) {
+    pub(crate) fn text(&mut self, what: &'static str, text: &str) {
         self.bytes(what, text.as_bytes());
+    }
+
+    pub(crate) fn flag(&mut self, flag: bool) {
+        self.number(u32::from(flag));
+    }
+
+    pub(crate) fn path(&mut self, what: &'static str, path: &Path) {
+        self.bytes(what, path.as_os_str().as_encoded_bytes());
+    }
+
+    pub(crate) fn paths(&mut self, what: &'static str, paths: &[PathBuf]) {
+        self.count(paths.len());
+        for path in paths {
+            self.path(what, path);
+        }
+    }
+
+    /// Any bytes at all.
+    pub(crate) fn blob(&mut self, bytes: &[u8]) {
+        self.count(bytes.len());
+        self.to.extend_from_slice(bytes);
     }
 
     fn bytes(&mut self, what: &'static str, bytes: &[u8]) {
@@ -245,6 +280,13 @@ impl Writer<'_> {
 }
 
 impl<'a> Launch<'a> {
+    /// Where the program starts, as the container sees it.
+    pub(crate) fn start_directory(&self) -> Option<&'a CStr> {
+        let confined = self.confined.as_ref();
+        let given = confined.and_then(|confined| confined.working_directory);
+        given.or_else(|| Some(confined?.root.as_ref()?.sandbox)).or(self.sandbox)
+    }
+
     /// Reads what [`LaunchRequest::encode`] wrote; `None` when it was anything else.
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let mut reader = Reader { rest: bytes };
@@ -277,11 +319,12 @@ impl<'a> Launch<'a> {
             }
         }
         launch.cgroup_procs = reader.texts()?;
+        launch.confined = Confined::decode(&mut reader)?;
         Some(launch)
     }
 }
 
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     rest: &'a [u8],
 }
 
@@ -292,25 +335,38 @@ impl<'a> Reader<'a> {
         Some(taken)
     }
 
-    fn number(&mut self) -> Option<u32> {
+    pub(crate) fn number(&mut self) -> Option<u32> {
         Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    fn long(&mut self) -> Option<u64> {
+    pub(crate) fn long(&mut self) -> Option<u64> {
         Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
     }
 
-    fn text(&mut self) -> Option<&'a CStr> {
+    pub(crate) fn flag(&mut self) -> Option<bool> {
+        Some(self.number()? != 0)
+    }
+
+    pub(crate) fn blob(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.number()?).ok()?;
+        self.take(length)
+    }
+
+    pub(crate) fn text(&mut self) -> Option<&'a CStr> {
         let length = usize::try_from(self.number()?).ok()?;
         CStr::from_bytes_with_nul(self.take(length.checked_add(1)?)?).ok()
     }
 
-    fn texts(&mut self) -> Option<Vec<&'a CStr>> {
+    pub(crate) fn texts(&mut self) -> Option<Vec<&'a CStr>> {
         self.many(5, Self::text)
     }
 
     /// A count and that many elements of at least `size` bytes each.
-    fn many<T>(&mut self, size: usize, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
+    pub(crate) fn many<T>(
+        &mut self,
+        size: usize,
+        mut read: impl FnMut(&mut Self) -> Option<T>,
+    ) -> Option<Vec<T>> {
         let count = usize::try_from(self.number()?).ok()?;
         if count.checked_mul(size)? > self.rest.len() {
             return None;
@@ -322,6 +378,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::confinement::{BackEnd, Capabilities, Mount, Namespaces, Privileges, Root, Source};
 
     fn request() -> LaunchRequest {
         LaunchRequest {
@@ -336,13 +393,54 @@ mod tests {
             stderr: Output::Rotated("stderr".to_owned(), Rotation { size_max: 4096, files_kept: 3 }),
             resources: Resources::default(),
             share_cgroups: false,
+            confinement: confinement(),
         }
+    }
+
+    fn confinement() -> Confinement {
+        Confinement {
+            root: Some(Root {
+                layers: vec![PathBuf::from("/l1"), PathBuf::from("/l2")],
+                back_end: BackEnd::Copy,
+                read_only: true,
+                sandbox: PathBuf::from("/mnt/mesos/sandbox"),
+            }),
+            mounts: vec![
+                Mount { source: Source::Host("/etc".into()), target: "/x".into(), read_only: true },
+                Mount {
+                    source: Source::Sandbox {
+                        sandbox: "/sandbox".into(),
+                        path: "tmp".into(),
+                        owner: Some((7, 8)),
+                    },
+                    target: "/tmp".into(),
+                    read_only: false,
+                },
+            ],
+            namespaces: Namespaces { pid: true, ipc: true, shm_bytes: Some(9), hostname: Some("h".into()) },
+            privileges: Privileges {
+                capabilities: Some(Capabilities { effective: 1, bounding: 3 }),
+                no_new_privileges: true,
+                filter: None,
+            },
+            working_directory: Some("/w".into()),
+        }
+    }
+
+    fn encode(request: &LaunchRequest, to: &mut Vec<u8>) -> Result<(), ZeroByte> {
+        let places = Places {
+            runtime_dir: "/run/c",
+            cgroup_procs: &[PathBuf::from("/cg/cgroup.procs")],
+            scratch: Path::new("/scratch/c"),
+            protected: &[PathBuf::from("/work")],
+        };
+        request.encode(places, to)
     }
 
     #[test]
     fn a_request_survives_the_way_to_the_launcher() {
         let mut bytes = Vec::new();
-        request().encode("/run/c", &[PathBuf::from("/cg/cgroup.procs")], &mut bytes).unwrap();
+        encode(&request(), &mut bytes).unwrap();
         let launch = Launch::decode(&bytes).unwrap();
         assert_eq!(launch.id, "parent.child");
         assert_eq!(launch.runtime_dir, Some(c"/run/c"));
@@ -355,12 +453,35 @@ mod tests {
         assert!(launch.outputs[0].rotation.is_none());
         assert_eq!(launch.outputs[1].rotation.unwrap().files_kept, 3);
         assert_eq!(launch.cgroup_procs, [c"/cg/cgroup.procs"]);
+        let confined = launch.confined.unwrap();
+        let root = confined.root.unwrap();
+        assert_eq!(root.layers, [c"/l1", c"/l2"]);
+        assert_eq!((root.back_end, root.read_only), (BackEnd::Copy, true));
+        assert_eq!((root.sandbox, root.scratch), (c"/mnt/mesos/sandbox", c"/scratch/c"));
+        let [host, own] = confined.mounts.as_slice() else { panic!("two mounts") };
+        assert_eq!((host.source, host.below, host.target, host.read_only), (c"/etc", None, c"/x", true));
+        assert_eq!((own.source, own.below), (c"tmp", Some((c"/sandbox", Some((7, 8))))));
+        assert_eq!(confined.protected, [c"/work"]);
+        assert!(confined.pid && confined.ipc && confined.no_new_privileges);
+        assert_eq!((confined.shm_bytes, confined.hostname), (9, Some(c"h")));
+        assert_eq!(confined.capabilities, confinement().privileges.capabilities);
+        assert_eq!(confined.working_directory, Some(c"/w"));
+    }
+
+    #[test]
+    fn a_plain_container_travels_as_one_word() {
+        let plain = LaunchRequest { confinement: Confinement::default(), ..request() };
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        encode(&request(), &mut with).unwrap();
+        encode(&plain, &mut without).unwrap();
+        assert!(Launch::decode(&without).unwrap().confined.is_none());
+        assert!(with.len() > without.len());
     }
 
     #[test]
     fn a_cut_or_damaged_request_is_refused_and_never_read_past() {
         let mut bytes = Vec::new();
-        request().encode("/run/c", &[], &mut bytes).unwrap();
+        encode(&request(), &mut bytes).unwrap();
         for length in 0..bytes.len() {
             assert!(Launch::decode(&bytes[..length]).is_none(), "{length} bytes");
         }
@@ -375,7 +496,7 @@ mod tests {
     fn a_zero_byte_names_where_it_is() {
         let mut bad = request();
         bad.arguments.push("a\0b".to_owned());
-        let error = bad.encode("/run/c", &[], &mut Vec::new()).unwrap_err();
+        let error = encode(&bad, &mut Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "argument contains a zero byte");
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     ffi::CStr,
     fmt::Write as _,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
 use nix::libc;
@@ -15,6 +15,7 @@ use rustix::{
 use crate::{
     child,
     event::News,
+    init::{self, Init},
     job::{Job, Shown},
     kernel::{self, Waited},
     outputs::Outputs,
@@ -65,7 +66,21 @@ fn run(job: &mut Job, own_pid: u32) -> Result<(), Failed> {
             return Err(Failed);
         }
     }
-    let pid = match child::start(job) {
+    let init = match &job.launch.confined {
+        Some(confined) if confined.has_namespaces() => Some(init::start(job).map_err(|()| Failed)?),
+        _ => None,
+    };
+    let keep_init = job.launch.confined.as_ref().is_some_and(|confined| confined.pid);
+    job.init = init.as_ref().map_or(-1, |init| init.descriptor.as_raw_fd());
+    let started = child::start(job);
+    job.init = -1;
+    if let Some(init) = &init
+        && (!keep_init || started.is_err())
+    {
+        // What it made is held by the program.
+        let _ = kernel::signal_process(init.pid, libc::SIGKILL);
+    }
+    let pid = match started {
         Ok(pid) => pid,
         Err(failure) => {
             let _ = job.describe(failure);
@@ -82,7 +97,7 @@ fn run(job: &mut Job, own_pid: u32) -> Result<(), Failed> {
 
     let status = wait(pid, &mut job.outputs);
     let _ = open_new(&job.status_file).and_then(|file| write_number(&file, status));
-    end_remaining(&mut job.outputs);
+    end_remaining(&mut job.outputs, init.filter(|_| keep_init));
     job.outputs.drain();
     job.tell(own_pid, News::Exited(status));
     Ok(())
@@ -162,7 +177,11 @@ const VANISH_MILLIS: i32 = 20;
 
 /// Ends whatever the program left behind. This process is their reaper, so nothing can escape by
 /// becoming an orphan, and the loop ends when no child is left.
-fn end_remaining(outputs: &mut Outputs) {
+fn end_remaining(outputs: &mut Outputs, init: Option<Init>) {
+    if let Some(init) = init {
+        // Takes everything in its namespace along. A number that became another's is not taken for it.
+        let _ = rustix::process::pidfd_send_signal(&init.descriptor, rustix::process::Signal::KILL);
+    }
     let mut searching = false;
     loop {
         match kernel::reap(kernel::ANY_CHILD) {

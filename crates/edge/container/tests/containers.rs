@@ -1,6 +1,7 @@
 //! Containers as real processes. This test is its own launcher: the binary that runs the tests is
 //! re-executed, as the agent's is, so it has a main function of its own.
 
+mod confined;
 mod emulated;
 
 use std::{
@@ -11,11 +12,12 @@ use std::{
     time::Duration,
 };
 
+use confined::*;
 use emulated::everything_holds_with_unified_control_groups;
 use mezzo_container::{
-    Config, ContainerEvent, Containers, Credentials, Isolation, LAUNCHER_ARGUMENT, LaunchRequest,
-    LauncherProgram, Limitation, Output, Recovered, RecoveredState, Resources, Rlimit, Rotation,
-    launcher_main,
+    Config, Confinement, ContainerEvent, Containers, Credentials, Isolation, LAUNCHER_ARGUMENT,
+    LaunchRequest, LauncherProgram, Limitation, Output, Recovered, RecoveredState, Resources, Rlimit,
+    Rotation, launcher_main,
 };
 use tempfile::TempDir;
 
@@ -35,10 +37,9 @@ impl Agent {
 
     fn isolated(directory: &Path, isolation: Isolation) -> Self {
         let (sender, events) = channel();
-        let config =
-            Config { runtime_dir: directory.join("run"), launcher: LauncherProgram::default(), isolation };
         let (containers, recovered) =
-            Containers::start(config, move |event| drop(sender.send(event))).expect("containers start");
+            Containers::start(config(directory, isolation), move |event| drop(sender.send(event)))
+                .expect("containers start");
         Self { containers, events, recovered }
     }
 
@@ -76,6 +77,16 @@ impl Agent {
     }
 }
 
+fn config(directory: &Path, isolation: Isolation) -> Config {
+    Config {
+        runtime_dir: directory.join("run"),
+        launcher: LauncherProgram::default(),
+        isolation,
+        scratch_dir: directory.join("scratch"),
+        protected: vec![directory.join("run")],
+    }
+}
+
 fn shell(directory: &Path, id: &str, command: &str) -> LaunchRequest {
     let sandbox = directory.join("sandboxes").join(id);
     fs::create_dir_all(&sandbox).expect("a sandbox");
@@ -91,6 +102,7 @@ fn shell(directory: &Path, id: &str, command: &str) -> LaunchRequest {
         stderr: Output::File("stderr".to_owned()),
         resources: Resources::default(),
         share_cgroups: false,
+        confinement: Confinement::default(),
     }
 }
 
@@ -362,7 +374,7 @@ fn rules_362_and_363_limits_are_written(dir: &Path) {
     let Some(isolation) = cgroups(&["cgroups/cpu", "cgroups/mem"]) else { return };
     let root = isolation.cgroups_root.clone();
     let (sender, events) = channel();
-    let config = Config { runtime_dir: dir.join("run"), launcher: LauncherProgram::default(), isolation };
+    let config = config(dir, isolation);
     let (containers, recovered) = match Containers::start(config, move |event| drop(sender.send(event))) {
         Ok(started) => started,
         Err(error) => return println!("    skipped: {error}"),
@@ -409,7 +421,7 @@ fn rule_364_running_out_of_memory_is_told_with_the_peak(dir: &Path) {
     let Some(isolation) = cgroups(&["cgroups/mem"]) else { return };
     let root = isolation.cgroups_root.clone();
     let (sender, events) = channel();
-    let config = Config { runtime_dir: dir.join("run"), launcher: LauncherProgram::default(), isolation };
+    let config = config(dir, isolation);
     let (containers, recovered) = match Containers::start(config, move |event| drop(sender.send(event))) {
         Ok(started) => started,
         Err(error) => return println!("    skipped: {error}"),
@@ -473,6 +485,24 @@ const TESTS: &[Test] = tests![
     rules_362_and_363_limits_are_written,
     rule_364_running_out_of_memory_is_told_with_the_peak,
     many_at_once_all_end,
+    a_container_sees_its_own_root_and_leaves_nothing,
+    the_copy_back_end_shows_the_same,
+    many_layers_are_one_file_system,
+    a_read_only_root_is_read_only,
+    a001_the_launcher_cannot_be_reached,
+    a002_no_descriptor_of_the_host_is_a_working_directory,
+    a004_devices_of_the_image_are_not_used,
+    a008_and_a010_links_in_the_place_of_kernel_files_are_refused,
+    a031_and_a037_other_containers_are_not_seen,
+    a034_the_hosts_and_the_agents_own_folders_are_not_mounted,
+    a043_destroy_ends_a_whole_process_namespace,
+    a070_the_hosts_network_files_replace_what_an_image_has,
+    a_killed_supervisor_takes_its_namespaces_along,
+    containers_with_a_root_survive_the_agent,
+    output_and_users_work_in_a_root,
+    rule_366_volumes_without_an_image_need_a_place_on_the_host,
+    rules_366_and_367_volumes_appear_in_their_order,
+    what_is_missing_in_an_image_is_told,
     everything_holds_with_unified_control_groups,
 ];
 

@@ -45,9 +45,28 @@ echo 'root:x:0:0:root:/root:/bin/sh
 nobody:x:65534:65534:nobody:/:/bin/sh' >root/etc/passwd
 echo 'root:x:0:
 nogroup:x:65534:' >root/etc/group
+# What this kernel has as a module.
+module=$(find kernel -name 'overlay.ko*' | head -n 1)
+case "$module" in
+*.xz) xz -dc "$module" >root/overlay.ko ;;
+?*) cp "$module" root/overlay.ko ;;
+esac
 cat >root/init <<'INIT'
 #!/bin/sh
 export PATH=/bin HOME=/root TMPDIR=/tmp EMULATED=1
+# The first root, in which every system starts, is the only one that no process can leave for another.
+if [ ! -e /moved ]; then
+    mount -t proc proc /proc
+    insmod /overlay.ko
+    umount /proc
+    mkdir /own
+    mount -t tmpfs own /own
+    for name in bin etc lib lib64 root usr tmp proc sys dev init; do
+        [ -e "/$name" ] && cp -a "/$name" /own/
+    done
+    : >/own/moved
+    exec switch_root /own /init
+fi
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev

@@ -1,0 +1,301 @@
+//! What sets a container apart from its host: a root file system, mounts, namespaces, privileges.
+//!
+//! A container for which nothing of this is asked costs nothing more than its processes.
+
+use std::{
+    ffi::CStr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::request::{Reader, Writer};
+
+/// The most layers of a root file system. The kernel's overlay takes 500, two of which are the container's.
+pub const LAYERS_MAX: usize = 498;
+
+/// How a container is set apart. The default shares everything with the host.
+#[derive(Clone, Debug, Default)]
+pub struct Confinement {
+    /// A root file system of its own; `None` for the host's.
+    pub root: Option<Root>,
+    /// What else it sees, in the order in which it is mounted.
+    pub mounts: Vec<Mount>,
+    /// What else it has for itself.
+    pub namespaces: Namespaces,
+    /// What it may do.
+    pub privileges: Privileges,
+    /// Where the program starts; `None` for the sandbox. Inside the container's root.
+    pub working_directory: Option<PathBuf>,
+}
+
+/// A root file system, put together from the layers of an image.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// The folders of the layers, the lowest first, at least one and at most [`LAYERS_MAX`]. In the form
+    /// that overlayfs understands: a deleted name is a character device 0:0, and a folder that hides those
+    /// below it has the attribute `trusted.overlay.opaque`. Never written to.
+    pub layers: Vec<PathBuf>,
+    /// How layers become one file system.
+    pub back_end: BackEnd,
+    /// Whether only mounts can be written to.
+    pub read_only: bool,
+    /// Where the sandbox appears in it: an absolute path.
+    pub sandbox: PathBuf,
+}
+
+/// How the layers of an image become one file system (`--image_provisioner_backend`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BackEnd {
+    /// An overlay, or a copy where the kernel refuses one.
+    #[default]
+    Any,
+    /// An overlay: nothing is copied, and all containers share what lies in memory.
+    Overlay,
+    /// A copy, file by file.
+    Copy,
+}
+
+/// A file or folder that appears in a container.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// What appears.
+    pub source: Source,
+    /// Where: an absolute path in the container's root, or a path below the sandbox. It is made when
+    /// missing, but not on the host's own file system.
+    pub target: PathBuf,
+    /// Also what is mounted below the source cannot be written to.
+    pub read_only: bool,
+}
+
+/// Where a mount comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A path of the host, which must exist.
+    Host(PathBuf),
+    /// A folder of the agent's own, as a persistent volume is.
+    Volume(PathBuf),
+    /// A folder below a sandbox, made when missing, with this owner. No link leads out of the sandbox.
+    Sandbox {
+        /// The sandbox.
+        sandbox: PathBuf,
+        /// A path below it.
+        path: PathBuf,
+        /// User and group of a folder that is made.
+        owner: Option<(u32, u32)>,
+    },
+}
+
+/// Namespaces beside that of the mounts, which comes with a root or mounts. A container with a root of its
+/// own always has a host name of its own, and control groups show it none but its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Only its own processes are seen. Its first process is ours: it reaps those without a parent.
+    pub pid: bool,
+    /// Message queues, semaphores and shared memory of its own.
+    pub ipc: bool,
+    /// The size of /dev/shm; `None` for [`SHM_BYTES`].
+    pub shm_bytes: Option<u64>,
+    /// The host name; `None` for the host's. Only with a root of its own.
+    pub hostname: Option<String>,
+}
+
+/// Size of /dev/shm where nothing else is asked for, as everywhere else.
+pub const SHM_BYTES: u64 = 64 << 20;
+
+/// What the processes of a container may do.
+#[derive(Clone, Debug, Default)]
+pub struct Privileges {
+    /// Capabilities; `None` for those of the user.
+    pub capabilities: Option<Capabilities>,
+    /// Programs that are set-user-id or have capabilities of their own gain nothing.
+    pub no_new_privileges: bool,
+    /// Which system calls there are.
+    pub filter: Option<Arc<crate::Filter>>,
+}
+
+/// Capabilities by the kernel's numbers: bit n stands for capability n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// What the program has, whoever its user is.
+    pub effective: u64,
+    /// What can be gained by running a program that brings it along.
+    pub bounding: u64,
+}
+
+impl Confinement {
+    /// Whether anything at all is asked for.
+    pub(crate) fn is_plain(&self) -> bool {
+        let Self { root, mounts, namespaces, privileges, working_directory } = self;
+        root.is_none()
+            && mounts.is_empty()
+            && *namespaces == Namespaces::default()
+            && privileges.capabilities.is_none()
+            && !privileges.no_new_privileges
+            && privileges.filter.is_none()
+            && working_directory.is_none()
+    }
+
+    /// `scratch` is the container's own folder for what it writes to its root; `protected` are folders that
+    /// no container may mount.
+    pub(crate) fn encode(&self, scratch: &Path, protected: &[PathBuf], writer: &mut Writer<'_>) {
+        writer.flag(!self.is_plain());
+        if self.is_plain() {
+            return;
+        }
+        writer.flag(self.root.is_some());
+        if let Some(root) = &self.root {
+            writer.paths("image layer", &root.layers);
+            writer.number(match root.back_end {
+                BackEnd::Any => 0,
+                BackEnd::Overlay => 1,
+                BackEnd::Copy => 2,
+            });
+            writer.flag(root.read_only);
+            writer.path("sandbox directory", &root.sandbox);
+            writer.path("scratch directory", scratch);
+        }
+        writer.count(self.mounts.len());
+        for mount in &self.mounts {
+            match &mount.source {
+                Source::Host(path) => {
+                    writer.number(0);
+                    writer.path("volume", path);
+                }
+                Source::Volume(path) => {
+                    writer.number(2);
+                    writer.path("volume", path);
+                }
+                Source::Sandbox { sandbox, path, owner } => {
+                    writer.number(1);
+                    writer.path("volume", path);
+                    writer.path("sandbox", sandbox);
+                    writer.flag(owner.is_some());
+                    let (user, group) = owner.unwrap_or_default();
+                    writer.number(user);
+                    writer.number(group);
+                }
+            }
+            writer.path("volume", &mount.target);
+            writer.flag(mount.read_only);
+        }
+        writer.paths("protected folder", protected);
+        writer.flag(self.namespaces.pid);
+        writer.flag(self.namespaces.ipc);
+        writer.long(self.namespaces.shm_bytes.unwrap_or(SHM_BYTES));
+        writer.flag(self.namespaces.hostname.is_some());
+        if let Some(hostname) = &self.namespaces.hostname {
+            writer.text("host name", hostname);
+        }
+        writer.flag(self.privileges.capabilities.is_some());
+        if let Some(capabilities) = &self.privileges.capabilities {
+            writer.long(capabilities.effective);
+            writer.long(capabilities.bounding);
+        }
+        writer.flag(self.privileges.no_new_privileges);
+        let programs = self.privileges.filter.as_ref().map(|filter| filter.programs()).unwrap_or_default();
+        writer.count(programs.len());
+        for program in programs {
+            writer.blob(program);
+        }
+        writer.flag(self.working_directory.is_some());
+        if let Some(path) = &self.working_directory {
+            writer.path("working directory", path);
+        }
+    }
+}
+
+/// [`Confinement`], borrowed from a request.
+#[derive(Debug, Default)]
+pub(crate) struct Confined<'a> {
+    pub(crate) root: Option<RootRef<'a>>,
+    pub(crate) mounts: Vec<MountRef<'a>>,
+    pub(crate) protected: Vec<&'a CStr>,
+    pub(crate) pid: bool,
+    pub(crate) ipc: bool,
+    pub(crate) shm_bytes: u64,
+    pub(crate) hostname: Option<&'a CStr>,
+    pub(crate) capabilities: Option<Capabilities>,
+    pub(crate) no_new_privileges: bool,
+    pub(crate) programs: Vec<&'a [u8]>,
+    pub(crate) working_directory: Option<&'a CStr>,
+}
+
+/// [`Root`], borrowed.
+#[derive(Debug)]
+pub(crate) struct RootRef<'a> {
+    pub(crate) layers: Vec<&'a CStr>,
+    pub(crate) back_end: BackEnd,
+    pub(crate) read_only: bool,
+    pub(crate) sandbox: &'a CStr,
+    pub(crate) scratch: &'a CStr,
+}
+
+/// [`Mount`], borrowed.
+#[derive(Debug)]
+pub(crate) struct MountRef<'a> {
+    pub(crate) source: &'a CStr,
+    /// The sandbox that the source lies in, and the owner of what has to be made.
+    pub(crate) below: Option<(&'a CStr, Option<(u32, u32)>)>,
+    /// It is one that the agent made for containers.
+    pub(crate) trusted: bool,
+    pub(crate) target: &'a CStr,
+    pub(crate) read_only: bool,
+}
+
+impl<'a> Confined<'a> {
+    /// Reads what [`Confinement::encode`] wrote; `Some(None)` for a plain container.
+    pub(crate) fn decode(reader: &mut Reader<'a>) -> Option<Option<Self>> {
+        if !reader.flag()? {
+            return Some(None);
+        }
+        let mut confined = Self::default();
+        if reader.flag()? {
+            confined.root = Some(RootRef {
+                layers: reader.texts()?,
+                back_end: match reader.number()? {
+                    0 => BackEnd::Any,
+                    1 => BackEnd::Overlay,
+                    _ => BackEnd::Copy,
+                },
+                read_only: reader.flag()?,
+                sandbox: reader.text()?,
+                scratch: reader.text()?,
+            });
+        }
+        confined.mounts = reader.many(18, |reader| {
+            let kind = reader.number()?;
+            let source = reader.text()?;
+            let below = if kind == 1 {
+                let (sandbox, owned) = (reader.text()?, reader.flag()?);
+                let owner = (reader.number()?, reader.number()?);
+                Some((sandbox, owned.then_some(owner)))
+            } else {
+                None
+            };
+            let (target, read_only) = (reader.text()?, reader.flag()?);
+            Some(MountRef { source, below, trusted: kind == 2, target, read_only })
+        })?;
+        confined.protected = reader.texts()?;
+        confined.pid = reader.flag()?;
+        confined.ipc = reader.flag()?;
+        confined.shm_bytes = reader.long()?;
+        if reader.flag()? {
+            confined.hostname = Some(reader.text()?);
+        }
+        if reader.flag()? {
+            confined.capabilities =
+                Some(Capabilities { effective: reader.long()?, bounding: reader.long()? });
+        }
+        confined.no_new_privileges = reader.flag()?;
+        confined.programs = reader.many(4, Reader::blob)?;
+        if reader.flag()? {
+            confined.working_directory = Some(reader.text()?);
+        }
+        Some(Some(confined))
+    }
+
+    /// Whether it sees other mounts than the host.
+    pub(crate) fn has_namespaces(&self) -> bool {
+        self.root.is_some() || !self.mounts.is_empty() || self.pid || self.ipc
+    }
+}

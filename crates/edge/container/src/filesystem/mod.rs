@@ -1,0 +1,218 @@
+//! The files that a container sees.
+//!
+//! Everything here happens in the container's own mount namespace, in a process of its own (see
+//! [`crate::init`]), so the host never has any of these mounts, and none can be left behind: they end with
+//! the last process that sees them. Each mount is made without a place, gets all its limits, and is then put
+//! over a descriptor that was looked for inside the container's root.
+
+mod copy;
+mod device;
+mod overlay;
+mod system;
+mod target;
+mod volume;
+
+use std::{
+    ffi::CStr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+    mount::{MountPropagationFlags, UnmountFlags},
+};
+
+use crate::{
+    confinement::{Confined, RootRef},
+    mount_api::{self, Limits},
+    request::Launch,
+};
+pub(crate) use copy::remove;
+use target::{Kind, Links};
+use volume::Origin;
+
+/// Where something failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// In words, to be read behind "Failed to".
+    Do(&'static str),
+    /// One of the image's layers.
+    Layer(usize),
+    /// One of the mounts.
+    Mount(usize),
+    /// One of the mounts, which no container may have.
+    Protected(usize),
+}
+
+/// What failed, and the kernel's reason.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Problem {
+    pub(crate) part: Part,
+    pub(crate) errno: Errno,
+}
+
+fn at(part: Part) -> impl Fn(Errno) -> Problem {
+    move |errno| Problem { part, errno }
+}
+
+/// Files of the host that say how to reach others. A container with its own root and the host's network gets
+/// them as they are.
+const NETWORK_FILES: [(&CStr, &[u8]); 3] =
+    [(c"/etc/hosts", b"hosts"), (c"/etc/resolv.conf", b"resolv.conf"), (c"/etc/hostname", b"hostname")];
+
+/// Makes the container's file system that of the calling process, which has mounts of its own already.
+pub(crate) fn enter(launch: &Launch<'_>, confined: &Confined<'_>) -> Result<(), Problem> {
+    // What the host unmounts is unmounted here as well, or its disks would stay busy; and nothing that is
+    // mounted here is mounted on the host.
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change(c"/", flags).map_err(at(Part::Do("separate mounts")))?;
+    // Modes are given in full.
+    let mask = rustix::process::umask(Mode::empty());
+    let origins = volume::open_all(confined)?;
+    match &confined.root {
+        Some(root) => own_root(launch, confined, root, origins)?,
+        None => shared_root(launch, confined, origins)?,
+    }
+    rustix::process::umask(mask);
+    Ok(())
+}
+
+/// The host's files with something in other places.
+fn shared_root(launch: &Launch<'_>, confined: &Confined<'_>, origins: Vec<Origin>) -> Result<(), Problem> {
+    let root = open_folder(c"/").map_err(at(Part::Do("open the root directory")))?;
+    if confined.pid {
+        let place = existing(root.as_fd(), b"proc").map_err(at(Part::Do("open /proc")))?;
+        let proc = mount_api::fresh(c"proc", &[], Limits::INERT).map_err(at(Part::Do("mount /proc")))?;
+        mount_api::attach(proc.as_fd(), place.as_fd()).map_err(at(Part::Do("mount /proc")))?;
+    }
+    if confined.ipc {
+        device::shared_memory(root.as_fd(), b"dev/shm", confined.shm_bytes)
+            .map_err(at(Part::Do("mount /dev/shm")))?;
+        if let Ok(place) = existing(root.as_fd(), b"dev/mqueue") {
+            device::message_queues(place.as_fd()).map_err(at(Part::Do("mount /dev/mqueue")))?;
+        }
+    }
+    let sandbox = launch.sandbox.unwrap_or(c"/");
+    let sandbox = open_folder(sandbox).map_err(at(Part::Do("open the sandbox")))?;
+    for (n, (origin, mount)) in origins.iter().zip(&confined.mounts).enumerate() {
+        let path = mount.target.to_bytes();
+        let place = if path.starts_with(b"/") {
+            // Nothing is made on the host: a path that is missing is missing (rule 366).
+            existing(root.as_fd(), path)
+        } else {
+            target::make(sandbox.as_fd(), path, origin.kind, Links::Refused)
+        };
+        let place = place.map_err(at(Part::Mount(n)))?;
+        mount_api::attach(origin.tree.as_fd(), place.as_fd()).map_err(at(Part::Mount(n)))?;
+    }
+    Ok(())
+}
+
+fn own_root(
+    launch: &Launch<'_>,
+    confined: &Confined<'_>,
+    root: &RootRef<'_>,
+    origins: Vec<Origin>,
+) -> Result<(), Problem> {
+    let sandbox =
+        volume::open_sandbox(launch.sandbox.unwrap_or_default()).map_err(at(Part::Do("open the sandbox")))?;
+    let files = network_files(confined).map_err(at(Part::Do("open the host's network files")))?;
+    let top = overlay::mount(root)?;
+    let top = top.as_fd();
+
+    let proc = system::mount_proc(top).map_err(at(Part::Do("mount /proc")))?;
+    let sys = system::mount_sys(top).map_err(at(Part::Do("mount /sys")))?;
+    let devices = device::mount(top, confined).map_err(at(Part::Do("mount /dev")))?;
+    system::restrict(proc.as_fd(), sys.as_fd(), devices.as_fd())
+        .map_err(at(Part::Do("restrict /proc and /sys")))?;
+
+    let place = target::make(top, root.sandbox.to_bytes(), Kind::Folder, Links::Inside);
+    let place = place.map_err(at(Part::Do("make the sandbox directory")))?;
+    mount_api::attach(sandbox.as_fd(), place.as_fd()).map_err(at(Part::Do("mount the sandbox")))?;
+    for (n, (origin, mount)) in origins.iter().zip(&confined.mounts).enumerate() {
+        let mut path = mount.target.to_bytes().to_vec();
+        if !path.starts_with(b"/") {
+            path = [root.sandbox.to_bytes(), b"/", &path].concat();
+        }
+        let place = target::make(top, &path, origin.kind, Links::Inside).map_err(at(Part::Mount(n)))?;
+        mount_api::attach(origin.tree.as_fd(), place.as_fd()).map_err(at(Part::Mount(n)))?;
+    }
+    for (name, file) in &files {
+        // A volume of this name has been put there on purpose, and so has one that covers the folder.
+        if confined.mounts.iter().any(|mount| covers(mount.target.to_bytes(), name)) {
+            continue;
+        }
+        target::make_file(top, b"etc", name)
+            .and_then(|place| mount_api::attach(file.as_fd(), place.as_fd()))
+            .map_err(at(Part::Do("mount the host's network files")))?;
+    }
+    if root.read_only {
+        let limits = Limits { read_only: true, ..Limits::default() };
+        mount_api::limit(top, limits, false).map_err(at(Part::Do("make the root read-only")))?;
+    }
+    switch(top).map_err(at(Part::Do("switch the root")))
+}
+
+/// Makes a mount the root, and lets go of the one before.
+fn switch(top: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    rustix::process::fchdir(top)?;
+    // The old root is put over the new one, where no name leads to it, and is then taken off.
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")
+}
+
+/// Mounts of the host's network files, without places.
+fn network_files(confined: &Confined<'_>) -> rustix::io::Result<Vec<(&'static [u8], OwnedFd)>> {
+    let mut files = Vec::with_capacity(NETWORK_FILES.len());
+    for (path, name) in NETWORK_FILES {
+        if name == b"hostname" && confined.hostname.is_some() {
+            continue;
+        }
+        let file = match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            // A host without it.
+            Err(Errno::NOENT) => continue,
+            result => result?,
+        };
+        if target::kind(file.as_fd())? != Kind::File {
+            continue;
+        }
+        let tree = mount_api::clone(file.as_fd(), false)?;
+        mount_api::limit(tree.as_fd(), Limits::ALL, false)?;
+        files.push((name, tree));
+    }
+    Ok(files)
+}
+
+/// Whether a mount hides `/etc/<name>`.
+fn covers(target: &[u8], name: &[u8]) -> bool {
+    let parts: Vec<&[u8]> =
+        target.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+    parts == [b"etc".as_slice()] || parts == [b"etc".as_slice(), name]
+}
+
+/// Opens a path of the host's own file system.
+fn existing(root: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    target::open(root, path, Links::Inside)
+}
+
+fn open_folder(path: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_over_etc_keeps_the_hosts_files_away() {
+        for target in ["/etc", "/etc/hosts", "etc//./hosts"] {
+            assert!(covers(target.as_bytes(), b"hosts"), "{target}");
+        }
+        for target in ["/etcetera", "/etc/hosts.d", "/mnt/etc/hosts"] {
+            assert!(!covers(target.as_bytes(), b"hosts"), "{target}");
+        }
+    }
+}

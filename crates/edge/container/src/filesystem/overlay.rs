@@ -1,0 +1,160 @@
+//! The layers of an image as one file system.
+
+use std::{
+    ffi::{CStr, CString},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+    mount::{FsOpenFlags, MountFlags, fsconfig_set_flag, fsconfig_set_string, fsopen},
+};
+
+use super::{Part, Problem, at, copy};
+use crate::{
+    confinement::{BackEnd, LAYERS_MAX, RootRef},
+    mount_api::{self, Limits},
+};
+
+/// What the kernel takes as options in one call.
+const OPTIONS_BYTES_MAX: usize = 4095;
+
+/// The container's folder and what is in it.
+struct Scratch {
+    folder: OwnedFd,
+    upper: OwnedFd,
+    work: OwnedFd,
+    /// Where the file system is mounted.
+    place: OwnedFd,
+}
+
+/// Mounts the layers and, above them, what the container writes. Only this process's mount namespace, which
+/// is the container's, has the mount: it ends with the container, and nothing is left on the host.
+pub(super) fn mount(root: &RootRef<'_>) -> Result<OwnedFd, Problem> {
+    if root.layers.is_empty() || root.layers.len() > LAYERS_MAX {
+        return Err(Problem { part: Part::Do("use so many image layers"), errno: Errno::INVAL });
+    }
+    let mut layers = Vec::with_capacity(root.layers.len());
+    for (n, path) in root.layers.iter().enumerate() {
+        layers.push(open_folder(path).map_err(at(Part::Layer(n)))?);
+    }
+    let scratch = Scratch::make(root.scratch, &layers).map_err(at(Part::Do("make the scratch directory")))?;
+    let mounted = match root.back_end {
+        BackEnd::Copy => copied(&layers, &scratch),
+        BackEnd::Overlay => overlaid(&layers, &scratch),
+        BackEnd::Any => match overlaid(&layers, &scratch) {
+            // No overlay in this kernel, or not over these file systems, or not for this user.
+            Err(Errno::NODEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM | Errno::NOSYS) => {
+                copied(&layers, &scratch)
+            }
+            result => result,
+        },
+    };
+    mounted.map_err(at(Part::Do("mount the image")))
+}
+
+impl Scratch {
+    fn make(path: &CStr, layers: &[OwnedFd]) -> rustix::io::Result<Self> {
+        rustix::fs::mkdir(path, Mode::from_raw_mode(0o700))?;
+        let folder = open_folder(path)?;
+        let inside = |name: &CStr| {
+            rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755))?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&folder, name, flags, Mode::empty())
+        };
+        let (upper, work, place) = (inside(c"upper")?, inside(c"work")?, inside(c"root")?);
+        // The root itself comes from above, but looks as in the image.
+        if let Some(top) = layers.last() {
+            let top = rustix::fs::fstat(top)?;
+            let (user, group) =
+                (rustix::fs::Uid::from_raw(top.st_uid), rustix::fs::Gid::from_raw(top.st_gid));
+            for name in [c"upper", c"root"] {
+                let none = rustix::fs::AtFlags::empty();
+                rustix::fs::chownat(&folder, name, Some(user), Some(group), none)?;
+                rustix::fs::chmodat(&folder, name, Mode::from_raw_mode(top.st_mode & 0o7777), none)?;
+            }
+        }
+        Ok(Self { folder, upper, work, place })
+    }
+}
+
+fn open_folder(path: &CStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+/// Short, of this process alone, and free of what separates paths in options; and what was opened is what
+/// is mounted.
+fn name(folder: &OwnedFd) -> CString {
+    CString::new(format!("/proc/self/fd/{}", folder.as_raw_fd())).unwrap_or_default()
+}
+
+fn overlaid(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<OwnedFd> {
+    match overlay_by_parts(layers, scratch) {
+        Ok(mount) => {
+            mount_api::attach(mount.as_fd(), scratch.place.as_fd())?;
+            Ok(mount)
+        }
+        // Kernels before 6.5 take all layers as one option, and before 5.2 everything as one text.
+        Err(Errno::INVAL | Errno::NOSYS) => overlay_by_text(layers, scratch),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn overlay_by_parts(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let context = context.as_fd();
+    // The first one is the highest.
+    for layer in layers.iter().rev() {
+        fsconfig_set_string(context, c"lowerdir+", name(layer))?;
+    }
+    fsconfig_set_string(context, c"upperdir", name(&scratch.upper))?;
+    fsconfig_set_string(context, c"workdir", name(&scratch.work))?;
+    // What a container wrote ends with it, so nobody waits for it to reach the disk.
+    fsconfig_set_flag(context, c"volatile")?;
+    mount_api::mount(context, Limits { no_devices: true, ..Limits::default() })
+}
+
+fn overlay_by_text(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<OwnedFd> {
+    let mut options = b"volatile,lowerdir=".to_vec();
+    for (n, layer) in layers.iter().rev().enumerate() {
+        if n > 0 {
+            options.push(b':');
+        }
+        options.extend_from_slice(name(layer).to_bytes());
+    }
+    options.extend_from_slice(b",upperdir=");
+    options.extend_from_slice(name(&scratch.upper).to_bytes());
+    options.extend_from_slice(b",workdir=");
+    options.extend_from_slice(name(&scratch.work).to_bytes());
+    if options.len() > OPTIONS_BYTES_MAX {
+        return Err(Errno::INVAL);
+    }
+    let options = CString::new(options).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount(
+        c"overlay",
+        name(&scratch.place),
+        c"overlay",
+        MountFlags::NODEV,
+        options.as_c_str(),
+    )?;
+    open_place(scratch)
+}
+
+/// The root of what is mounted there, and not the folder below it.
+fn open_place(scratch: &Scratch) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(&scratch.folder, c"root", flags, Mode::empty())
+}
+
+fn copied(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<OwnedFd> {
+    for layer in layers {
+        copy::layer(layer.as_fd(), scratch.place.as_fd())?;
+    }
+    // A root has to be a mount.
+    let mount = mount_api::clone(scratch.place.as_fd(), false)?;
+    mount_api::limit(mount.as_fd(), Limits { no_devices: true, ..Limits::default() }, false)?;
+    mount_api::attach(mount.as_fd(), scratch.place.as_fd())?;
+    Ok(mount)
+}

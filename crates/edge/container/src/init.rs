@@ -1,0 +1,135 @@
+//! The first process of a container with namespaces of its own.
+//!
+//! It makes the container's file system and then does nothing but be there: the kernel gives it the orphans of
+//! the container's process namespace and reaps them for it, and ends all that is in the namespace when it
+//! ends. The program is not its child but its supervisor's, who puts the program into the same namespaces; so
+//! a supervisor does the same for every kind of container.
+//!
+//! It has a memory of its own, which it may use as it likes, and dies with its supervisor. Nobody inside can
+//! look into it, or at its program file, without the right to trace everything (attack A001).
+
+use std::{
+    ffi::CStr,
+    fmt::Write as _,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use rustix::{
+    io::Errno,
+    pipe::PipeFlags,
+    process::{DumpableBehavior, Pid, PidfdFlags, Signal},
+    thread::UnshareFlags,
+};
+
+use crate::{
+    child::{Failure, Step},
+    confinement::Confined,
+    filesystem::{self, Part},
+    job::Job,
+    kernel,
+};
+
+/// What it says when everything is ready; anything else is the reason why not.
+const READY: u8 = 0;
+
+/// A container's first process, as its supervisor knows it.
+pub(crate) struct Init {
+    pub(crate) pid: i32,
+    pub(crate) descriptor: OwnedFd,
+}
+
+/// Starts it and waits until everything is ready; otherwise the reason is in the job.
+pub(crate) fn start(job: &mut Job) -> Result<Init, ()> {
+    match try_start(job) {
+        Ok(init) => init,
+        Err(errno) => {
+            let why = kernel::errno_text(errno.raw_os_error());
+            let _ = write!(job.reason, "Failed to create the container's first process: {why}");
+            Err(())
+        }
+    }
+}
+
+fn try_start(job: &mut Job) -> rustix::io::Result<Result<Init, ()>> {
+    let (reading, writing) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    if job.launch.confined.as_ref().is_some_and(|confined| confined.pid) {
+        // Not for this process, but for those it starts.
+        kernel::separate(UnshareFlags::NEWPID)?;
+    }
+    let pid = match kernel::fork() {
+        Ok(None) => {
+            drop(reading);
+            run(job, writing)
+        }
+        Ok(Some(pid)) => pid,
+        Err(error) => return Err(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)),
+    };
+    drop(writing);
+    let process = Pid::from_raw(pid).ok_or(Errno::SRCH)?;
+    let descriptor = rustix::process::pidfd_open(process, PidfdFlags::empty())?;
+    let mut said = [0; 1024];
+    loop {
+        match rustix::io::read(&reading, &mut said) {
+            Ok(0) => break,
+            Ok(length) => {
+                let text = said.get(..length).unwrap_or_default();
+                if text.first() == Some(&READY) {
+                    return Ok(Ok(Init { pid, descriptor }));
+                }
+                let _ = job.reason.write_str(&String::from_utf8_lossy(text));
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    if job.reason.as_bytes().is_empty() {
+        let _ = job.reason.write_str("Failed to prepare the container: its first process was ended");
+    }
+    Ok(Err(()))
+}
+
+/// What the first process does; never returns.
+fn run(job: &mut Job, writing: OwnedFd) -> ! {
+    let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    let _ = rustix::process::setsid();
+    if let Err(failure) = prepare(job) {
+        let _ = job.describe(failure);
+        let _ = rustix::io::write(&writing, job.reason.as_bytes());
+        kernel::exit_now(1)
+    }
+    let _ = rustix::thread::set_name(c"init");
+    let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    kernel::reap_children_automatically(true);
+    // A supervisor that was ended before it could be noticed does not listen any more.
+    if rustix::io::write(writing.as_fd(), &[READY]).is_err() {
+        kernel::exit_now(1)
+    }
+    drop(writing);
+    kernel::close_everything();
+    kernel::sleep_forever()
+}
+
+fn prepare(job: &Job) -> Result<(), Failure> {
+    let Some(confined) = &job.launch.confined else { return Ok(()) };
+    let failed = |what: &'static str| {
+        move |errno: Errno| Failure { step: Step::Confine(Part::Do(what)), errno: errno.raw_os_error() }
+    };
+    kernel::separate(namespaces(confined)).map_err(failed("create namespaces"))?;
+    if let (Some(hostname), Some(_)) = (confined.hostname, &confined.root) {
+        set_hostname(hostname).map_err(failed("set the host name"))?;
+    }
+    filesystem::enter(&job.launch, confined)
+        .map_err(|problem| Failure { step: Step::Confine(problem.part), errno: problem.errno.raw_os_error() })
+}
+
+fn set_hostname(hostname: &CStr) -> rustix::io::Result<()> {
+    rustix::system::sethostname(hostname.to_bytes())
+}
+
+/// Those that the first process makes; the program joins them.
+pub(crate) fn namespaces(confined: &Confined<'_>) -> UnshareFlags {
+    let mut flags = UnshareFlags::NEWNS;
+    flags.set(UnshareFlags::NEWUTS, confined.root.is_some());
+    flags.set(UnshareFlags::NEWIPC, confined.ipc);
+    flags
+}
