@@ -12,16 +12,13 @@ use std::{
     time::Duration,
 };
 
-use mezzo_http::{Bytes, Request, Response, StatusCode};
+use mezzo_http::{Bytes, Request, Response, StatusCode, Upgrade};
 use mezzo_link::{Frames, MasterSession, Outcome, Session, SessionError, SessionId, opening};
 use mezzo_master::{Input, LinkId};
 use mezzo_protocol::link::{Hello, ToAgent};
 use tokio::{
     io::{AsyncRead, ReadBuf},
-    net::{
-        TcpStream,
-        tcp::{OwnedReadHalf, OwnedWriteHalf},
-    },
+    net::tcp::{OwnedReadHalf, OwnedWriteHalf},
     time::{Sleep, sleep, timeout},
 };
 use tracing::{debug, info};
@@ -306,8 +303,8 @@ pub(crate) fn handle(shared: &Arc<Shared>, mut request: Request) -> Response {
     let (shared, peer) = (shared.clone(), request.peer);
     tokio::spawn(async move {
         match upgrade.connection().await {
-            Ok((stream, early)) => {
-                if let Err(reason) = serve(&shared, &hello, stream, &early).await {
+            Ok(upgraded) => {
+                if let Err(reason) = serve(&shared, &hello, upgraded).await {
                     debug!(%peer, reason, "link connection ended");
                 }
             }
@@ -319,7 +316,8 @@ pub(crate) fn handle(shared: &Arc<Shared>, mut request: Request) -> Response {
 
 /// Opens or resumes a session and moves frames until the connection ends, then waits for the agent to
 /// come back.
-async fn serve(shared: &Arc<Shared>, hello: &Hello, stream: TcpStream, early: &[u8]) -> Result<(), String> {
+async fn serve(shared: &Arc<Shared>, hello: &Hello, upgraded: Upgrade) -> Result<(), String> {
+    let Upgrade { stream, unsent, early } = upgraded;
     let (reader, writer) = stream.into_split();
     let links = &shared.links;
     let earlier = {
@@ -334,7 +332,7 @@ async fn serve(shared: &Arc<Shared>, hello: &Hello, stream: TcpStream, early: &[
         link.lock().let_go();
         turn = Some(link.reading.clone().lock_owned().await);
     }
-    let (link, number) = begin(shared, hello, earlier.as_ref(), writer).ok_or("resumed nothing")?;
+    let (link, number) = begin(shared, hello, earlier.as_ref(), writer, unsent).ok_or("resumed nothing")?;
     if earlier.is_some_and(|earlier| Arc::ptr_eq(&earlier, &link)) {
         links.inbox.push(Work::Step(Input::LinkResumed(link.id)), 0).await;
     } else {
@@ -343,26 +341,28 @@ async fn serve(shared: &Arc<Shared>, hello: &Hello, stream: TcpStream, early: &[
     link.lock().flush();
     let frames = Frames::new();
     let mut connection = Connection { link: &link, number, reader, frames, quiet: None, stall: None };
-    let ended = connection.serve(shared, early).await;
+    let ended = connection.serve(shared, &early).await;
     // The connection is closed and nobody is kept waiting meanwhile.
     drop((connection, turn));
     after(shared, &link, number).await;
     ended
 }
 
-/// Resumes the earlier session, or begins a fresh one; gives the link and the number of its connection.
+/// Resumes the earlier session, or begins a fresh one, whose first words follow what is `unsent`; gives the
+/// link and the number of its connection.
 fn begin(
     shared: &Shared,
     hello: &Hello,
     earlier: Option<&Arc<Link>>,
     writer: OwnedWriteHalf,
+    unsent: Bytes,
 ) -> Option<(Arc<Link>, u64)> {
     let fresh = shared.random_uuid().0;
     let mut state = earlier.map(|link| link.lock());
     let (welcome, outcome) = opening::welcome(hello, state.as_mut().map(|s| &mut s.session), fresh);
     match outcome {
         Outcome::Resumed { resend } => {
-            let number = state?.connect(writer, std::iter::once(welcome).chain(resend));
+            let number = state?.connect(writer, [unsent, welcome].into_iter().chain(resend));
             Some((earlier?.clone(), number))
         }
         Outcome::Fresh { id } => {
@@ -371,7 +371,7 @@ fn begin(
                 shared.links.lose(earlier.id);
             }
             let mut state = State::new(Session::new(id));
-            let number = state.connect(writer, [welcome]);
+            let number = state.connect(writer, [unsent, welcome]);
             let link = Arc::new(Link {
                 id: LinkId(shared.mint()),
                 session: id,
@@ -555,7 +555,10 @@ fn poll_timer(timer: &mut Option<Pin<Box<Sleep>>>, context: &mut Context<'_>) ->
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncReadExt, net::TcpListener};
+    use tokio::{
+        io::AsyncReadExt,
+        net::{TcpListener, TcpStream},
+    };
 
     use super::*;
 

@@ -19,7 +19,9 @@ mod stalling;
 mod stream;
 
 pub use client::{Client, ClientError, ClientResponse};
-pub use request::{BodyError, PendingUpgrade, Request, RequestStream, Upgraded, decode_percent, parse_query};
+pub use request::{
+    BodyError, PendingUpgrade, Request, RequestStream, Upgrade, Upgraded, decode_percent, parse_query,
+};
 pub use response::{Body, Output, Response};
 pub use route::Routes;
 pub use server::{Handler, Limits, serve};

@@ -186,12 +186,10 @@ impl PendingUpgrade {
         let _ = tokio::time::timeout(LAST_ANSWER_TIMEOUT, stream.write_all(&unsent)).await;
     }
 
-    /// The connection itself after the response has been sent, and what the client has sent behind its
-    /// request. Nothing watches it any more.
-    pub async fn connection(self) -> std::io::Result<(TcpStream, Bytes)> {
-        let (mut stream, unsent, early) = self.parts().await?;
-        stream.write_all(&unsent).await?;
-        Ok((stream, early))
+    /// The connection itself, which nothing watches any more.
+    pub async fn connection(self) -> std::io::Result<Upgrade> {
+        let (stream, unsent, early) = self.parts().await?;
+        Ok(Upgrade { stream, unsent: unsent.freeze(), early })
     }
 
     async fn parts(self) -> std::io::Result<(TcpStream, BytesMut, Bytes)> {
@@ -202,6 +200,18 @@ impl PendingUpgrade {
         let (stalling, unsent) = parts.io.into_inner().into_parts();
         Ok((stalling.into_inner(), unsent, parts.read_buf))
     }
+}
+
+/// A connection that was taken over.
+#[derive(Debug)]
+pub struct Upgrade {
+    /// The connection.
+    pub stream: TcpStream,
+    /// The response, or what is left of it: to be sent before anything else. It is left to who takes over,
+    /// so that it travels together with the first words of the other protocol.
+    pub unsent: Bytes,
+    /// What the client has sent behind its request.
+    pub early: Bytes,
 }
 
 /// A request's body as it arrives.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use mezzo_http::{
     Body, Bytes, Client, Handler, HeaderMap, HeaderValue, Limits, Method, Request, Response, StatusCode,
-    header, serve,
+    Upgrade, header, serve,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -54,10 +54,11 @@ impl Handler for Echo {
                 };
                 let response = upgrade.response();
                 tokio::spawn(async move {
-                    let (mut connection, early) = upgrade.connection().await.unwrap();
+                    let Upgrade { mut stream, unsent, early } = upgrade.connection().await.unwrap();
+                    stream.write_all(&unsent).await.unwrap();
                     let mut four = [0; 4];
-                    early.as_ref().chain(&mut connection).read_exact(&mut four).await.unwrap();
-                    connection.write_all(&four).await.unwrap();
+                    early.as_ref().chain(&mut stream).read_exact(&mut four).await.unwrap();
+                    stream.write_all(&four).await.unwrap();
                 });
                 response
             }
