@@ -20,6 +20,14 @@ impl FaultKind {
     }
 }
 
+/// An agent that an operator has given up.
+#[derive(Debug)]
+pub(crate) struct Departing {
+    id: mezzo_ids::AgentId,
+    /// Whether its machine is another agent by now.
+    is_wiped: bool,
+}
+
 impl World<'_> {
     pub(crate) fn on_fault(&mut self, number: usize) {
         let fault = self.setup.faults[number];
@@ -194,12 +202,35 @@ impl World<'_> {
 
     fn gone(&mut self, agent: usize, number: u32, until: Nanos) -> bool {
         let Some(agent_id) = self.id_of(agent).filter(|_| self.master.core.is_some()) else { return false };
-        let gone = call::MarkAgentGone { agent_id };
-        let kind = call::Type::MarkAgentGone as i32;
         self.checks.on_gone(agent);
-        self.operate(Call { r#type: Some(kind), mark_agent_gone: Some(gone), ..Default::default() });
+        let id = mezzo_ids::AgentId::from(agent_id.value.as_str());
+        self.departing.insert(number as usize, Departing { id, is_wiped: false });
+        self.mark_gone(agent_id);
         self.queue.push(until, Event::FaultOver(number));
         true
+    }
+
+    fn mark_gone(&mut self, agent_id: mezzo_mesos::v1::AgentId) {
+        let gone = call::MarkAgentGone { agent_id };
+        let kind = call::Type::MarkAgentGone as i32;
+        self.operate(Call { r#type: Some(kind), mark_agent_gone: Some(gone), ..Default::default() });
+    }
+
+    /// The operator tries again until the master has it in its registry: nobody else can say that a wiped
+    /// machine's tasks are over.
+    fn mark_gone_again(&mut self, number: usize) {
+        let Some(Departing { id, .. }) = self.departing.get(&number) else { return };
+        let master = self.master.core.as_ref();
+        if master.is_some_and(|core| core.state().gone_agents.contains_key(id)) {
+            self.departing.remove(&number);
+            return;
+        }
+        if master.is_some() {
+            let agent_id = mezzo_mesos::v1::AgentId { value: id.to_string() };
+            self.log(|| format!("an operator marks {} gone once more", agent_id.value));
+            self.mark_gone(agent_id);
+        }
+        self.queue.push(self.now + MILLI * 1000, Event::FaultOver(number as u32));
     }
 
     fn teardown(&mut self, framework: usize) -> bool {
@@ -242,9 +273,13 @@ impl World<'_> {
                 }
             }
             FaultKind::Gone { agent, .. } => {
-                self.log(|| format!("agent {agent} is wiped and comes back"));
-                self.checks.on_wiped(agent);
-                self.agent_reboot(agent, MILLI * 1000, true);
+                let departing = self.departing.get_mut(&number);
+                if departing.is_some_and(|departing| !std::mem::replace(&mut departing.is_wiped, true)) {
+                    self.log(|| format!("agent {agent} is wiped and comes back"));
+                    self.checks.on_wiped(agent);
+                    self.agent_reboot(agent, MILLI * 1000, true);
+                }
+                self.mark_gone_again(number);
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ use crate::{
     agent::AgentHost,
     checks::Checks,
     event::{Event, Packet, Side},
+    faults::Departing,
     master::{MasterHost, streams::Stream},
     network::Network,
     outcome::{Blind, Observer, Outcome, Violation},
@@ -70,6 +71,8 @@ pub struct World<'o> {
     minted: u64,
     pub(crate) outcome: Outcome,
     is_stopped: bool,
+    /// By fault: agents that an operator wants to be marked gone, until the master knows.
+    pub(crate) departing: BTreeMap<usize, Departing>,
     /// Ends that a planted mistake hides from the master, by the id of their update.
     pub(crate) spoiled: BTreeMap<Vec<u8>, i32>,
 }
@@ -112,6 +115,7 @@ impl<'o> World<'o> {
             minted: 0,
             outcome: Outcome::default(),
             is_stopped: false,
+            departing: BTreeMap::new(),
             spoiled: BTreeMap::new(),
             setup,
         };
