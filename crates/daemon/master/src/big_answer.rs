@@ -7,7 +7,7 @@ use mezzo_http::{Output, Response};
 use mezzo_json::{ToJson, Writer};
 use mezzo_master::{
     query::{Group, Item, List, View, layout},
-    state::Snapshot,
+    state::{Agent, Snapshot},
 };
 use mezzo_mesos::v1::master::{call, response::Type};
 use prost::{
@@ -20,7 +20,7 @@ use crate::{
     format::Format,
     giving_way::giving_way,
     shared::Shared,
-    written::{Sheets, Slot},
+    written::{self, Pen, Sheet, Sheets, Slot},
 };
 
 /// Field numbers of the answer.
@@ -49,7 +49,15 @@ pub(crate) fn respond(
             Format::Json => json(view, kind, groups, out),
             Format::Protobuf => {
                 let sheets = shared.written_v1.lend(&snapshot);
-                Protobuf { view, sheets: &sheets, buffer: Vec::new() }.write(kind, groups, out)
+                let protobuf = Protobuf { view, sheets: &sheets, buffer: Vec::new() };
+                if kind == Type::GetState {
+                    sheets.ahead(
+                        |agent, sheet, pen| fill(view, agent, sheet, pen),
+                        || protobuf.write(kind, groups, out),
+                    )
+                } else {
+                    protobuf.write(kind, groups, out)
+                }
             }
         }
     })
@@ -176,9 +184,7 @@ impl Protobuf<'_> {
             List::Tasks => {
                 for (agent, sheet) in sheets.agents(view.snapshot) {
                     for group in sheet.groups() {
-                        written(&group.tasks, &mut |buffer| {
-                            group.tasks_of(agent).for_each(|task| encode(&task.info, number, buffer));
-                        })?;
+                        written(&group.tasks, &mut |buffer| encode_tasks(agent, group, buffer))?;
                     }
                 }
             }
@@ -187,14 +193,12 @@ impl Protobuf<'_> {
                     if agent.executors.is_empty() {
                         continue;
                     }
-                    written(&sheet.own().executors, &mut |buffer| {
-                        view.executors_of(agent).for_each(|executor| encode(&executor, number, buffer));
-                    })?;
+                    written(&sheet.own().executors, &mut |buffer| encode_executors(view, agent, buffer))?;
                 }
             }
             List::Agents => {
                 for (agent, sheet) in sheets.agents(view.snapshot) {
-                    written(&sheet.own().agent, &mut |buffer| encode(&view.agent(agent), number, buffer))?;
+                    written(&sheet.own().agent, &mut |buffer| encode_agent(view, agent, buffer))?;
                 }
             }
             _ => {
@@ -213,6 +217,30 @@ impl Protobuf<'_> {
         }
         Ok(())
     }
+}
+
+/// Fills the sheet of an agent with all that [`Protobuf`] needs of it.
+fn fill(view: View<'_>, agent: &Agent, sheet: &Sheet, pen: &mut Pen<'_>) {
+    for group in sheet.groups() {
+        pen.fill(&group.tasks, |buffer| encode_tasks(agent, group, buffer));
+    }
+    if !agent.executors.is_empty() {
+        pen.fill(&sheet.own().executors, |buffer| encode_executors(view, agent, buffer));
+    }
+    pen.fill(&sheet.own().agent, |buffer| encode_agent(view, agent, buffer));
+}
+
+fn encode_tasks(agent: &Agent, group: &written::Group, buffer: &mut Vec<u8>) {
+    group.tasks_of(agent).for_each(|task| encode(&task.info, List::Tasks.field().1, buffer));
+}
+
+fn encode_executors(view: View<'_>, agent: &Agent, buffer: &mut Vec<u8>) {
+    let number = List::Executors.field().1;
+    view.executors_of(agent).for_each(|executor| encode(&executor, number, buffer));
+}
+
+fn encode_agent(view: View<'_>, agent: &Agent, buffer: &mut Vec<u8>) {
+    encode(&view.agent(agent), List::Agents.field().1, buffer);
 }
 
 fn encode(message: &impl Message, number: u32, buffer: &mut Vec<u8>) {

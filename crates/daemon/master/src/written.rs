@@ -7,8 +7,9 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,8 @@ use crate::giving_way::giving_way;
 const KEPT_BYTES_MAX: usize = 256 << 20;
 /// What nobody asked for during this time is forgotten: rarer readers can wait for it to be written.
 const KEPT_FOR: Duration = Duration::from_secs(60);
+/// Groups with nothing on their sheets from which on two threads write: it takes some 10 ms.
+const AHEAD_MIN: usize = 1000;
 
 /// What one form of answers keeps.
 #[derive(Debug, Default)]
@@ -39,6 +42,8 @@ struct Kept {
 pub(crate) struct Sheets {
     sheets: Vec<Sheet>,
     bytes: AtomicUsize,
+    /// Groups of tasks that nothing was written of when these were lent.
+    blank: usize,
 }
 
 /// What was written of one agent.
@@ -105,7 +110,7 @@ async fn forget(written: Arc<Written>) {
 impl Sheets {
     fn renewed(&self, snapshot: &Snapshot) -> Self {
         let mut known = self.sheets.iter().peekable();
-        let mut bytes = 0;
+        let (mut bytes, mut blank) = (0, 0);
         let mut sheets = Vec::with_capacity(snapshot.agents.len());
         for (id, agent) in giving_way(&snapshot.agents) {
             while known.next_if(|sheet| sheet.id < *id).is_some() {}
@@ -116,6 +121,7 @@ impl Sheets {
             let groups = same.map_or_else(|| groups(&agent.tasks), |sheet| sheet.groups.clone());
             bytes += own.agent.len() + own.executors.len();
             bytes += groups.iter().map(|group| group.tasks.len()).sum::<usize>();
+            blank += groups.iter().filter(|group| group.tasks.get().is_none()).count();
             sheets.push(Sheet {
                 id: id.clone(),
                 agent: Arc::downgrade(agent),
@@ -124,7 +130,37 @@ impl Sheets {
                 groups,
             });
         }
-        Self { sheets, bytes: bytes.into() }
+        Self { sheets, bytes: bytes.into(), blank }
+    }
+
+    /// Does `read`. If nearly nothing was written before, a second thread fills sheets with `fill` meanwhile,
+    /// the last ones first, so that whoever comes from the front finds the rest done.
+    pub(crate) fn ahead<T>(
+        &self,
+        fill: impl Fn(&Agent, &Sheet, &mut Pen<'_>) + Sync,
+        read: impl FnOnce() -> T,
+    ) -> T {
+        if self.blank < AHEAD_MIN {
+            return read();
+        }
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // Without it there is one thread, as ever.
+            let _ = thread::Builder::new().name("ahead".into()).spawn_scoped(scope, || {
+                let mut pen = Pen { sheets: self, buffer: Vec::new(), is_dry: false };
+                for sheet in giving_way(self.sheets.iter().rev()) {
+                    if over.load(Ordering::Relaxed) || pen.is_dry {
+                        return;
+                    }
+                    if let Some(agent) = sheet.agent.upgrade() {
+                        fill(&agent, sheet, &mut pen);
+                    }
+                }
+            });
+            let done = read();
+            over.store(true, Ordering::Relaxed);
+            done
+        })
     }
 
     /// The agents of the snapshot these sheets were lent for, each with its sheet.
@@ -135,14 +171,35 @@ impl Sheets {
         giving_way(snapshot.agents.values().map(AsRef::as_ref).zip(&self.sheets))
     }
 
-    /// Keeps what was written, if there is room.
-    pub(crate) fn keep(&self, slot: &Slot, written: &[u8]) {
+    /// Keeps what was written, if there is room; whether there was.
+    pub(crate) fn keep(&self, slot: &Slot, written: &[u8]) -> bool {
         let before = self.bytes.fetch_add(written.len(), Ordering::Relaxed);
-        if before + written.len() > KEPT_BYTES_MAX {
-            self.bytes.fetch_sub(written.len(), Ordering::Relaxed);
-        } else {
+        let has_room = before + written.len() <= KEPT_BYTES_MAX;
+        if has_room {
             // Another reader may have been first, with the same.
             slot.0.get_or_init(|| written.into());
+        } else {
+            self.bytes.fetch_sub(written.len(), Ordering::Relaxed);
+        }
+        has_room
+    }
+}
+
+/// What [`Sheets::ahead`] writes with.
+pub(crate) struct Pen<'a> {
+    sheets: &'a Sheets,
+    buffer: Vec<u8>,
+    /// There is no room for more.
+    is_dry: bool,
+}
+
+impl Pen<'_> {
+    /// Fills a slot, unless it is full.
+    pub(crate) fn fill(&mut self, slot: &Slot, write: impl FnOnce(&mut Vec<u8>)) {
+        if slot.get().is_none() {
+            self.buffer.clear();
+            write(&mut self.buffer);
+            self.is_dry |= !self.sheets.keep(slot, &self.buffer);
         }
     }
 }

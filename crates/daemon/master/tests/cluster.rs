@@ -8,7 +8,7 @@ use mezzo_http::{ClientResponse, HeaderMap, StatusCode, Upgraded, header::Header
 use mezzo_link::{AgentSession, Frames, Outcome, Session, opening};
 use mezzo_mesos::v1::{self, TaskState};
 use mezzo_protocol::link::{
-    AgentDescription, Pong, Register, StatusUpdate, ToAgent, ToMaster, to_agent, to_master,
+    AgentDescription, Pong, Register, Reregister, StatusUpdate, ToAgent, ToMaster, to_agent, to_master,
 };
 use mezzo_recordio::Decoder;
 use support::{Master, in_memory};
@@ -119,37 +119,46 @@ impl Agent {
 
     async fn register(&mut self, master: &Master) -> String {
         assert!(!self.connect(master).await);
-        let resource = |name: &str, value: f64| v1::Resource {
-            name: name.into(),
-            r#type: v1::value::Type::Scalar.into(),
-            scalar: Some(v1::value::Scalar { value }),
+        self.send(to_master::Message::Register(Register { agent: Some(description()) })).await;
+        self.registered().await
+    }
+
+    /// Comes back with tasks of a framework, all of them running.
+    async fn reregister(&mut self, master: &Master, port: u16, framework: &str, tasks: usize) {
+        assert!(!self.connect(master).await);
+        let id = &format!("agent-{port}");
+        let mut agent = description();
+        // Two agents cannot be at one address.
+        agent.port = port.into();
+        let info = agent.info.as_mut().unwrap();
+        (info.port, info.id) = (Some(port.into()), Some(v1::AgentId { value: id.clone() }));
+        let task = |n| v1::Task {
+            name: format!("task {n}"),
+            task_id: v1::TaskId { value: format!("{id}-{n}") },
+            framework_id: v1::FrameworkId { value: framework.into() },
+            agent_id: v1::AgentId { value: id.into() },
+            state: TaskState::TaskRunning.into(),
             ..Default::default()
         };
-        let resources = vec![resource("cpus", 4.0), resource("mem", 4096.0)];
-        let info = v1::AgentInfo {
-            hostname: "127.0.0.1".into(),
-            port: Some(5051),
-            resources: resources.clone(),
+        let framework = v1::FrameworkInfo {
+            id: Some(v1::FrameworkId { value: framework.into() }),
+            user: "root".into(),
+            name: framework.into(),
+            checkpoint: Some(true),
+            failover_timeout: Some(3600.0),
             ..Default::default()
         };
-        let agent = AgentDescription {
-            info: Some(info),
-            ip: "127.0.0.1".into(),
-            port: 5051,
-            version: "1.12.0".into(),
-            capabilities: vec![
-                v1::agent_info::Capability {
-                    r#type: Some(v1::agent_info::capability::Type::MultiRole.into()),
-                },
-                v1::agent_info::Capability {
-                    r#type: Some(v1::agent_info::capability::Type::ReservationRefinement.into()),
-                },
-            ],
-            resources,
-            resource_version_uuid: vec![7; 16],
-            ..Default::default()
-        };
-        self.send(to_master::Message::Register(Register { agent: Some(agent) })).await;
+        self.send(to_master::Message::Reregister(Reregister {
+            agent: Some(agent),
+            frameworks: vec![framework],
+            executors: Vec::new(),
+            tasks: (0..tasks).map(task).collect(),
+        }))
+        .await;
+        assert_eq!(self.registered().await, *id);
+    }
+
+    async fn registered(&mut self) -> String {
         match self.next().await {
             Some(to_agent::Message::Registered(registered)) => registered.agent_id.unwrap().value,
             other => panic!("not registered: {other:?}"),
@@ -180,6 +189,37 @@ impl Agent {
             latest_state: state.into(),
         }))
         .await;
+    }
+}
+
+/// What an agent says of itself.
+fn description() -> AgentDescription {
+    let resource = |name: &str, value: f64| v1::Resource {
+        name: name.into(),
+        r#type: v1::value::Type::Scalar.into(),
+        scalar: Some(v1::value::Scalar { value }),
+        ..Default::default()
+    };
+    let resources = vec![resource("cpus", 4.0), resource("mem", 4096.0)];
+    let capability =
+        |kind: v1::agent_info::capability::Type| v1::agent_info::Capability { r#type: Some(kind.into()) };
+    AgentDescription {
+        info: Some(v1::AgentInfo {
+            hostname: "127.0.0.1".into(),
+            port: Some(5051),
+            resources: resources.clone(),
+            ..Default::default()
+        }),
+        ip: "127.0.0.1".into(),
+        port: 5051,
+        version: "1.12.0".into(),
+        capabilities: vec![
+            capability(v1::agent_info::capability::Type::MultiRole),
+            capability(v1::agent_info::capability::Type::ReservationRefinement),
+        ],
+        resources,
+        resource_version_uuid: vec![7; 16],
+        ..Default::default()
     }
 }
 
@@ -382,6 +422,33 @@ async fn answers_from_what_is_kept_follow_every_change() {
     );
     assert_eq!(master.call("/api/v1", &deactivate).await.0, StatusCode::OK);
     agree(&master, r#""deactivated":true"#).await;
+    master.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_reader_of_much_is_told_what_later_ones_are() {
+    // Enough that two threads write for the first reader.
+    const AGENTS: u16 = 1200;
+    let master = Master::start(in_memory()).await;
+    for number in 0..AGENTS {
+        let mut agent = Agent::new();
+        agent.reregister(&master, 5051 + number, "framework", 3).await;
+        agent.disconnect();
+    }
+    let headers = [("content-type", "application/json"), ("accept", "application/x-protobuf")];
+    let (_, first) = master.get("/state").await;
+    assert_eq!(first.matches(r#""state":"TASK_RUNNING""#).count(), 3 * usize::from(AGENTS));
+    assert_eq!(first, master.get("/state").await.1);
+    let mut read = Vec::new();
+    for _ in 0..2 {
+        let answer = master.open("POST", "/api/v1", &headers, br#"{"type":"GET_STATE"}"#).await;
+        read.push(answer.bytes(64 << 20).await.unwrap());
+    }
+    assert!(read[0] == read[1], "{} and {} bytes", read[0].len(), read[1].len());
+    let decoded: v1::master::Response = mezzo_json::protobuf::decode(&read[0]).unwrap();
+    let state = decoded.get_state.unwrap();
+    assert_eq!(state.get_tasks.unwrap().tasks.len(), 3 * usize::from(AGENTS));
+    assert_eq!(state.get_agents.unwrap().agents.len(), usize::from(AGENTS));
     master.stop().await;
 }
 

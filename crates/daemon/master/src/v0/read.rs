@@ -15,10 +15,11 @@ use mezzo_time::Timestamp;
 
 use super::{
     process,
-    views::{AgentParts, FrameworkParts, agent_views, framework_parts, seconds, write_agents},
+    views::{AgentParts, FrameworkParts, agent_views, fill, framework_parts, seconds, write_agents},
 };
 use crate::{
     AGENT_URL_PATH, big_answer::hand_on, endpoint::Endpoint, giving_way::giving_way, shared::Shared,
+    written::Sheets,
 };
 
 /// Reads one of the endpoints of the state.
@@ -70,9 +71,13 @@ fn stream(out: &mut Output, write: impl FnOnce(&mut Writer<'_>)) -> io::Result<(
 }
 
 fn state(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot) {
+    let sheets = shared.written_v0.lend(snapshot);
+    sheets.ahead(fill, || write_state(w, shared, snapshot, &sheets));
+}
+
+fn write_state(w: &mut Writer<'_>, shared: &Shared, snapshot: &Snapshot, sheets: &Sheets) {
     let flags: Vec<_> =
         shared.config.flags.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let sheets = &*shared.written_v0.lend(snapshot);
     let (registered, completed) = framework_parts(snapshot, None, Some(sheets));
     let writers: Vec<_> =
         registered.iter().map(|parts| |w: &mut Writer<'_>| parts.write_tasks(w, sheets)).collect();

@@ -13,7 +13,7 @@ use mezzo_time::Timestamp;
 
 use crate::{
     giving_way::giving_way,
-    written::{Group, Sheets},
+    written::{Group, Pen, Sheet, Sheets},
 };
 
 /// Seconds as Mesos prints them: to the microsecond.
@@ -141,7 +141,7 @@ impl<'a> FrameworkParts<'a> {
             match group.tasks.get() {
                 Some(written) => w.raw(written),
                 None => {
-                    let piece = w.piece(|w| group.tasks_of(agent).for_each(|task| write_task(w, &task.info)));
+                    let piece = w.piece(|w| write_group(w, agent, group));
                     sheets.keep(&group.tasks, piece);
                 }
             }
@@ -173,13 +173,34 @@ pub(super) fn write_agents(w: &mut Writer<'_>, snapshot: &Snapshot, sheets: &She
         match slot.get() {
             Some(written) => w.raw(written),
             None => {
-                let parts = AgentParts::new(agent);
-                let piece = w.piece(|w| write_agent(w, &parts.view(&parts.reserved())));
+                let piece = w.piece(|w| write_parts(w, agent));
                 sheets.keep(slot, piece);
             }
         }
         w.pause();
     }
+}
+
+fn write_group(w: &mut Writer<'_>, agent: &Agent, group: &Group) {
+    group.tasks_of(agent).for_each(|task| write_task(w, &task.info));
+}
+
+fn write_parts(w: &mut Writer<'_>, agent: &Agent) {
+    let parts = AgentParts::new(agent);
+    write_agent(w, &parts.view(&parts.reserved()));
+}
+
+/// Fills the sheet of an agent with all that [`FrameworkParts::write_tasks`] and [`write_agents`] need of it.
+pub(super) fn fill(agent: &Agent, sheet: &Sheet, pen: &mut Pen<'_>) {
+    let written = |buffer: &mut Vec<u8>, write: &dyn Fn(&mut Writer<'_>)| {
+        let mut writer = Writer::appending(std::mem::take(buffer));
+        write(&mut writer);
+        *buffer = writer.finish();
+    };
+    for group in sheet.groups() {
+        pen.fill(&group.tasks, |buffer| written(buffer, &|w| write_group(w, agent, group)));
+    }
+    pen.fill(&sheet.own().agent, |buffer| written(buffer, &|w| write_parts(w, agent)));
 }
 
 /// Registered frameworks and then completed ones, oldest first; only the one of this id if there is one.
