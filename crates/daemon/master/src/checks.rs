@@ -327,4 +327,4 @@ fn framework_of(framework: &Framework) -> checker::Framework {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -98,3 +98,80 @@ impl Inquiries {
         if self.is_empty() { deadline } else { Some(Instant::now()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::checks::tests::World;
+
+    /// A master with so many frameworks, and their ids.
+    fn frameworks(count: usize) -> (World, Vec<FrameworkId>) {
+        let mut world = World::new(1);
+        (0..count).for_each(|_| world.subscribe("a"));
+        let ids: Vec<_> = world.schedulers.values().cloned().collect();
+        assert_eq!(ids.len(), count);
+        (world, ids)
+    }
+
+    fn ask(
+        inquiries: &mut Inquiries,
+        world: &World,
+        framework: &FrameworkId,
+    ) -> oneshot::Receiver<Explained> {
+        let (asker, answer) = oneshot::channel();
+        inquiries.ask(&world.master, framework, asker);
+        answer
+    }
+
+    #[test]
+    fn who_asks_for_the_same_shares_the_answer() {
+        let (world, ids) = frameworks(2);
+        let mut inquiries = Inquiries::default();
+        let mut answers: Vec<_> = [0, 1, 0].map(|n| ask(&mut inquiries, &world, &ids[n])).into();
+        assert_eq!(inquiries.waiting.len(), 2);
+        while !inquiries.is_empty() {
+            assert!(inquiries.wait_until(None).is_some_and(|at| at <= Instant::now()));
+            inquiries.go_on(&world.master, true);
+        }
+        for answer in &mut answers {
+            assert!(matches!(answer.try_recv(), Ok(Explained::Withheld(_))));
+        }
+        assert_eq!(inquiries.wait_until(None), None);
+        let mut nobody = ask(&mut inquiries, &world, &"nobody".into());
+        assert!(matches!(nobody.try_recv(), Ok(Explained::Unknown)));
+    }
+
+    #[test]
+    fn more_than_can_wait_are_sent_away() {
+        let (world, ids) = frameworks(WAITING_MAX + 1);
+        let mut inquiries = Inquiries::default();
+        let mut answers: Vec<_> = ids.iter().map(|id| ask(&mut inquiries, &world, id)).collect();
+        let mut last = answers.pop().unwrap();
+        assert!(matches!(last.try_recv(), Ok(Explained::TooMany)));
+        assert!(answers.iter_mut().all(|answer| answer.try_recv().is_err()), "they wait");
+        let mut first = ask(&mut inquiries, &world, &ids[0]);
+        assert!(first.try_recv().is_err(), "what waits already is shared");
+        // Nobody looks for those who went away.
+        drop((answers, first));
+        (0..WAITING_MAX).for_each(|_| inquiries.go_on(&world.master, true));
+        assert!(inquiries.is_empty() && inquiries.rested.is_none());
+    }
+
+    #[test]
+    fn decisions_that_wait_have_most_of_the_time() {
+        let (world, ids) = frameworks(2);
+        let mut inquiries = Inquiries::default();
+        let mut answers = [0, 1].map(|n| ask(&mut inquiries, &world, &ids[n]));
+        let begun = Instant::now();
+        inquiries.go_on(&world.master, false);
+        assert!(answers[0].try_recv().is_ok(), "the first part need not wait");
+        assert!(inquiries.rested.is_some_and(|rested| rested > begun));
+        inquiries.rested = Some(Instant::now() + Duration::from_secs(3600));
+        inquiries.go_on(&world.master, false);
+        assert!(answers[1].try_recv().is_err(), "it is the turn of the decisions");
+        inquiries.go_on(&world.master, true);
+        assert!(answers[1].try_recv().is_ok(), "nobody else wants the time");
+    }
+}

@@ -26,8 +26,8 @@ fn resources(text: &str) -> Vec<v1::Resource> {
     parse_resources(text, "*").expect("valid").to_proto(Form::PostRefinement)
 }
 
-struct World {
-    master: Master,
+pub(crate) struct World {
+    pub(crate) master: Master,
     now: Timestamp,
     rng: ChaCha12Rng,
     books: Books,
@@ -37,7 +37,7 @@ struct World {
     wrong: Vec<checker::Violation>,
     next: u64,
     /// By stream: the framework.
-    schedulers: BTreeMap<u64, FrameworkId>,
+    pub(crate) schedulers: BTreeMap<u64, FrameworkId>,
     /// By link.
     agents: BTreeMap<u64, AgentId>,
     offers: Vec<(u64, v1::Offer)>,
@@ -46,7 +46,7 @@ struct World {
 }
 
 impl World {
-    fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let now = Timestamp::from_secs_f64(1_000_000.0);
         let mut master = Master::new(config(), now, Vec::new());
         master.keep_facts();
@@ -112,7 +112,7 @@ impl World {
         }
     }
 
-    fn subscribe(&mut self, role: &str) {
+    pub(crate) fn subscribe(&mut self, role: &str) {
         let capability = |kind: Capability| v1::framework_info::Capability { r#type: Some(kind.into()) };
         let framework_info = v1::FrameworkInfo {
             user: "nobody".into(),
