@@ -7,6 +7,8 @@ use mezzo_mesos::v1;
 use mezzo_resources::{Name, Quantities, Resource, Resources, Scalar};
 use mezzo_time::Timestamp;
 
+use crate::Refusals;
+
 /// What an operator chose.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -124,7 +126,7 @@ pub struct Cluster {
     /// Who holds what, without allocation roles.
     pub held: BTreeMap<(AgentId, FrameworkId, Role), Resources>,
     /// Refusals that were not taken back.
-    pub refusals: Vec<Refusal>,
+    pub refusals: Refusals,
 }
 
 /// Whether `role` is `above` or lies below it.

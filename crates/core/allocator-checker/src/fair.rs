@@ -64,20 +64,23 @@ struct Side<'a> {
 impl<'a> Case<'a> {
     pub(crate) fn judge_fairness(&self, offers: &'a [Offer], wrong: &mut Vec<Violation>) {
         let mut contests: BTreeMap<Contest<'a>, BTreeMap<Party<'a>, Side<'a>>> = BTreeMap::new();
-        for (id, framework) in &self.cluster.frameworks {
-            for role in &framework.hungry {
-                for (contest, party) in parties((id, role)) {
-                    contests.entry(contest).or_default().entry(party).or_default().hungry.push((id, role));
-                }
-            }
-        }
         for offer in offers.iter().filter(|offer| !self.was_owed(&offer.role)) {
             for (contest, party) in parties((&offer.framework, &offer.role)) {
                 contests.entry(contest).or_default().entry(party).or_default().offers.push(offer);
             }
         }
+        // Where nobody was served, nobody is ahead.
+        for (id, framework) in &self.cluster.frameworks {
+            for role in &framework.hungry {
+                for (contest, party) in parties((id, role)) {
+                    if let Some(sides) = contests.get_mut(&contest) {
+                        sides.entry(party).or_default().hungry.push((id, role));
+                    }
+                }
+            }
+        }
         for sides in contests.values().filter(|sides| sides.len() > 1) {
-            let share = |party: &Party<'a>| self.after.share(party, &self.after.held_by(party));
+            let share = |party: &Party<'a>| self.shares.share(party, &self.shares.held_by(party));
             let shares: Vec<(f64, &Party<'_>, &Side<'_>)> =
                 sides.iter().map(|(party, side)| (share(party), party, side)).collect();
             for (_, party, side) in shares.iter().filter(|(_, _, side)| !side.offers.is_empty()) {
@@ -104,7 +107,7 @@ impl<'a> Case<'a> {
 
     /// The share of a party before it was given what it has of one agent, for the agent where that is least.
     fn least_before(&self, party: &Party<'_>, offers: &[&Offer]) -> f64 {
-        let held = self.after.held_by(party);
+        let held = self.shares.held_by(party);
         let mut by_agent: BTreeMap<&AgentId, Vec<&Offer>> = BTreeMap::new();
         for offer in offers {
             by_agent.entry(&offer.agent).or_default().push(offer);
@@ -114,7 +117,7 @@ impl<'a> Case<'a> {
             for offer in offers {
                 before.subtract(&sum(&offer.resources));
             }
-            self.after.share(party, &before)
+            self.shares.share(party, &before)
         });
         before.fold(f64::INFINITY, f64::min)
     }

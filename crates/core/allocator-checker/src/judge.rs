@@ -14,7 +14,7 @@ use crate::{
     cluster::{is_counted, is_within, sum},
     eligible::{Patterns, refuses_resource},
     fair::Client,
-    sums::Sums,
+    sums::{Consumption, Shares},
 };
 
 /// One thing that is wrong.
@@ -145,29 +145,28 @@ impl Cluster {
 /// The offers of one pass, and what they are judged by.
 pub(crate) struct Case<'a> {
     pub(crate) cluster: &'a Cluster,
-    pub(crate) before: Sums<'a>,
-    pub(crate) after: Sums<'a>,
+    now: Timestamp,
+    /// What quota looks at, before and after the pass.
+    pub(crate) before: Consumption<'a>,
+    pub(crate) after: Consumption<'a>,
+    /// Who holds which share after the pass.
+    pub(crate) shares: Shares<'a>,
     /// What every role with a quota consumes after the pass.
     pub(crate) consumed: BTreeMap<&'a Role, Quantities>,
-    refusals: BTreeMap<(&'a AgentId, Client<'a>), Vec<&'a Refusal>>,
     patterns: RefCell<Patterns<'a>>,
     steps: Cell<u64>,
 }
 
 impl<'a> Case<'a> {
     pub(crate) fn new(cluster: &'a Cluster, now: Timestamp, offers: &'a [Offer], steps: u64) -> Self {
-        let mut refusals: BTreeMap<_, Vec<&Refusal>> = BTreeMap::new();
-        for refusal in cluster.refusals.iter().filter(|refusal| refusal.until > now) {
-            let key = (&refusal.agent, (&refusal.framework, &refusal.role));
-            refusals.entry(key).or_default().push(refusal);
-        }
-        let after = Sums::of(cluster, offers);
+        let after = Consumption::of(cluster, offers);
         Self {
             cluster,
-            before: Sums::of(cluster, &[]),
-            consumed: cluster.quotas.keys().map(|role| (role, after.consumed(role))).collect(),
+            now,
+            before: Consumption::of(cluster, &[]),
+            consumed: cluster.quotas.keys().map(|role| (role, after.of_role(role))).collect(),
             after,
-            refusals,
+            shares: if cluster.settings.is_fair { Shares::of(cluster, offers) } else { Shares::default() },
             patterns: RefCell::default(),
             steps: Cell::new(steps),
         }
@@ -215,19 +214,20 @@ impl<'a> Case<'a> {
         self.cluster.refuses_agent(framework, role, agent, &mut self.patterns.borrow_mut())
     }
 
-    fn refusals_of<'b>(&'b self, client: Client<'b>, agent: &'b AgentId) -> &'b [&'b Refusal] {
-        self.refusals.get(&(agent, client)).map_or(&[], Vec::as_slice)
+    fn refusals_of(&self, (framework, role): Client<'_>, agent: &AgentId) -> impl Iterator<Item = &Refusal> {
+        let all = self.cluster.refusals.of(framework, role, agent);
+        all.iter().filter(|refusal| refusal.until > self.now)
     }
 
     /// Rule 89.
     pub(crate) fn is_refused(&self, client: Client<'_>, agent: &AgentId, resources: &Resources) -> bool {
-        self.refusals_of(client, agent).iter().any(|refusal| refusal.resources.contains(resources))
+        self.refusals_of(client, agent).any(|refusal| refusal.resources.contains(resources))
     }
 
     fn judge_quota(&self, offers: &[Offer], wrong: &mut Vec<Violation>) {
         let quotas = &self.cluster.quotas;
         for (role, quota) in quotas {
-            let (before, consumed) = (self.before.consumed(role), &self.consumed[role]);
+            let (before, consumed) = (self.before.of_role(role), &self.consumed[role]);
             for (name, limit) in &quota.limit {
                 if consumed.get(name) > *limit && consumed.get(name) > before.get(name) {
                     wrong.push(Violation::Limit { role: role.clone(), name: name.to_string() });
@@ -256,14 +256,14 @@ impl<'a> Case<'a> {
         else {
             return false;
         };
-        let resources = offer.resources.unallocated();
+        let resources = &offer.resources;
         self.refuses_agent(framework, role, agent).is_none()
             && resources.iter().all(|resource| {
                 !resource.is_shared() && refuses_resource(framework, role, resource).is_none()
             })
-            && cluster.is_enough(framework, role, &sum(&resources))
-            && self.refusals_of((id, role), &offer.agent).is_empty()
-            && self.is_beside_quota(role, &resources)
+            && cluster.is_enough(framework, role, &sum(resources))
+            && self.refusals_of((id, role), &offer.agent).next().is_none()
+            && self.is_beside_quota(role, resources)
     }
 
     /// Whether quota could not keep any of this from a role, whatever the others held when it was asked: a

@@ -16,10 +16,12 @@ mod eligible;
 mod fair;
 mod judge;
 mod overlooked;
+mod refusals;
 mod sums;
 
 pub use cluster::{Agent, Capabilities, Cluster, Framework, Offer, Quota, Refusal, Settings};
 pub use judge::{Judgement, Violation};
+pub use refusals::Refusals;
 
 #[cfg(test)]
 mod tests;

@@ -167,10 +167,7 @@ impl Books {
     /// Whether more was refused than an allocator has to remember.
     fn may_be_forgotten(&self, violation: &checker::Violation) -> bool {
         let checker::Violation::NotFor { agent, framework, role, rule: 89 } = violation else { return false };
-        let key = (agent, framework, role);
-        let known = self.cluster.refusals.iter();
-        known.filter(|known| (&known.agent, &known.framework, &known.role) == key).count()
-            >= REFUSALS_OF_ONE_MAX
+        self.cluster.refusals.of(framework, role, agent).len() >= REFUSALS_OF_ONE_MAX
     }
 
     fn learn(&mut self, facts: Facts) -> Vec<checker::Offer> {
@@ -229,11 +226,12 @@ impl Books {
         for change in facts.refusals {
             self.on_refusal(change);
         }
-        self.cluster.refusals.retain(|refusal| refusal.until > facts.now);
+        self.cluster.refusals.expire(facts.now);
         if self.cluster.refusals.len() > REFUSALS_MAX {
             warn!("too many refusals to judge fairness");
-            let forgotten = self.cluster.refusals.drain(..).map(|refusal| refusal.until);
+            let forgotten = self.cluster.refusals.iter().map(|refusal| refusal.until);
             self.unknown_until = forgotten.fold(self.unknown_until, Timestamp::max);
+            self.cluster.refusals.clear();
         }
         offers
     }
@@ -255,10 +253,8 @@ impl Books {
                     until,
                 }));
             }
-            RefusalChange::Forgotten(framework, roles) => refusals.retain(|refusal| {
-                refusal.framework != framework || !(roles.is_empty() || roles.contains(&refusal.role))
-            }),
-            RefusalChange::AgentForgotten(agent) => refusals.retain(|refusal| refusal.agent != agent),
+            RefusalChange::Forgotten(framework, roles) => refusals.forget(&framework, &roles),
+            RefusalChange::AgentForgotten(agent) => refusals.forget_agent(&agent),
         }
     }
 }

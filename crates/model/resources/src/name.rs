@@ -17,8 +17,27 @@ enum Repr {
     Other(Arc<str>),
 }
 
+pub(crate) const FREQUENT_COUNT: usize = 4;
+
+/// Those that amounts are mostly of, sorted.
+pub(crate) static FREQUENT: [Name; FREQUENT_COUNT] =
+    [Name(Repr::Cpus), Name(Repr::Disk), Name(Repr::Gpus), Name(Repr::Mem)];
+
 impl Name {
+    /// Where a name is among [`FREQUENT`].
+    #[inline]
+    pub(crate) fn frequent(name: &str) -> Option<usize> {
+        match name {
+            "cpus" => Some(0),
+            "disk" => Some(1),
+            "gpus" => Some(2),
+            "mem" => Some(3),
+            _ => None,
+        }
+    }
+
     /// The name as text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         match &self.0 {
             Repr::Cpus => "cpus",

@@ -1,52 +1,98 @@
 //! Amounts by name only: what quota, weights and minimums are counted in.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map},
     fmt,
+    iter::{Copied, Peekable},
     ops::{Add, AddAssign},
 };
 
-use crate::{Name, ParseError, Scalar};
+use crate::{
+    Name, ParseError, Scalar,
+    name::{FREQUENT, FREQUENT_COUNT},
+};
 
-/// Scalar amounts by resource name, sorted by name. Zeros are not kept, so a missing name is zero.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Quantities(BTreeMap<Name, Scalar>);
+/// Scalar amounts by resource name, sorted by name. Zeros are not kept, so a missing name is zero. While
+/// there are none but cpus, mem, disk and gpus, nothing is allocated.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Quantities {
+    /// In the order of [`FREQUENT`].
+    frequent: [Scalar; FREQUENT_COUNT],
+    /// None of the frequent ones, and no zeros.
+    others: BTreeMap<Name, Scalar>,
+}
+
+/// See [`Quantities::iter`].
+struct Iter<'a> {
+    frequent: std::iter::Zip<std::slice::Iter<'static, Name>, Copied<std::slice::Iter<'a, Scalar>>>,
+    /// The next of the frequent ones.
+    next: Option<(&'a Name, Scalar)>,
+    others: Peekable<btree_map::Iter<'a, Name, Scalar>>,
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a Name, Scalar);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.next.is_none() {
+            self.next = self.frequent.find(|(_, amount)| !amount.is_zero());
+        }
+        match (self.next, self.others.peek()) {
+            (Some((frequent, _)), Some((other, _))) if *other < frequent => {}
+            (Some(_), _) => return self.next.take(),
+            (None, _) => {}
+        }
+        self.others.next().map(|(name, amount)| (name, *amount))
+    }
+}
 
 impl Quantities {
     /// Nothing.
-    pub const EMPTY: Self = Self(BTreeMap::new());
+    pub const EMPTY: Self = Self { frequent: [Scalar::ZERO; FREQUENT_COUNT], others: BTreeMap::new() };
 
     /// Whether there is nothing.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.frequent.iter().all(|amount| amount.is_zero()) && self.others.is_empty()
     }
 
     /// Names and amounts, sorted by name; none is zero.
     pub fn iter(&self) -> impl Iterator<Item = (&Name, Scalar)> + '_ {
-        self.0.iter().map(|(name, amount)| (name, *amount))
+        let frequent = FREQUENT.iter().zip(self.frequent.iter().copied());
+        Iter { frequent, next: None, others: self.others.iter().peekable() }
     }
 
     /// The amount of one name.
+    #[inline]
     pub fn get(&self, name: &str) -> Scalar {
-        self.0.get(name).copied().unwrap_or_default()
+        match Name::frequent(name) {
+            Some(at) => self.frequent[at],
+            None => self.others.get(name).copied().unwrap_or_default(),
+        }
     }
 
     /// Adds to one name.
+    #[inline]
     pub fn add_one(&mut self, name: &Name, amount: Scalar) {
         if amount.is_zero() {
             return;
         }
-        match self.0.get_mut(name.as_str()) {
+        if let Some(at) = Name::frequent(name) {
+            self.frequent[at] += amount;
+            return;
+        }
+        match self.others.get_mut(name.as_str()) {
             Some(mine) => *mine += amount,
             None => {
-                self.0.insert(name.clone(), amount);
+                self.others.insert(name.clone(), amount);
             }
         }
     }
 
     /// Whether every amount of `other` is here.
     pub fn contains(&self, other: &Self) -> bool {
-        other.iter().all(|(name, amount)| self.get(name) >= amount)
+        self.frequent.iter().zip(&other.frequent).all(|(mine, theirs)| mine >= theirs)
+            && other.others.iter().all(|(name, amount)| self.get(name) >= *amount)
     }
 
     /// `None` unless `other` is contained.
@@ -60,17 +106,22 @@ impl Quantities {
 
     /// Takes away what is there.
     pub fn subtract(&mut self, other: &Self) {
-        for (name, amount) in other.iter() {
-            self.subtract_one(name, amount);
+        for (mine, theirs) in self.frequent.iter_mut().zip(other.frequent) {
+            *mine = mine.saturating_sub(theirs);
+        }
+        for (name, amount) in &other.others {
+            self.subtract_one(name, *amount);
         }
     }
 
     /// Takes away what is there of one name.
     pub fn subtract_one(&mut self, name: &str, amount: Scalar) {
-        if let Some(mine) = self.0.get_mut(name) {
+        if let Some(at) = Name::frequent(name) {
+            self.frequent[at] = self.frequent[at].saturating_sub(amount);
+        } else if let Some(mine) = self.others.get_mut(name) {
             *mine = mine.saturating_sub(amount);
             if mine.is_zero() {
-                self.0.remove(name);
+                self.others.remove(name);
             }
         }
     }
@@ -103,8 +154,11 @@ impl FromIterator<(Name, Scalar)> for Quantities {
 
 impl AddAssign<&Self> for Quantities {
     fn add_assign(&mut self, other: &Self) {
-        for (name, amount) in other.iter() {
-            self.add_one(name, amount);
+        for (mine, theirs) in self.frequent.iter_mut().zip(other.frequent) {
+            *mine += theirs;
+        }
+        for (name, amount) in &other.others {
+            self.add_one(name, *amount);
         }
     }
 }
@@ -114,6 +168,12 @@ impl Add<&Self> for Quantities {
     fn add(mut self, other: &Self) -> Self {
         self += other;
         self
+    }
+}
+
+impl fmt::Debug for Quantities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 

@@ -374,6 +374,29 @@ fn texts_of_resources() {
 }
 
 #[test]
+fn quantities_keep_their_order_and_no_zeros_whatever_their_names() {
+    let all = Quantities::parse("mem:2;zinc:4;cpus:1;ants:3;net:5;disk:6;gpus:7").expect("valid");
+    let names: Vec<_> = all.iter().map(|(name, _)| name.to_string()).collect();
+    assert_eq!(names, ["ants", "cpus", "disk", "gpus", "mem", "net", "zinc"]);
+    assert_eq!(all.iter().count(), 7);
+    for (name, amount) in all.iter() {
+        assert_eq!(all.get(name), amount);
+        let mut left = all.clone();
+        left.subtract_one(name, amount + amount);
+        assert_eq!(left.iter().count(), 6);
+        assert!(all.contains(&left) && !left.contains(&all));
+        assert_eq!(all.checked_sub(&left).map(|one| one.to_string()), Some(format!("{name}:{amount}")));
+        assert_eq!(left.checked_sub(&all), None);
+        left.add_one(name, amount);
+        assert_eq!(left, all);
+    }
+    let mut none = all.clone();
+    none.subtract(&all);
+    assert!(none.is_empty() && none == Quantities::EMPTY && none.iter().next().is_none());
+    assert_eq!(format!("{:?}", none + &Quantities::parse("x:1").expect("valid")), r#"{"x": Scalar(1000)}"#);
+}
+
+#[test]
 fn lists_that_cost_too_much_are_refused() {
     let many: Vec<_> = (0..5000).map(|i| scalar(&format!("r{i}"), 1.0)).collect();
     assert!(Resources::from_proto(&many).is_err());

@@ -82,6 +82,8 @@ struct Sum {
     simulated: Duration,
     faults: BTreeMap<&'static str, u64>,
     failing: Vec<u64>,
+    /// Of all runs, whatever their order: equal for equal programs on the same seeds.
+    digest: u64,
 }
 
 impl Sum {
@@ -89,6 +91,7 @@ impl Sum {
         self.seeds += 1;
         self.events += outcome.events;
         self.simulated += outcome.lasted;
+        self.digest = self.digest.wrapping_add(outcome.hash);
         for (name, count) in &outcome.faults {
             *self.faults.entry(name).or_default() += count;
         }
@@ -126,6 +129,7 @@ impl Sum {
             ("simulated hours", format!("{:.1}", self.hours())),
             ("events", format!("{} ({:.0}/s)", self.events, self.events as f64 / seconds)),
             ("real time", format!("{seconds:.1} s")),
+            ("digest", format!("{:016x}", self.digest)),
             ("faults", self.faults.values().sum::<u64>().to_string()),
         ];
         for (name, value) in rows {

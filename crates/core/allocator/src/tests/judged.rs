@@ -112,7 +112,7 @@ impl Story {
         self.c.allocator.remove_agent(id);
         self.facts.agents.remove(id);
         self.facts.held.retain(|(agent, _, _), _| agent != id);
-        self.facts.refusals.retain(|refusal| refusal.agent != *id);
+        self.facts.refusals.forget_agent(id);
     }
 
     fn switch_agent(&mut self) {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use mezzo_allocator_checker as checker;
 use mezzo_ids::{AgentId, FrameworkId, OfferId, Role};
-use mezzo_master::state::Snapshot;
+use mezzo_master::state::{Agent, Framework, Snapshot};
 use mezzo_mesos::v1::{self, scheduler::call};
-use mezzo_resources::{Name, Resources, Scalar};
+use mezzo_resources::{Name, Resource, Resources, Scalar};
 use mezzo_time::Timestamp;
 
 use crate::{
+    scheduler::Scheduler,
     setup::{Behaviour, Setup},
     world::World,
 };
@@ -20,10 +21,11 @@ const REFUSE_DEFAULT: f64 = 5.0;
 /// Longer ones count as this (rule 87).
 const REFUSE_MAX: f64 = 365.0 * 24.0 * 3600.0;
 
-/// What was refused, as the calls said.
-#[derive(Debug, Default)]
-pub(crate) struct Refusals {
-    made: Vec<checker::Refusal>,
+/// What the checker is asked about.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    /// The cluster as it was seen last; what was refused is as the calls said.
+    facts: checker::Cluster,
     /// ACCEPTs of the step that is being taken: who, what of which agent, and for how long the rest is
     /// refused.
     accepted: Vec<Accepted>,
@@ -37,21 +39,22 @@ struct Accepted {
     uses_something: bool,
 }
 
-impl Refusals {
+impl Bench {
+    pub(crate) fn new(setup: &Setup) -> Self {
+        Self { facts: settings(setup), accepted: Vec::new() }
+    }
+
     pub(crate) fn clear(&mut self) {
-        self.made.clear();
+        self.facts.refusals.clear();
         self.accepted.clear();
     }
 
     pub(crate) fn forget(&mut self, framework: &str, roles: &[String]) {
-        self.made.retain(|refusal| {
-            refusal.framework.as_str() != framework
-                || !(roles.is_empty() || roles.iter().any(|role| role == refusal.role.as_str()))
-        });
+        self.facts.refusals.forget(framework, roles);
     }
 
     pub(crate) fn forget_agent(&mut self, agent: &str) {
-        self.made.retain(|refusal| refusal.agent.as_str() != agent);
+        self.facts.refusals.forget_agent(agent);
     }
 
     /// What an ACCEPT left over is refused as well.
@@ -80,7 +83,7 @@ impl Refusals {
                 }
             }
             if !left.is_empty() {
-                self.made.push(checker::Refusal {
+                self.facts.refusals.push(checker::Refusal {
                     framework: accepted.offer.framework,
                     role: accepted.offer.role,
                     agent: accepted.offer.agent,
@@ -91,9 +94,83 @@ impl Refusals {
         }
     }
 
-    /// Agents that left and came back are offered afresh.
-    fn forget_strangers(&mut self, snapshot: &Snapshot) {
-        self.made.retain(|refusal| snapshot.agents.contains_key(&refusal.agent));
+    /// Looks at the cluster as it was before these offers, and gives the offers.
+    fn learn(&mut self, snapshot: &Snapshot, sent: &[OfferId], absurd: &[&str]) -> Vec<checker::Offer> {
+        let facts = &mut self.facts;
+        // Agents that left and came back are offered afresh.
+        facts.refusals.retain_agents(|agent| snapshot.agents.contains_key(agent));
+        facts.agents.retain(|agent, _| snapshot.agents.contains_key(agent));
+        facts.frameworks.retain(|framework, _| snapshot.frameworks.contains_key(framework));
+        facts.held.clear();
+        let mut offers = Vec::new();
+        for (id, agent) in &snapshot.agents {
+            match facts.agents.get_mut(id) {
+                Some(known) if is_same(known, agent) => known.is_offered = agent.active,
+                _ => drop(facts.agents.insert(id.clone(), agent_of(agent))),
+            }
+            for (framework, used) in &agent.used {
+                hold(facts, id, framework, used);
+            }
+            for offer in agent.offers.values() {
+                if sent.contains(&offer.id) {
+                    offers.push(checker::Offer {
+                        framework: offer.framework.clone(),
+                        role: offer.role.clone(),
+                        agent: id.clone(),
+                        resources: offer.resources.unallocated(),
+                    });
+                } else {
+                    hold(facts, id, &offer.framework, &offer.resources);
+                }
+            }
+        }
+        for (id, framework) in &snapshot.frameworks {
+            // The last of its patterns lets everything pass; the others only cost time.
+            let is_absurd = absurd.contains(&framework.info.name.as_str());
+            let framework = framework_of(framework, is_absurd);
+            facts.frameworks.insert(id.clone(), framework);
+        }
+        offers
+    }
+}
+
+/// Whether an agent is still what is known of it, but for whether it is offered.
+fn is_same(known: &checker::Agent, agent: &Agent) -> bool {
+    known.total == *agent.total
+        && known.hostname == agent.info.hostname
+        && known.domain == agent.info.domain
+        && known.attributes == agent.info.attributes
+}
+
+fn agent_of(agent: &Agent) -> checker::Agent {
+    checker::Agent {
+        total: (*agent.total).clone(),
+        is_offered: agent.active,
+        hostname: agent.info.hostname.clone(),
+        domain: agent.info.domain.clone(),
+        attributes: agent.info.attributes.clone(),
+        lacks_multi_role: false,
+        lacks_nested_roles: false,
+    }
+}
+
+fn framework_of(framework: &Framework, is_absurd: bool) -> checker::Framework {
+    let suppressed = |role: &&Role| !framework.suppressed.contains(role);
+    let hungry = framework.roles.iter().filter(suppressed).filter(|_| framework.active);
+    let can = framework.capabilities;
+    let constraints = framework.constraints.as_deref().filter(|_| !is_absurd);
+    checker::Framework {
+        hungry: hungry.cloned().collect(),
+        can: checker::Capabilities {
+            revocable: can.revocable_resources,
+            gpus: can.gpu_resources,
+            shared: can.shared_resources,
+            multi_role: can.multi_role,
+            refinement: can.reservation_refinement,
+            region_aware: can.region_aware,
+        },
+        minimums: BTreeMap::new(),
+        constraints: constraints.cloned(),
     }
 }
 
@@ -136,7 +213,7 @@ impl World<'_> {
                 let interval = self.interval();
                 let refused: Vec<_> = decline.offer_ids.iter().filter_map(find).collect();
                 let until = until(now, seconds(decline.filters.as_ref()), interval);
-                self.checks.refusals.made.extend(refused.into_iter().map(|offer| checker::Refusal {
+                self.checks.bench.facts.refusals.extend(refused.into_iter().map(|offer| checker::Refusal {
                     framework: offer.framework,
                     role: offer.role,
                     agent: offer.agent,
@@ -153,11 +230,11 @@ impl World<'_> {
                 let seconds = seconds(accept.filters.as_ref());
                 let uses_something = !accept.operations.is_empty();
                 let accepted = Accepted { offer: offer.clone(), tasks, seconds, uses_something };
-                self.checks.refusals.accepted.push(accepted);
+                self.checks.bench.accepted.push(accepted);
             }
             call::Type::Revive => {
                 let roles = call.revive.as_ref().map_or(&[][..], |revive| &revive.roles);
-                self.checks.refusals.forget(framework, roles);
+                self.checks.bench.forget(framework, roles);
             }
             _ => {}
         }
@@ -165,113 +242,61 @@ impl World<'_> {
 
     /// After a step: `sent` are the offers it made.
     pub(crate) fn judge_step(&mut self, now: Timestamp, sent: &[OfferId]) {
-        if !self.setup.judge_offers || (sent.is_empty() && self.checks.refusals.accepted.is_empty()) {
+        if !self.setup.judge_offers || (sent.is_empty() && self.checks.bench.accepted.is_empty()) {
             return;
         }
         let interval = self.interval();
         let Some(state) = self.master.core.as_ref().map(|core| core.state()) else { return };
-        let refusals = &mut self.checks.refusals;
-        refusals.judge_leftovers(now, state, interval);
+        let bench = &mut self.checks.bench;
+        bench.judge_leftovers(now, state, interval);
         if sent.is_empty() {
             return;
         }
-        refusals.forget_strangers(state);
-        refusals.made.retain(|refusal| refusal.until > now);
-        let (facts, offers) = self.facts(state, sent);
+        bench.facts.refusals.expire(now);
+        let offers = bench.learn(state, sent, &absurd(&self.schedulers));
         // All that was sent has to be among what reads show.
         if offers.len() < sent.len() {
             return;
         }
-        let wrong = facts.judge(now, &offers);
+        let wrong = bench.facts.judge(now, &offers);
         if let Some(first) = wrong.first() {
             let what = format!("{first}; {} in all", wrong.len());
             self.violate("offers are what the rules give", what);
         }
     }
 
-    /// The cluster as it was before these offers, and the offers.
-    fn facts(&self, snapshot: &Snapshot, sent: &[OfferId]) -> (checker::Cluster, Vec<checker::Offer>) {
-        let mut facts = settings(&self.setup);
-        let mut offers = Vec::new();
-        for (id, agent) in &snapshot.agents {
-            facts.agents.insert(
-                id.clone(),
-                checker::Agent {
-                    total: (*agent.total).clone(),
-                    is_offered: agent.active,
-                    hostname: agent.info.hostname.clone(),
-                    domain: agent.info.domain.clone(),
-                    attributes: agent.info.attributes.clone(),
-                    lacks_multi_role: false,
-                    lacks_nested_roles: false,
-                },
-            );
-            for (framework, used) in &agent.used {
-                hold(&mut facts, id, framework, used);
-            }
-            for offer in agent.offers.values() {
-                if sent.contains(&offer.id) {
-                    offers.push(checker::Offer {
-                        framework: offer.framework.clone(),
-                        role: offer.role.clone(),
-                        agent: id.clone(),
-                        resources: offer.resources.unallocated(),
-                    });
-                } else {
-                    hold(&mut facts, id, &offer.framework, &offer.resources);
-                }
-            }
-        }
-        for (id, framework) in &snapshot.frameworks {
-            let suppressed = |role: &&Role| !framework.suppressed.contains(role);
-            let hungry = framework.roles.iter().filter(suppressed).filter(|_| framework.active);
-            let can = framework.capabilities;
-            // The last of its patterns lets everything pass; the others only cost time.
-            let is_absurd = self.schedulers.iter().any(|scheduler| {
-                scheduler.setup.behaviour == Behaviour::Absurd && scheduler.setup.name == framework.info.name
-            });
-            let constraints = framework.constraints.as_deref().filter(|_| !is_absurd);
-            facts.frameworks.insert(
-                id.clone(),
-                checker::Framework {
-                    hungry: hungry.cloned().collect(),
-                    can: checker::Capabilities {
-                        revocable: can.revocable_resources,
-                        gpus: can.gpu_resources,
-                        shared: can.shared_resources,
-                        multi_role: can.multi_role,
-                        refinement: can.reservation_refinement,
-                        region_aware: can.region_aware,
-                    },
-                    minimums: BTreeMap::new(),
-                    constraints: constraints.cloned(),
-                },
-            );
-        }
-        facts.refusals.clone_from(&self.checks.refusals.made);
-        (facts, offers)
-    }
-
     /// With everything at rest, nobody could be given anything that he was not.
-    pub(crate) fn judge_rest(&self, now: Timestamp) -> Vec<String> {
+    pub(crate) fn judge_rest(&mut self, now: Timestamp) -> Vec<String> {
         if !self.setup.judge_offers {
             return Vec::new();
         }
-        let Some(state) = self.master.core.as_ref().map(|core| core.state()) else { return Vec::new() };
-        let (mut facts, _) = self.facts(state, &[]);
-        // What ends within the next pass counts as if it had not ended.
         let interval = self.interval();
+        let Some(state) = self.master.core.as_ref().map(|core| core.state()) else { return Vec::new() };
+        let bench = &mut self.checks.bench;
+        bench.learn(state, &[], &absurd(&self.schedulers));
+        // What ends within the next pass counts as if it had not ended.
         let slack = Timestamp::from_nanos(now.as_nanos() - 3 * interval);
-        facts.refusals.retain(|refusal| refusal.until > slack);
-        facts.overlooked(slack).into_iter().map(|wrong| wrong.to_string()).collect()
+        bench.facts.overlooked(slack).into_iter().map(|wrong| wrong.to_string()).collect()
     }
 }
 
+/// Names of frameworks whose constraints let everything pass.
+fn absurd(schedulers: &[Scheduler]) -> Vec<&str> {
+    let absurd = schedulers.iter().filter(|scheduler| scheduler.setup.behaviour == Behaviour::Absurd);
+    absurd.map(|scheduler| scheduler.setup.name.as_str()).collect()
+}
+
 fn hold(facts: &mut checker::Cluster, agent: &AgentId, framework: &FrameworkId, resources: &Resources) {
+    let role_of = |resource: &Resource| resource.allocation_role().cloned().unwrap_or_else(|| "*".into());
+    let mut hold = |role, held| {
+        *facts.held.entry((agent.clone(), framework.clone(), role)).or_default() += held;
+    };
+    let Some(first) = resources.iter().next() else { return };
+    if resources.iter().all(|resource| resource.allocation_role() == first.allocation_role()) {
+        return hold(role_of(first), resources.unallocated());
+    }
     for resource in resources {
-        let role = resource.allocation_role().cloned().unwrap_or_else(|| Role::from("*"));
-        let held = facts.held.entry((agent.clone(), framework.clone(), role)).or_default();
-        *held += Resources::from(resource.clone().with_allocation_role(None));
+        hold(role_of(resource), resource.clone().with_allocation_role(None).into());
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) struct Checks {
     used_over_time: Vec<([f64; 4], i64)>,
     running: u64,
     offers: Offers,
-    refusals: judge::Refusals,
+    bench: judge::Bench,
     /// Frameworks that an operator ended.
     torn: Vec<bool>,
     /// Agents that an operator declared gone.
@@ -86,7 +86,7 @@ impl Checks {
             used_over_time: vec![([0.0; 4], 0); totals.len()],
             running: 0,
             offers: Offers::new(totals.len()),
-            refusals: judge::Refusals::default(),
+            bench: judge::Bench::new(setup),
             torn: vec![false; setup.frameworks.len()],
             gone: vec![false; totals.len()],
             role_used: Default::default(),
@@ -99,12 +99,12 @@ impl Checks {
 
     pub(crate) fn on_master_start(&mut self) {
         self.offers.clear();
-        self.refusals.clear();
+        self.bench.clear();
     }
 
     pub(crate) fn on_master_end(&mut self) {
         self.offers.clear();
-        self.refusals.clear();
+        self.bench.clear();
         self.streams.clear();
     }
 
@@ -124,7 +124,7 @@ impl Checks {
 
     fn forget_offers(&mut self, framework: &FrameworkId) {
         self.offers.forget_framework(framework);
-        self.refusals.forget(framework.as_str(), &[]);
+        self.bench.forget(framework.as_str(), &[]);
     }
 
     pub(crate) fn on_gone(&mut self, agent: usize) {
@@ -196,7 +196,7 @@ impl World<'_> {
             if let Some(failure) = event.failure.as_ref().filter(|failure| failure.executor_id.is_none())
                 && let Some(agent) = &failure.agent_id
             {
-                self.checks.refusals.forget_agent(&agent.value);
+                self.checks.bench.forget_agent(&agent.value);
             }
             if let Some(rescind) = &event.rescind {
                 self.checks.offers.gone(&OfferId::from(rescind.offer_id.value.as_str()));
