@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use mezzo_agent::{ReconfigurationPolicy, RecoverMode};
 use mezzo_agent_daemon::{Config, Verbosity};
+use mezzo_container::Isolation;
 use mezzo_mesos::v1;
 
 use super::Values;
@@ -38,6 +39,7 @@ pub(crate) fn agent_config(values: &Values) -> Result<Config, CliError> {
     }
     config.cgroups_enable_cfs = values.switch("cgroups_enable_cfs");
     config.cgroups_limit_swap = values.switch("cgroups_limit_swap");
+    isolators(values, &mut config.isolators)?;
     config.switch_user = values.switch("switch_user");
     config.frameworks_home = values.get("frameworks_home").filter(|home| !home.is_empty()).map(Into::into);
     if let Some(cache) = values.explicit("fetcher_cache_dir") {
@@ -94,6 +96,25 @@ pub(crate) fn agent_config(values: &Values) -> Result<Config, CliError> {
     }
     config.flags = values.effective();
     Ok(config)
+}
+
+/// What the isolators are told beside their names.
+fn isolators(values: &Values, to: &mut Isolation) -> Result<(), CliError> {
+    let capabilities = |text: &str| {
+        mezzo_json::from_slice::<v1::CapabilityInfo>(text.as_bytes()).map_err(|error| error.to_string())
+    };
+    to.effective_capabilities = values.convert("effective_capabilities", capabilities)?;
+    to.bounding_capabilities = values.convert("bounding_capabilities", capabilities)?;
+    to.seccomp_config_dir = values.get("seccomp_config_dir").map(Into::into);
+    to.seccomp_profile_name = values.get("seccomp_profile_name").map(str::to_owned);
+    to.host_path_volume_force_creation = values
+        .get("host_path_volume_force_creation")
+        .map(|text| text.split(':').filter(|path| !path.is_empty()).map(Into::into).collect())
+        .unwrap_or_default();
+    to.disallow_sharing_agent_pid_namespace = values.switch("disallow_sharing_agent_pid_namespace");
+    to.disallow_sharing_agent_ipc_namespace = values.switch("disallow_sharing_agent_ipc_namespace");
+    to.default_container_shm_bytes = values.bytes("default_container_shm_size")?;
+    Ok(())
 }
 
 fn masters(values: &Values) -> Result<Vec<String>, CliError> {

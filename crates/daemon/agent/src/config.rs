@@ -47,6 +47,8 @@ pub struct Config {
     pub cgroups_enable_cfs: bool,
     /// Limits memory plus swap.
     pub cgroups_limit_swap: bool,
+    /// Further settings of isolators; what has a field of its own here is not looked for there.
+    pub isolators: mezzo_container::Isolation,
     /// Run tasks as their user; needs root.
     pub switch_user: bool,
     /// Base of relative URIs.
@@ -137,6 +139,7 @@ impl Config {
             cgroups_root: "mesos".into(),
             cgroups_enable_cfs: false,
             cgroups_limit_swap: false,
+            isolators: mezzo_container::Isolation::default(),
             switch_user: true,
             frameworks_home: None,
             fetcher_cache_dir: std::env::temp_dir().join("mesos/fetch"),

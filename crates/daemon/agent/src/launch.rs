@@ -12,7 +12,7 @@ use std::{
 };
 
 use mezzo_agent::{ContainerSpec, ExecutorClaims, Input, LaunchStage, Limits};
-use mezzo_container::{Containers, Credentials, UserError, resolve_user};
+use mezzo_container::{Circumstances, Confinement, Containers, Credentials, Root, UserError, resolve_user};
 use mezzo_ids::ContainerId;
 use mezzo_mesos::v1;
 use thiserror::Error;
@@ -149,8 +149,10 @@ impl Launches {
             let pid = std::process::id();
             return self.shared.core.send(Input::Started { container: spec.container.clone(), pid });
         }
+        let owned = owner.as_ref().map(|owner| (owner.uid, owner.gid));
         let request = convert::launch_request(spec, owner).and_then(|mut request| {
             request.environment.extend(self.token(spec)?);
+            request.confinement = self.confinement(spec, owned, None)?;
             Ok(request)
         });
         match request {
@@ -160,6 +162,24 @@ impl Launches {
                 self.failed(spec.container.clone(), LaunchStage::Container, message);
             }
         }
+    }
+
+    /// How a container is set apart from the host, by what it asks for and the isolators there are.
+    fn confinement(
+        &self,
+        spec: &ContainerSpec,
+        owner: Option<(u32, u32)>,
+        root: Option<Root>,
+    ) -> Result<Confinement, String> {
+        let sandbox = Path::new(&*spec.sandbox);
+        let circumstances = Circumstances {
+            sandbox,
+            // Rule 355: two folders above.
+            parent_sandbox: spec.parent.as_ref().and_then(|_| sandbox.parent()?.parent()),
+            owner,
+            persistent: &spec.volumes,
+        };
+        self.shared.containers.confine(spec.container_info.as_ref(), root, &circumstances)
     }
 
     /// The variable with the token of a custom executor, where there are tokens.

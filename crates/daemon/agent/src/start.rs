@@ -149,7 +149,7 @@ pub async fn run(
         cgroups_root: config.cgroups_root.clone(),
         cgroups_enable_cfs: config.cgroups_enable_cfs,
         cgroups_limit_swap: config.cgroups_limit_swap,
-        ..Isolation::default()
+        ..config.isolators.clone()
     };
     let container_config = mezzo_container::Config {
         protected: vec![work_dir.clone(), runtime_dir.clone()],

@@ -9,11 +9,13 @@ use std::{
 };
 
 use mezzo_ids::ContainerId;
+use mezzo_mesos::v1::ContainerInfo;
 
 use crate::{
+    confinement::{Confinement, Root},
     event::ContainerEvent,
     events,
-    isolators::{Isolation, IsolationError, Isolators, Limit, Resources, Statistics},
+    isolators::{Circumstances, Isolation, IsolationError, Isolators, Limit, Resources, Statistics},
     kernel,
     launcher::{self, LAUNCHER_ARGUMENT, Launcher},
     layout, processes,
@@ -283,6 +285,17 @@ impl Containers {
         if let Err(error) = sent {
             shared.launch_failed(id, format!("Failed to ask the container launcher: {error}"));
         }
+    }
+
+    /// How a container is set apart by the isolators that are there, for [`LaunchRequest::confinement`]. The
+    /// reason why it cannot be is for whoever asked for it.
+    pub fn confine(
+        &self,
+        info: Option<&ContainerInfo>,
+        root: Option<Root>,
+        circumstances: &Circumstances<'_>,
+    ) -> Result<Confinement, String> {
+        self.shared.isolators.confine(info, root, circumstances)
     }
 
     /// Makes the control groups of a container that has no process of its own, for its children.

@@ -45,8 +45,10 @@ pub use confinement::{
 };
 pub use containers::{Config, ContainerError, Containers, LauncherProgram, StartError};
 pub use event::{ContainerEvent, Limitation};
-pub use filter::Filter;
-pub use isolators::{Isolation, IsolationError, Limit, Resources, Statistics, parse_isolation, rlimits_of};
+pub use filter::{Filter, ProfileError};
+pub use isolators::{
+    Circumstances, Isolation, IsolationError, Limit, Resources, Statistics, parse_isolation, rlimits_of,
+};
 pub use launcher::{LAUNCHER_ARGUMENT, launcher_main};
 pub use recovery::{Recovered, RecoveredState};
 pub use request::{Credentials, LaunchRequest, Output, Rlimit, Rotation};

@@ -76,6 +76,16 @@ pub(crate) fn attach(mount: BorrowedFd<'_>, target: BorrowedFd<'_>) -> rustix::i
     move_mount(mount, c"", target, c"", flags)
 }
 
+/// Whether this kernel has all of these calls; the youngest is the one that takes from mounts.
+#[expect(unsafe_code, reason = "mount_setattr is in neither crate")]
+pub(crate) fn is_there() -> bool {
+    // SAFETY: the kernel looks at the length before it reads anything, and refuses this one.
+    let result = unsafe {
+        libc::syscall(libc::SYS_mount_setattr, -1, c"".as_ptr(), 0, std::ptr::null::<libc::mount_attr>(), 0)
+    };
+    result == 0 || crate::kernel::last_errno() != libc::ENOSYS
+}
+
 /// Takes from a mount, and from those below it if asked for.
 #[expect(unsafe_code, reason = "mount_setattr is in neither crate")]
 pub(crate) fn limit(mount: BorrowedFd<'_>, limits: Limits, recursive: bool) -> rustix::io::Result<()> {

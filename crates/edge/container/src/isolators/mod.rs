@@ -1,10 +1,15 @@
 //! What limits and measures containers: a list of isolators, each with one job.
 
+mod capabilities;
 mod cgroup;
+mod confine;
 mod cpu;
 mod memory;
+mod namespaces;
 mod posix;
 mod rlimits;
+mod seccomp;
+mod volumes;
 
 use std::{
     io,
@@ -15,13 +20,20 @@ use std::{
 use mezzo_ids::ContainerId;
 /// What a container uses, as the API tells it.
 pub use mezzo_mesos::v1::ResourceStatistics as Statistics;
+use mezzo_mesos::v1::{CapabilityInfo, ContainerInfo};
 
+pub(crate) use capabilities::number as capability_number;
 use cgroup::{Group, Host};
+pub use confine::Circumstances;
+use confine::Confiner;
 use cpu::Cpu;
 use memory::Memory;
 pub use rlimits::rlimits_of;
 
-use crate::event::Limitation;
+use crate::{
+    confinement::{Confinement, Root},
+    event::Limitation,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -64,6 +76,22 @@ pub struct Isolation {
     pub cgroups_limit_swap: bool,
     /// `--cgroups_cpu_enable_pids_and_tids_count`.
     pub cgroups_cpu_enable_pids_and_tids_count: bool,
+    /// `--effective_capabilities`.
+    pub effective_capabilities: Option<CapabilityInfo>,
+    /// `--bounding_capabilities`.
+    pub bounding_capabilities: Option<CapabilityInfo>,
+    /// `--seccomp_config_dir`.
+    pub seccomp_config_dir: Option<PathBuf>,
+    /// `--seccomp_profile_name`.
+    pub seccomp_profile_name: Option<String>,
+    /// `--host_path_volume_force_creation`, split.
+    pub host_path_volume_force_creation: Vec<PathBuf>,
+    /// `--disallow_sharing_agent_pid_namespace`.
+    pub disallow_sharing_agent_pid_namespace: bool,
+    /// `--disallow_sharing_agent_ipc_namespace`.
+    pub disallow_sharing_agent_ipc_namespace: bool,
+    /// `--default_container_shm_size`.
+    pub default_container_shm_bytes: Option<u64>,
 }
 
 impl Default for Isolation {
@@ -75,6 +103,14 @@ impl Default for Isolation {
             cgroups_enable_cfs: false,
             cgroups_limit_swap: false,
             cgroups_cpu_enable_pids_and_tids_count: false,
+            effective_capabilities: None,
+            bounding_capabilities: None,
+            seccomp_config_dir: None,
+            seccomp_profile_name: None,
+            host_path_volume_force_creation: Vec::new(),
+            disallow_sharing_agent_pid_namespace: false,
+            disallow_sharing_agent_ipc_namespace: false,
+            default_container_shm_bytes: None,
         }
     }
 }
@@ -141,6 +177,7 @@ pub fn parse_isolation(text: &str) -> Result<Vec<String>, IsolationError> {
 pub(crate) struct Isolators {
     cpu: Option<Cpu>,
     memory: Option<Memory>,
+    confiner: Confiner,
     count_processes: bool,
 }
 
@@ -157,12 +194,14 @@ impl Isolators {
                 "posix/cpu" | "posix/mem" | "posix/rlimits" | "filesystem/posix" => {}
                 "cgroups/cpu" => cgroup_names.push("cgroups/cpu"),
                 "cgroups/mem" => cgroup_names.push("cgroups/mem"),
+                name if Confiner::knows(name) => {}
                 _ => return Err(IsolationError::Unsupported(name.clone())),
             }
         }
         let mut isolators = Self {
             cpu: None,
             memory: None,
+            confiner: Confiner::start(isolation)?,
             count_processes: isolation.cgroups_cpu_enable_pids_and_tids_count,
         };
         if cgroup_names.is_empty() {
@@ -177,6 +216,16 @@ impl Isolators {
             }
         }
         Ok(isolators)
+    }
+
+    /// How a container is set apart.
+    pub(crate) fn confine(
+        &self,
+        info: Option<&ContainerInfo>,
+        root: Option<Root>,
+        circumstances: &Circumstances<'_>,
+    ) -> Result<Confinement, String> {
+        self.confiner.confine(info, root, circumstances)
     }
 
     pub(crate) fn uses_cgroups(&self) -> bool {

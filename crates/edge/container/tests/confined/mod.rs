@@ -1,5 +1,7 @@
 //! Containers that are set apart from the host.
 
+pub(crate) mod privileges;
+
 use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt, symlink},
@@ -58,7 +60,7 @@ pub(crate) fn rooted(dir: &Path, id: &str, command: &str) -> Option<LaunchReques
 
 impl Agent {
     /// Runs a request to its end: status, standard output and standard error.
-    fn finish(&self, request: &LaunchRequest) -> (Option<i32>, String, String) {
+    pub(crate) fn finish(&self, request: &LaunchRequest) -> (Option<i32>, String, String) {
         self.containers.launch(request);
         self.started();
         let status = self.exited();
@@ -399,7 +401,8 @@ pub(crate) fn a034_the_hosts_and_the_agents_own_folders_are_not_mounted(dir: &Pa
     symlink("/proc", &link).expect("a link");
     let agent = Agent::start(dir);
     let run = dir.join("run");
-    let paths = ["/", "/proc", "/sys", "/dev", "/proc/self/root", "/etc/../", "/etc/../etc/.."].map(PathBuf::from);
+    let paths =
+        ["/", "/proc", "/sys", "/dev", "/proc/self/root", "/etc/../", "/etc/../etc/.."].map(PathBuf::from);
     for (n, path) in
         paths.into_iter().chain([link, run.clone(), run.join("containers"), dir.to_path_buf()]).enumerate()
     {
