@@ -18,14 +18,13 @@ use std::{
 
 use mezzo_allocator::Sorter;
 use mezzo_allocator_checker as checker;
-use mezzo_ids::{AgentId, FrameworkId, OfferId, Role};
+use mezzo_ids::{OfferId, Role};
+use mezzo_judge as judge;
 use mezzo_master::{
     Master,
     facts::{Facts, RefusalChange},
-    state::{Agent, Framework},
 };
-use mezzo_mesos::v1::{agent_info::capability::Type, offer_filters::ResourceQuantities};
-use mezzo_resources::{Name, Resource, Resources, Scalar};
+use mezzo_resources::Resources;
 use mezzo_time::Timestamp;
 use tracing::{error, warn};
 
@@ -189,25 +188,20 @@ impl Books {
                 continue;
             };
             for (framework, used) in &agent.used {
-                hold(cluster, &id, framework, used);
+                judge::hold(cluster, &id, framework, used);
             }
             for offer in agent.offers.values() {
                 if fresh.contains(&offer.id) {
-                    offers.push(checker::Offer {
-                        framework: offer.framework.clone(),
-                        role: offer.role.clone(),
-                        agent: id.clone(),
-                        resources: offer.resources.unallocated(),
-                    });
+                    offers.push(judge::offer(offer));
                 } else {
-                    hold(cluster, &id, &offer.framework, &offer.resources);
+                    judge::hold(cluster, &id, &offer.framework, &offer.resources);
                 }
             }
-            cluster.agents.insert(id, agent_of(&agent));
+            cluster.agents.insert(id, judge::agent(&agent));
         }
         for (id, framework) in facts.frameworks {
             match framework {
-                Some(framework) => drop(cluster.frameworks.insert(id, framework_of(&framework))),
+                Some(framework) => drop(cluster.frameworks.insert(id, judge::framework(&framework))),
                 None => drop(cluster.frameworks.remove(&id)),
             }
         }
@@ -243,7 +237,7 @@ impl Books {
                 let until = until(refusal.at, refusal.refused_for, self.interval);
                 let mut by_role: BTreeMap<Role, Resources> = BTreeMap::new();
                 for resource in &refusal.resources {
-                    *by_role.entry(role_of(resource)).or_default() += plain(resource);
+                    *by_role.entry(judge::role_of(resource)).or_default() += judge::plain(resource);
                 }
                 refusals.extend(by_role.into_iter().map(|(role, resources)| checker::Refusal {
                     framework: refusal.framework.clone(),
@@ -266,60 +260,6 @@ fn until(at: Timestamp, refused_for: Duration, interval: Duration) -> Timestamp 
     let least = if refused_for.is_zero() { 1 } else { nanos(refused_for).max(interval) };
     let at = at.as_nanos().saturating_add(least);
     Timestamp::from_nanos(at.saturating_add(interval - 1).div_euclid(interval).saturating_mul(interval))
-}
-
-fn role_of(resource: &Resource) -> Role {
-    resource.allocation_role().cloned().unwrap_or_else(|| Role::from("*"))
-}
-
-fn plain(resource: &Resource) -> Resources {
-    Resources::from(resource.clone().with_allocation_role(None))
-}
-
-fn hold(cluster: &mut checker::Cluster, agent: &AgentId, framework: &FrameworkId, resources: &Resources) {
-    for resource in resources {
-        let key = (agent.clone(), framework.clone(), role_of(resource));
-        *cluster.held.entry(key).or_default() += plain(resource);
-    }
-}
-
-fn agent_of(agent: &Agent) -> checker::Agent {
-    checker::Agent {
-        total: (*agent.total).clone(),
-        is_offered: agent.active,
-        hostname: agent.info.hostname.clone(),
-        domain: agent.info.domain.clone(),
-        attributes: agent.info.attributes.clone(),
-        lacks_multi_role: !agent.is_capable(Type::MultiRole),
-        lacks_nested_roles: !agent.is_capable(Type::HierarchicalRole),
-    }
-}
-
-fn framework_of(framework: &Framework) -> checker::Framework {
-    let can = framework.capabilities;
-    let hungry =
-        framework.roles.iter().filter(|role| framework.active && !framework.suppressed.contains(role));
-    let amounts = |quantities: &ResourceQuantities| {
-        let amounts = quantities.quantities.iter();
-        amounts.map(|(name, amount)| (Name::from(name.as_str()), Scalar::from_f64(amount.value))).collect()
-    };
-    let minimums = framework.info.offer_filters.iter().filter_map(|(role, filters)| {
-        let minimum = filters.min_allocatable_resources.as_ref()?;
-        Some((Role::from(role.as_str()), minimum.quantities.iter().map(amounts).collect()))
-    });
-    checker::Framework {
-        hungry: hungry.cloned().collect(),
-        can: checker::Capabilities {
-            revocable: can.revocable_resources,
-            gpus: can.gpu_resources,
-            shared: can.shared_resources,
-            multi_role: can.multi_role,
-            refinement: can.reservation_refinement,
-            region_aware: can.region_aware,
-        },
-        minimums: minimums.collect(),
-        constraints: framework.constraints.as_deref().cloned(),
-    }
 }
 
 #[cfg(test)]

@@ -28,7 +28,11 @@ const FLOORS: &[(&str, &[&str])] = &[
 ];
 
 /// Arrows inside a floor or across that the table above does not give.
-const EXTRA: &[(&str, &str)] = &[("mezzo-master", "mezzo-allocator")];
+const EXTRA: &[(&str, &str)] = &[
+    ("mezzo-master", "mezzo-allocator"),
+    ("mezzo-judge", "mezzo-master"),
+    ("mezzo-judge", "mezzo-allocator-checker"),
+];
 
 /// What a core never pulls in, however indirectly.
 const CORE_BANS: &[&str] = &["tokio", "hyper", "rustix", "nix", "redb", "serde_json", "tracing"];

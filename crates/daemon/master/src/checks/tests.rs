@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use mezzo_ids::{AgentId, FrameworkId};
 use mezzo_master::{Config, Effect, Input, LinkId, OperatorCall, RequestId, StreamId};
 use mezzo_mesos::v1::{
     self, TaskState,

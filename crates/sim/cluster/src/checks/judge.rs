@@ -1,13 +1,12 @@
 //! Every pass of the allocator is judged by the independent checker, on facts that reads show, and at the
 //! end nothing is overlooked.
 
-use std::collections::BTreeMap;
-
 use mezzo_allocator_checker as checker;
-use mezzo_ids::{AgentId, FrameworkId, OfferId, Role};
-use mezzo_master::state::{Agent, Framework, Snapshot};
+use mezzo_ids::{FrameworkId, OfferId, Role};
+use mezzo_judge as judge;
+use mezzo_master::state::{Agent, Snapshot};
 use mezzo_mesos::v1::{self, scheduler::call};
-use mezzo_resources::{Name, Resource, Resources, Scalar};
+use mezzo_resources::{Name, Resources, Scalar};
 use mezzo_time::Timestamp;
 
 use crate::{
@@ -106,28 +105,26 @@ impl Bench {
         for (id, agent) in &snapshot.agents {
             match facts.agents.get_mut(id) {
                 Some(known) if is_same(known, agent) => known.is_offered = agent.active,
-                _ => drop(facts.agents.insert(id.clone(), agent_of(agent))),
+                _ => drop(facts.agents.insert(id.clone(), judge::agent(agent))),
             }
             for (framework, used) in &agent.used {
-                hold(facts, id, framework, used);
+                judge::hold(facts, id, framework, used);
             }
             for offer in agent.offers.values() {
                 if sent.contains(&offer.id) {
-                    offers.push(checker::Offer {
-                        framework: offer.framework.clone(),
-                        role: offer.role.clone(),
-                        agent: id.clone(),
-                        resources: offer.resources.unallocated(),
-                    });
+                    offers.push(judge::offer(offer));
                 } else {
-                    hold(facts, id, &offer.framework, &offer.resources);
+                    judge::hold(facts, id, &offer.framework, &offer.resources);
                 }
             }
         }
         for (id, framework) in &snapshot.frameworks {
             // The last of its patterns lets everything pass; the others only cost time.
             let is_absurd = absurd.contains(&framework.info.name.as_str());
-            let framework = framework_of(framework, is_absurd);
+            let mut framework = judge::framework(framework);
+            if is_absurd {
+                framework.constraints = None;
+            }
             facts.frameworks.insert(id.clone(), framework);
         }
         offers
@@ -140,38 +137,6 @@ fn is_same(known: &checker::Agent, agent: &Agent) -> bool {
         && known.hostname == agent.info.hostname
         && known.domain == agent.info.domain
         && known.attributes == agent.info.attributes
-}
-
-fn agent_of(agent: &Agent) -> checker::Agent {
-    checker::Agent {
-        total: (*agent.total).clone(),
-        is_offered: agent.active,
-        hostname: agent.info.hostname.clone(),
-        domain: agent.info.domain.clone(),
-        attributes: agent.info.attributes.clone(),
-        lacks_multi_role: false,
-        lacks_nested_roles: false,
-    }
-}
-
-fn framework_of(framework: &Framework, is_absurd: bool) -> checker::Framework {
-    let suppressed = |role: &&Role| !framework.suppressed.contains(role);
-    let hungry = framework.roles.iter().filter(suppressed).filter(|_| framework.active);
-    let can = framework.capabilities;
-    let constraints = framework.constraints.as_deref().filter(|_| !is_absurd);
-    checker::Framework {
-        hungry: hungry.cloned().collect(),
-        can: checker::Capabilities {
-            revocable: can.revocable_resources,
-            gpus: can.gpu_resources,
-            shared: can.shared_resources,
-            multi_role: can.multi_role,
-            refinement: can.reservation_refinement,
-            region_aware: can.region_aware,
-        },
-        minimums: BTreeMap::new(),
-        constraints: constraints.cloned(),
-    }
 }
 
 /// When a refusal ends: at a multiple of the interval, and not before one has passed (rule 88).
@@ -198,12 +163,7 @@ impl World<'_> {
         let find = |id: &v1::OfferId| {
             let offer =
                 offers.agents.values().find_map(|agent| agent.offers.get(id.value.as_str()).cloned())?;
-            (offer.framework.as_str() == framework).then(|| checker::Offer {
-                framework: offer.framework.clone(),
-                role: offer.role.clone(),
-                agent: offer.agent.clone(),
-                resources: offer.resources.unallocated(),
-            })
+            (offer.framework.as_str() == framework).then(|| judge::offer(&offer))
         };
         let seconds =
             |filters: Option<&v1::Filters>| filters.map_or(REFUSE_DEFAULT, v1::Filters::refuse_seconds);
@@ -284,20 +244,6 @@ impl World<'_> {
 fn absurd(schedulers: &[Scheduler]) -> Vec<&str> {
     let absurd = schedulers.iter().filter(|scheduler| scheduler.setup.behaviour == Behaviour::Absurd);
     absurd.map(|scheduler| scheduler.setup.name.as_str()).collect()
-}
-
-fn hold(facts: &mut checker::Cluster, agent: &AgentId, framework: &FrameworkId, resources: &Resources) {
-    let role_of = |resource: &Resource| resource.allocation_role().cloned().unwrap_or_else(|| "*".into());
-    let mut hold = |role, held| {
-        *facts.held.entry((agent.clone(), framework.clone(), role)).or_default() += held;
-    };
-    let Some(first) = resources.iter().next() else { return };
-    if resources.iter().all(|resource| resource.allocation_role() == first.allocation_role()) {
-        return hold(role_of(first), resources.unallocated());
-    }
-    for resource in resources {
-        hold(role_of(resource), resource.clone().with_allocation_role(None).into());
-    }
 }
 
 /// What the operator chose, as he meant it.
