@@ -82,6 +82,11 @@ impl Tasks {
         if repeated { News::Repeated } else { News::Fresh }
     }
 
+    /// Whether a task of this id is not known to have ended.
+    pub fn is_live(&self, id: &str) -> bool {
+        self.live.contains_key(id)
+    }
+
     /// All live tasks have to be heard of again.
     pub fn ask_all(&mut self) {
         self.live.values_mut().for_each(|task| task.asked = true);

@@ -212,7 +212,7 @@ impl World<'_> {
         if sent.is_empty() {
             return;
         }
-        bench.facts.refusals.expire(now);
+        bench.facts.refusals.expire(recently(now, interval));
         let offers = bench.learn(state, sent, &absurd(&self.schedulers));
         // All that was sent has to be among what reads show.
         if offers.len() < sent.len() {
@@ -234,10 +234,14 @@ impl World<'_> {
         let Some(state) = self.master.core.as_ref().map(|core| core.state()) else { return Vec::new() };
         let bench = &mut self.checks.bench;
         bench.learn(state, &[], &absurd(&self.schedulers));
-        // What ends within the next pass counts as if it had not ended.
-        let slack = Timestamp::from_nanos(now.as_nanos() - 3 * interval);
-        bench.facts.overlooked(slack).into_iter().map(|wrong| wrong.to_string()).collect()
+        bench.facts.overlooked(recently(now, interval)).into_iter().map(|wrong| wrong.to_string()).collect()
     }
+}
+
+/// What has ended since then counts as if it had not, when somebody seems to be overlooked: his turn comes
+/// with the next pass.
+fn recently(now: Timestamp, interval: i64) -> Timestamp {
+    Timestamp::from_nanos(now.as_nanos().saturating_sub(3 * interval))
 }
 
 /// Names of frameworks whose constraints let everything pass.

@@ -345,20 +345,22 @@ impl Scheduler {
 
     fn kill(&mut self, now: Nanos, key: TaskKey, calls: &mut Calls) {
         let plan = &mut self.plans[key.plan as usize];
-        if plan.attempt == key.attempt {
-            if !matches!(plan.stage, Stage::Launched | Stage::Running | Stage::Unreachable) {
-                return;
-            }
+        let id = key.text();
+        if plan.attempt == key.attempt
+            && matches!(plan.stage, Stage::Launched | Stage::Running | Stage::Unreachable)
+        {
             plan.doomed = true;
+        } else if !self.tasks.is_live(&id) {
+            return;
         }
         let kill = call::Kill {
-            task_id: v1::TaskId { value: key.text() },
+            task_id: v1::TaskId { value: id },
             agent_id: plan.agent.clone().filter(|_| plan.attempt == key.attempt),
             kill_policy: None,
         };
         let kind = call::Type::Kill as i32;
         calls.push((Call { r#type: Some(kind), kill: Some(kill), ..Default::default() }, None));
-        if plan.attempt == key.attempt {
+        if self.kills.iter().all(|(_, known)| *known != key) {
             self.kills.insert((now + KILL_AGAIN, key));
         }
     }
