@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use mezzo_agent::{ReconfigurationPolicy, RecoverMode};
 use mezzo_agent_daemon::{Config, Verbosity};
-use mezzo_container::Isolation;
+use mezzo_container::{AllowedDevice, Isolation};
 use mezzo_mesos::v1;
 
 use super::Values;
@@ -113,8 +113,29 @@ fn isolators(values: &Values, to: &mut Isolation) -> Result<(), CliError> {
         .unwrap_or_default();
     to.disallow_sharing_agent_pid_namespace = values.switch("disallow_sharing_agent_pid_namespace");
     to.disallow_sharing_agent_ipc_namespace = values.switch("disallow_sharing_agent_ipc_namespace");
+    to.enforce_container_disk_quota = values.switch("enforce_container_disk_quota");
+    if let Some(interval) = values.duration("container_disk_watch_interval")? {
+        to.container_disk_watch_interval = interval;
+    }
+    to.allowed_devices = values.convert("allowed_devices", allowed_devices)?.unwrap_or_default();
     to.default_container_shm_bytes = values.bytes("default_container_shm_size")?;
     Ok(())
+}
+
+/// The devices of a DeviceWhitelist; those without a path are nothing that could be allowed.
+fn allowed_devices(text: &str) -> Result<Vec<AllowedDevice>, String> {
+    let list =
+        mezzo_json::from_slice::<v1::DeviceWhitelist>(text.as_bytes()).map_err(|error| error.to_string())?;
+    let allowed = list.allowed_devices.into_iter().filter_map(|one| {
+        let (path, access) = (one.device.path?, one.access);
+        Some(AllowedDevice {
+            path: path.into(),
+            read: access.read.unwrap_or(false),
+            write: access.write.unwrap_or(false),
+            mknod: access.mknod.unwrap_or(false),
+        })
+    });
+    Ok(allowed.collect())
 }
 
 fn masters(values: &Values) -> Result<Vec<String>, CliError> {

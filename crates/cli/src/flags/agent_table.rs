@@ -385,7 +385,7 @@ pub(super) const FLAGS: [Flag; 168] = [
         None,
         Switch,
         Some("false"),
-        NotYet,
+        Used,
         "disk/du kills (disk/xfs sets hard limits for) containers over their disk",
     ),
     flag(
@@ -393,7 +393,7 @@ pub(super) const FLAGS: [Flag; 168] = [
         None,
         Text,
         Some("15secs"),
-        NotYet,
+        Used,
         "time between two du runs of disk/du and checks of disk/xfs",
     ),
     flag(
@@ -426,7 +426,7 @@ pub(super) const FLAGS: [Flag; 168] = [
         NotYet,
         "put the agent itself into these cgroup subsystems",
     ),
-    flag("allowed_devices", None, Json, None, NotYet, "extra devices allowed by cgroups/devices"),
+    flag("allowed_devices", None, Json, None, Used, "extra devices allowed by cgroups/devices"),
     flag("nvidia_gpu_devices", None, Text, None, NotYet, "GPU indexes, must match gpus in resources"),
     flag("perf_events", None, Text, None, NotYet, "perf events to sample"),
     flag("perf_interval", None, Text, Some("1mins"), NoEffect, "perf sampling period"),

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use mezzo_agent::{ContainerSpec, Input, Limitation, Limits};
 use mezzo_container::{
-    Confinement, ContainerEvent, Credentials, LaunchRequest, Limitation as HitLimit, Output, Resources,
-    Rlimit, Rotation, rlimits_of,
+    Confinement, ContainerEvent, Credentials, LaunchRequest, Limitation as HitLimit, Output, Quota,
+    Resources, Rlimit, Rotation, rlimits_of,
 };
 use mezzo_mesos::v1::{self, task_status::Reason};
 
@@ -70,8 +70,27 @@ pub(crate) fn launch_request(
         stderr: output(spec, "stderr"),
         resources: container_resources(&spec.resources, &spec.limits),
         share_cgroups: spec.parent.is_some() && shares,
+        quotas: quotas(spec),
         confinement: Confinement::default(),
     })
+}
+
+/// What the sandbox may use of the disk: what was given to the container without a source of its own and
+/// without persistence. Nothing is watched where nothing was given.
+fn quotas(spec: &ContainerSpec) -> Vec<Quota> {
+    let plain = |resource: &&v1::Resource| {
+        resource.name == "disk"
+            && resource.disk.as_ref().is_none_or(|disk| disk.persistence.is_none() && disk.source.is_none())
+    };
+    let milli: u64 = spec
+        .resources
+        .iter()
+        .filter(plain)
+        .filter_map(|resource| Some((resource.scalar.as_ref()?.value * 1000.0).round() as u64))
+        .sum();
+    let bytes = milli.saturating_mul(1 << 20) / 1000;
+    let sandbox = || Quota { path: PathBuf::from(&*spec.sandbox), bytes };
+    (bytes > 0).then(sandbox).into_iter().collect()
 }
 
 /// A file in the sandbox, rotated when the container's environment asks for it (rules 396 to 398).
@@ -116,16 +135,24 @@ pub(crate) fn container_input(event: ContainerEvent) -> Input {
 }
 
 fn limitation(limit: HitLimit) -> Limitation {
+    let megabytes = |name: &str, bytes: u64| {
+        vec![v1::Resource {
+            name: name.into(),
+            r#type: v1::value::Type::Scalar as i32,
+            scalar: Some(v1::value::Scalar { value: bytes as f64 / (1u64 << 20) as f64 }),
+            ..Default::default()
+        }]
+    };
     match limit {
         HitLimit::Memory { message, peak_bytes } => Limitation {
             message,
             reason: Reason::ContainerLimitationMemory,
-            resources: vec![v1::Resource {
-                name: "mem".into(),
-                r#type: v1::value::Type::Scalar as i32,
-                scalar: Some(v1::value::Scalar { value: peak_bytes as f64 / (1u64 << 20) as f64 }),
-                ..Default::default()
-            }],
+            resources: megabytes("mem", peak_bytes),
+        },
+        HitLimit::Disk { message, limit_bytes } => Limitation {
+            message,
+            reason: Reason::ContainerLimitationDisk,
+            resources: megabytes("disk", limit_bytes),
         },
     }
 }

@@ -94,6 +94,7 @@ fn request(directory: &Path, id: &str, arguments: &[&str]) -> LaunchRequest {
         stderr: Output::File("stderr".to_owned()),
         resources: Resources::default(),
         share_cgroups: false,
+        quotas: Vec::new(),
         confinement: Confinement::default(),
     }
 }

@@ -13,7 +13,8 @@ use mezzo_mesos::v1::ContainerInfo;
 
 use crate::{
     confinement::{Confinement, Root},
-    event::ContainerEvent,
+    disk_watch::{self, DiskWatch},
+    event::{ContainerEvent, Limitation},
     events,
     isolators::{Circumstances, Isolation, IsolationError, Isolators, Limit, Resources, Statistics},
     kernel,
@@ -130,6 +131,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) isolators: Isolators,
     pub(crate) scratch: Scratch,
+    pub(crate) disks: DiskWatch,
     pub(crate) state: Mutex<State>,
     pub(crate) on_event: Box<dyn Fn(ContainerEvent) + Send + Sync>,
     /// What the event thread waits on.
@@ -165,6 +167,8 @@ pub(crate) struct Entry {
     pub(crate) memory_watch: Option<(u64, OwnedFd)>,
     /// It was ended because it ran out of memory.
     pub(crate) out_of_memory: bool,
+    /// Another limit it was ended for.
+    pub(crate) limitation: Option<Limitation>,
 }
 
 impl Shared {
@@ -179,6 +183,7 @@ impl Shared {
 
     pub(crate) fn launch_failed(&self, id: &ContainerId, message: String) {
         let removed = self.state().table.remove(id).unwrap_or_default();
+        self.disks.forget(id);
         if removed.own_cgroups {
             self.isolators.cleanup(id);
         }
@@ -232,11 +237,23 @@ impl Containers {
             config,
             isolators,
             scratch,
+            disks: DiskWatch::default(),
             state: Mutex::new(state),
             on_event: Box::new(on_event),
             poll,
             _alive: alive,
         });
+        let isolation = &shared.config.isolation;
+        if isolation.watches_disk() {
+            for container in &recovered {
+                if matches!(container.state, RecoveredState::Running { .. }) {
+                    shared.watch_disk_again(&container.id);
+                }
+            }
+            let interval = isolation.container_disk_watch_interval;
+            disk_watch::spawn(&shared, interval, isolation.enforce_container_disk_quota)
+                .map_err(StartError::Events)?;
+        }
         events::spawn(&shared, socket, ended).map_err(StartError::Events)?;
         Ok((Self { shared }, recovered))
     }
@@ -266,6 +283,11 @@ impl Containers {
         }
         if own_cgroups {
             shared.watch_memory(id);
+        }
+        if shared.config.isolation.watches_disk()
+            && let Err(error) = shared.watch_disk(id, &request.quotas)
+        {
+            return shared.launch_failed(id, format!("Failed to launch: watch the disk: {error}"));
         }
         let directory = shared.container_dir(id);
         let places = Places {
@@ -369,7 +391,9 @@ impl Containers {
             Some(Entry { pid: Some(pid), .. }) => *pid,
             _ => return Err(ContainerError::NotRunning(id.clone())),
         };
-        Ok(self.shared.isolators.statistics(id, pid, resources))
+        let mut statistics = self.shared.isolators.statistics(id, pid, resources);
+        self.shared.disks.measure(id, &mut statistics);
+        Ok(statistics)
     }
 
     /// Process id of a running container's program.

@@ -40,6 +40,13 @@ pub enum Limitation {
         /// The largest use in bytes.
         peak_bytes: u64,
     },
+    /// It used more of the disk than it may; REASON_CONTAINER_LIMITATION_DISK.
+    Disk {
+        /// For the status message.
+        message: String,
+        /// What it may use, in bytes.
+        limit_bytes: u64,
+    },
 }
 
 /// What a supervisor tells.

@@ -19,7 +19,7 @@ use rustix::{
 
 use crate::{
     containers::{Shared, State},
-    event::{ContainerEvent, News, Notice},
+    event::{ContainerEvent, Limitation, News, Notice},
     kernel,
     launcher::Launcher,
     layout, recovery,
@@ -308,15 +308,16 @@ fn destroy_started(shared: &Shared, id: &ContainerId) {
 
 fn on_exited(shared: &Shared, id: &ContainerId, status: Option<i32>) {
     // Notices of containers that were recovered as ended, or were told before, find no entry.
-    let (own_cgroups, own_root, out_of_memory) = {
+    let (own_cgroups, own_root, out_of_memory, known) = {
         let mut state = shared.state();
         let Some(entry) = state.table.remove(id) else { return };
         if let Some((number, _)) = entry.memory_watch {
             state.memory_watches.remove(&number);
         }
-        (entry.own_cgroups, entry.own_root, entry.out_of_memory)
+        (entry.own_cgroups, entry.own_root, entry.out_of_memory, entry.limitation)
     };
-    let limitation = own_cgroups.then(|| shared.isolators.limitation(id, out_of_memory)).flatten();
+    let limitation = own_cgroups.then(|| shared.isolators.limitation(id, out_of_memory)).flatten().or(known);
+    shared.disks.forget(id);
     if own_cgroups {
         shared.isolators.cleanup(id);
     }
@@ -341,6 +342,19 @@ impl Shared {
             entry.memory_watch = Some((number, watch.descriptor));
             state.memory_watches.insert(number, id.clone());
         }
+    }
+
+    /// Ends a container that ran into a limit.
+    pub(crate) fn end_for(&self, id: &ContainerId, limitation: Limitation) {
+        match self.state().table.get_mut(id) {
+            // One that has just started to end keeps its first reason.
+            Some(entry) if entry.supervisor.is_some() && entry.limitation.is_none() => {
+                entry.limitation = Some(limitation);
+            }
+            _ => return,
+        }
+        self.isolators.kill(id);
+        destroy_started(self, id);
     }
 
     /// The kernel has killed or is about to kill one process of the container; what is left would

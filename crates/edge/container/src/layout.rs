@@ -20,6 +20,9 @@ pub(crate) const STATUS: &str = "status";
 /// Why the container could not be started.
 pub(crate) const FAILED: &str = "failed";
 
+/// How much of the disk the container may use, where that is watched.
+pub(crate) const QUOTAS: &str = "quotas";
+
 /// The runtime directory of a container: `containers/<id>[/containers/<child>]`.
 pub(crate) fn container_dir(runtime_dir: &Path, id: &str) -> PathBuf {
     let mut path = runtime_dir.to_path_buf();

@@ -16,10 +16,12 @@
 //! Nothing here decides: limits, users and commands come from the caller. What one isolator cannot
 //! do on this host is said when [`Containers::start`] is called. See behaviours 348 to 364.
 
+mod bpf;
 mod child;
 mod confinement;
 mod containers;
 mod crew;
+mod disk_watch;
 mod event;
 mod events;
 mod filesystem;
@@ -47,7 +49,8 @@ pub use containers::{Config, ContainerError, Containers, LauncherProgram, StartE
 pub use event::{ContainerEvent, Limitation};
 pub use filter::{Filter, ProfileError};
 pub use isolators::{
-    Circumstances, Isolation, IsolationError, Limit, Resources, Statistics, parse_isolation, rlimits_of,
+    AllowedDevice, Circumstances, Isolation, IsolationError, Limit, Quota, Resources, Statistics,
+    parse_isolation, rlimits_of,
 };
 pub use launcher::{LAUNCHER_ARGUMENT, launcher_main};
 pub use recovery::{Recovered, RecoveredState};

@@ -13,7 +13,7 @@ use mezzo_ids::ContainerId;
 
 use crate::{
     confinement::{Confined, Confinement},
-    isolators::Resources,
+    isolators::{Quota, Resources},
 };
 
 /// The largest request in bytes. The kernel refuses arguments and environments above about 2 MiB
@@ -45,6 +45,8 @@ pub struct LaunchRequest {
     pub resources: Resources,
     /// Use the control groups of the root container instead of having its own.
     pub share_cgroups: bool,
+    /// How much of the disk it may use, the sandbox first, where disk/du looks.
+    pub quotas: Vec<Quota>,
     /// What sets it apart from the host.
     pub confinement: Confinement,
 }
@@ -393,6 +395,7 @@ mod tests {
             stderr: Output::Rotated("stderr".to_owned(), Rotation { size_max: 4096, files_kept: 3 }),
             resources: Resources::default(),
             share_cgroups: false,
+            quotas: Vec::new(),
             confinement: confinement(),
         }
     }

@@ -16,7 +16,7 @@ use confined::{privileges::*, *};
 use emulated::everything_holds_with_unified_control_groups;
 use mezzo_container::{
     Config, Confinement, ContainerEvent, Containers, Credentials, Isolation, LAUNCHER_ARGUMENT,
-    LaunchRequest, LauncherProgram, Limitation, Output, Recovered, RecoveredState, Resources, Rlimit,
+    LaunchRequest, LauncherProgram, Limitation, Output, Quota, Recovered, RecoveredState, Resources, Rlimit,
     Rotation, launcher_main,
 };
 use tempfile::TempDir;
@@ -102,6 +102,7 @@ fn shell(directory: &Path, id: &str, command: &str) -> LaunchRequest {
         stderr: Output::File("stderr".to_owned()),
         resources: Resources::default(),
         share_cgroups: false,
+        quotas: Vec::new(),
         confinement: Confinement::default(),
     }
 }
@@ -441,7 +442,7 @@ fn rule_364_running_out_of_memory_is_told_with_the_peak(dir: &Path) {
 }
 
 fn remove_roots(root: &str) {
-    for controller in ["cpu", "cpuacct", "memory", "unified", "."] {
+    for controller in ["cpu", "cpuacct", "memory", "pids", "devices", "blkio", "cpuset", "unified", "."] {
         let _ = fs::remove_dir(format!("/sys/fs/cgroup/{controller}/{root}"));
     }
 }
@@ -461,6 +462,91 @@ fn many_at_once_all_end(dir: &Path) {
             ended += 1;
         }
     }
+}
+
+fn a022_and_a048_devices_and_processes_are_limited(dir: &Path) {
+    let Some(mut isolation) =
+        cgroups(&["cgroups/pids", "cgroups/devices", "cgroups/blkio", "cgroups/cpuset"])
+    else {
+        return;
+    };
+    isolation.pids_max = Some(40);
+    let root = isolation.cgroups_root.clone();
+    let agent = Agent::isolated(dir, isolation);
+    // A device that the host lets everybody read, made where only control groups are in the way.
+    let command = "mknod kmsg c 1 11; mknod null c 1 3; mknod disk b 7 0; \
+        head -c 1 kmsg > /dev/null && echo READ; head -c 1 disk && echo DISK; head -c 1 null && echo null; \
+        mkfifo wait; (i=0; while [ $i -lt 60 ]; do sleep 20 & i=$((i+1)); done) 2> forks; \
+        echo ready; read x < wait";
+    let request = shell(dir, "c1", command);
+    agent.containers.launch(&request);
+    agent.started();
+    wait_until("it has forked", || {
+        text(request.sandbox.join("stdout")).contains("ready")
+            || !text(request.sandbox.join("forks")).is_empty()
+    });
+    let out = text(request.sandbox.join("stdout"));
+    let err = text(request.sandbox.join("stderr"));
+    assert!(!out.contains("READ") && !out.contains("DISK") && out.contains("null"), "{out}{err}");
+    assert!(err.contains("Operation not permitted"), "{err}");
+    let statistics = agent.containers.statistics(&"c1".into(), &request.resources).expect("statistics");
+    assert!(statistics.blkio_statistics.is_some());
+    wait_until("a fork was refused", || !text(request.sandbox.join("forks")).is_empty());
+    agent.containers.destroy(&"c1".into()).expect("an order");
+    assert_eq!(agent.exited(), Some(9));
+    agent.containers.remove(&"c1".into());
+    for controller in ["pids", "devices", "blkio", "cpuset", "unified", "."] {
+        assert!(!Path::new(&format!("/sys/fs/cgroup/{controller}/{root}/c1")).exists(), "{controller}");
+    }
+    drop(agent);
+    remove_roots(&root);
+}
+
+fn rule_365_a_container_over_its_disk_quota_is_ended(dir: &Path) {
+    let isolation = Isolation {
+        names: vec!["disk/du".to_owned()],
+        enforce_container_disk_quota: true,
+        container_disk_watch_interval: Duration::from_millis(50),
+        ..Isolation::default()
+    };
+    let agent = Agent::isolated(dir, isolation.clone());
+    let mut request = shell(dir, "c1", "head -c 3000000 /dev/zero > file; echo written; sleep 1000");
+    request.quotas = vec![Quota { path: request.sandbox.clone(), bytes: 2 << 20 }];
+    agent.containers.launch(&request);
+    agent.started();
+    let ContainerEvent::Exited { limitation, .. } = agent.next() else { panic!("an end") };
+    let Some(Limitation::Disk { message, limit_bytes }) = limitation else { panic!("a limitation") };
+    assert_eq!(limit_bytes, 2 << 20);
+    assert!(message.starts_with("Disk usage (") && message.ends_with(") exceeds quota (2MB)"), "{message}");
+    agent.containers.remove(&"c1".into());
+    assert!(!dir.join("run/containers/c1").exists());
+    // A later agent goes on watching.
+    let mut request = shell(
+        dir,
+        "c2",
+        "while [ ! -e go ]; do sleep 0.01; done; head -c 3000000 /dev/zero > file; \
+        sleep 1000",
+    );
+    request.quotas = vec![Quota { path: request.sandbox.clone(), bytes: 2 << 20 }];
+    agent.containers.launch(&request);
+    agent.started();
+    drop(agent);
+    let agent = Agent::isolated(dir, isolation);
+    fs::write(request.sandbox.join("go"), "").expect("a file");
+    let ContainerEvent::Exited { limitation, .. } = agent.next() else { panic!("an end") };
+    assert!(matches!(limitation, Some(Limitation::Disk { .. })));
+}
+
+fn cgroups_all_is_what_the_host_has(dir: &Path) {
+    let Some(isolation) = cgroups(&["cgroups/all"]) else { return };
+    let root = isolation.cgroups_root.clone();
+    let agent = Agent::isolated(dir, isolation);
+    let (status, sandbox) = agent.run(dir, "c1", "cat /proc/self/cgroup");
+    assert_eq!(status, Some(0), "{}", text(sandbox.join("stderr")));
+    let joined = text(sandbox.join("stdout")).matches(&format!("/{root}/c1")).count();
+    assert!(joined == 7 || joined == 1, "all of v1, or the one of v2: {joined}");
+    drop(agent);
+    remove_roots(&root);
 }
 
 type Test = (&'static str, fn(&Path));
@@ -484,6 +570,9 @@ const TESTS: &[Test] = tests![
     limits_and_user_are_set_exactly,
     rules_362_and_363_limits_are_written,
     rule_364_running_out_of_memory_is_told_with_the_peak,
+    a022_and_a048_devices_and_processes_are_limited,
+    cgroups_all_is_what_the_host_has,
+    rule_365_a_container_over_its_disk_quota_is_ended,
     many_at_once_all_end,
     a_container_sees_its_own_root_and_leaves_nothing,
     the_copy_back_end_shows_the_same,

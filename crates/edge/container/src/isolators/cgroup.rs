@@ -138,6 +138,27 @@ impl Host {
         Err(refused(format!("no control group hierarchy below '{hierarchy}' has the controller '{name}'")))
     }
 
+    /// The same for devices, which are no controller of v2: every group can have a program there.
+    pub(super) fn devices(&self, isolator: &'static str) -> Result<Group, IsolationError> {
+        let first = match self.controller(isolator, "devices") {
+            Err(IsolationError::Host { name, reason }) => IsolationError::Host { name, reason },
+            result => return result,
+        };
+        // Any controller will do to find the groups of containers.
+        ["pids", "memory", "cpu", "io"]
+            .iter()
+            .find_map(|name| match self.controller(isolator, name) {
+                Ok(group) if group.version == Version::V2 => Some(group),
+                _ => None,
+            })
+            .ok_or(first)
+    }
+
+    /// Where the hierarchies are.
+    pub(super) fn hierarchy(&self) -> &Path {
+        &self.hierarchy
+    }
+
     /// Passes a v2 controller down to `<root>/<container>`. Where the top may not be changed, the
     /// service manager has delegated the agent's own group, and the containers go below that.
     fn unified(&self, mount: &Path, name: &str) -> Result<Group, IsolationError> {

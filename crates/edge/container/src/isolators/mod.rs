@@ -1,11 +1,16 @@
 //! What limits and measures containers: a list of isolators, each with one job.
 
+mod blkio;
 mod capabilities;
 mod cgroup;
 mod confine;
 mod cpu;
+mod cpuset;
+mod devices;
+mod disk;
 mod memory;
 mod namespaces;
+mod pids;
 mod posix;
 mod rlimits;
 mod seccomp;
@@ -14,7 +19,7 @@ mod volumes;
 use std::{
     io,
     path::PathBuf,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use mezzo_ids::ContainerId;
@@ -22,12 +27,19 @@ use mezzo_ids::ContainerId;
 pub use mezzo_mesos::v1::ResourceStatistics as Statistics;
 use mezzo_mesos::v1::{CapabilityInfo, ContainerInfo};
 
+use blkio::Blkio;
 pub(crate) use capabilities::number as capability_number;
 use cgroup::{Group, Host};
 pub use confine::Circumstances;
 use confine::Confiner;
 use cpu::Cpu;
+use cpuset::Cpuset;
+pub use devices::AllowedDevice;
+use devices::Devices;
+pub use disk::Quota;
+pub(crate) use disk::used as disk_used;
 use memory::Memory;
+use pids::Pids;
 pub use rlimits::rlimits_of;
 
 use crate::{
@@ -36,6 +48,12 @@ use crate::{
 };
 
 const MIB: u64 = 1 << 20;
+
+/// The isolators that use control groups.
+const CGROUPS: [&str; 6] =
+    ["cgroups/cpu", "cgroups/mem", pids::NAME, devices::NAME, blkio::NAME, cpuset::NAME];
+/// All of them that the host has.
+const CGROUPS_ALL: &str = "cgroups/all";
 
 /// What a container asked for, in exact units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +94,14 @@ pub struct Isolation {
     pub cgroups_limit_swap: bool,
     /// `--cgroups_cpu_enable_pids_and_tids_count`.
     pub cgroups_cpu_enable_pids_and_tids_count: bool,
+    /// Processes and threads of a container with cgroups/pids; `None` for a part of what the kernel can have.
+    pub pids_max: Option<u64>,
+    /// `--allowed_devices`.
+    pub allowed_devices: Vec<AllowedDevice>,
+    /// `--enforce_container_disk_quota`.
+    pub enforce_container_disk_quota: bool,
+    /// `--container_disk_watch_interval`.
+    pub container_disk_watch_interval: Duration,
     /// `--effective_capabilities`.
     pub effective_capabilities: Option<CapabilityInfo>,
     /// `--bounding_capabilities`.
@@ -94,6 +120,13 @@ pub struct Isolation {
     pub default_container_shm_bytes: Option<u64>,
 }
 
+impl Isolation {
+    /// Whether somebody looks how much of the disk containers use.
+    pub(crate) fn watches_disk(&self) -> bool {
+        self.names.iter().any(|name| name == disk::NAME)
+    }
+}
+
 impl Default for Isolation {
     fn default() -> Self {
         Self {
@@ -103,6 +136,10 @@ impl Default for Isolation {
             cgroups_enable_cfs: false,
             cgroups_limit_swap: false,
             cgroups_cpu_enable_pids_and_tids_count: false,
+            pids_max: None,
+            allowed_devices: Vec::new(),
+            enforce_container_disk_quota: false,
+            container_disk_watch_interval: Duration::from_secs(15),
             effective_capabilities: None,
             bounding_capabilities: None,
             seccomp_config_dir: None,
@@ -177,13 +214,17 @@ pub fn parse_isolation(text: &str) -> Result<Vec<String>, IsolationError> {
 pub(crate) struct Isolators {
     cpu: Option<Cpu>,
     memory: Option<Memory>,
+    pids: Option<Pids>,
+    devices: Option<Devices>,
+    blkio: Option<Blkio>,
+    cpuset: Option<Cpuset>,
     confiner: Confiner,
     count_processes: bool,
 }
 
 impl Isolators {
     pub(crate) fn start(isolation: &Isolation) -> Result<Self, IsolationError> {
-        let mut cgroup_names = Vec::new();
+        let mut cgroup_names: Vec<&str> = Vec::new();
         for (n, name) in isolation.names.iter().enumerate() {
             if isolation.names[..n].contains(name) {
                 return Err(IsolationError::Duplicate(name.clone()));
@@ -192,8 +233,8 @@ impl Isolators {
                 // Measuring needs nothing, limits of the kernel's own need nothing either, and
                 // sharing the host's files and network is what happens anyway (rule 349).
                 "posix/cpu" | "posix/mem" | "posix/rlimits" | "filesystem/posix" => {}
-                "cgroups/cpu" => cgroup_names.push("cgroups/cpu"),
-                "cgroups/mem" => cgroup_names.push("cgroups/mem"),
+                name if CGROUPS.contains(&name) || name == CGROUPS_ALL => cgroup_names.push(name),
+                disk::NAME => {}
                 name if Confiner::knows(name) => {}
                 _ => return Err(IsolationError::Unsupported(name.clone())),
             }
@@ -201,6 +242,10 @@ impl Isolators {
         let mut isolators = Self {
             cpu: None,
             memory: None,
+            pids: None,
+            devices: None,
+            blkio: None,
+            cpuset: None,
             confiner: Confiner::start(isolation)?,
             count_processes: isolation.cgroups_cpu_enable_pids_and_tids_count,
         };
@@ -208,14 +253,39 @@ impl Isolators {
             return Ok(isolators);
         }
         let host = Host::inspect(&isolation.cgroups_hierarchy, &isolation.cgroups_root);
-        for name in cgroup_names {
-            if name == "cgroups/cpu" {
-                isolators.cpu = Some(Cpu::start(&host, isolation.cgroups_enable_cfs)?);
-            } else {
-                isolators.memory = Some(Memory::start(&host, isolation.cgroups_limit_swap)?);
+        if cgroup_names.contains(&CGROUPS_ALL) {
+            for name in CGROUPS {
+                // All that this host has.
+                match isolators.start_cgroup(name, &host, isolation) {
+                    Err(error @ IsolationError::Host { .. }) => {
+                        tracing::warn!(%error, "not among cgroups/all")
+                    }
+                    result => result?,
+                }
             }
+            if isolators.roots().is_empty() {
+                let reason = "it has no control groups".to_owned();
+                return Err(IsolationError::Host { name: CGROUPS_ALL, reason });
+            }
+            return Ok(isolators);
+        }
+        for name in cgroup_names {
+            isolators.start_cgroup(name, &host, isolation)?;
         }
         Ok(isolators)
+    }
+
+    fn start_cgroup(&mut self, name: &str, host: &Host, isolation: &Isolation) -> Result<(), IsolationError> {
+        match name {
+            "cgroups/cpu" => self.cpu = Some(Cpu::start(host, isolation.cgroups_enable_cfs)?),
+            "cgroups/mem" => self.memory = Some(Memory::start(host, isolation.cgroups_limit_swap)?),
+            pids::NAME => self.pids = Some(Pids::start(host, isolation.pids_max)?),
+            devices::NAME => self.devices = Some(Devices::start(host, &isolation.allowed_devices)?),
+            blkio::NAME => self.blkio = Some(Blkio::start(host)?),
+            cpuset::NAME => self.cpuset = Some(Cpuset::start(host)?),
+            other => return Err(IsolationError::Unsupported(other.to_owned())),
+        }
+        Ok(())
     }
 
     /// How a container is set apart.
@@ -229,7 +299,7 @@ impl Isolators {
     }
 
     pub(crate) fn uses_cgroups(&self) -> bool {
-        self.cpu.is_some() || self.memory.is_some()
+        !self.roots().is_empty()
     }
 
     pub(crate) fn supports(&self, limit: Limit) -> bool {
@@ -242,7 +312,14 @@ impl Isolators {
     fn roots(&self) -> Vec<&Group> {
         let mut roots: Vec<&Group> = Vec::new();
         let cpu = self.cpu.iter().flat_map(|cpu| std::iter::once(&cpu.root).chain(&cpu.accounting));
-        for root in cpu.chain(self.memory.iter().map(|memory| &memory.root)) {
+        let others = self
+            .pids
+            .iter()
+            .map(|pids| &pids.root)
+            .chain(self.devices.iter().map(|devices| &devices.root))
+            .chain(self.blkio.iter().map(|blkio| &blkio.root))
+            .chain(self.cpuset.iter().map(|cpuset| &cpuset.root));
+        for root in cpu.chain(self.memory.iter().map(|memory| &memory.root)).chain(others) {
             // On v2 all controllers of a container are in one group.
             if roots.iter().all(|known| known.path != root.path) {
                 roots.push(root);
@@ -269,6 +346,15 @@ impl Isolators {
         }
         if let Some(memory) = &self.memory {
             memory.prepare(id, resources)?;
+        }
+        if let Some(pids) = &self.pids {
+            pids.prepare(id)?;
+        }
+        if let Some(devices) = &self.devices {
+            devices.prepare(id)?;
+        }
+        if let Some(cpuset) = &self.cpuset {
+            cpuset.prepare(id)?;
         }
         Ok(())
     }
@@ -353,6 +439,9 @@ impl Isolators {
                 statistics.processes = Some(usage.processes);
                 statistics.threads = Some(usage.threads);
             }
+        }
+        if let Some(blkio) = &self.blkio {
+            blkio.measure(id, &mut statistics);
         }
         let cpus = |milli: u64| milli as f64 / 1000.0;
         statistics.cpus_soft_limit = Some(cpus(resources.cpus_milli));
