@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use confined::{privileges::*, *};
+use confined::{faults::*, privileges::*, *};
 use emulated::everything_holds_with_unified_control_groups;
 use mezzo_container::{
     Config, Confinement, ContainerEvent, Containers, Credentials, Isolation, LAUNCHER_ARGUMENT,
@@ -592,6 +592,8 @@ const TESTS: &[Test] = tests![
     rule_366_volumes_without_an_image_need_a_place_on_the_host,
     rules_366_and_367_volumes_appear_in_their_order,
     what_is_missing_in_an_image_is_told,
+    a011_a_racing_link_never_moves_a_mount,
+    an_agent_killed_at_any_moment_leaves_nothing,
     a017_a045_and_a046_no_namespaces_and_no_mounts,
     a019_and_a021_the_hosts_kernel_is_out_of_reach,
     a023_capabilities_are_exactly_those_given,
@@ -610,6 +612,11 @@ fn main() -> ExitCode {
     if first.as_deref() == Some(TRY_CALLS) {
         try_calls();
         return ExitCode::SUCCESS;
+    }
+    if first.as_deref() == Some(BE_AGENT) {
+        let (directory, root) = (arguments.next().expect("a directory"), arguments.next().expect("a root"));
+        be_agent(Path::new(&directory), &root);
+        return ExitCode::FAILURE;
     }
     // What cargo passes: options are not for this harness, a word selects tests by name.
     let filter = first.into_iter().chain(arguments).find(|word| !word.starts_with('-'));

@@ -233,11 +233,7 @@ mod tests {
         let null = AllowedDevice { path: "/dev/null".into(), read: true, ..AllowedDevice::default() };
         assert_eq!(line(&entry(&null).unwrap()), "c 1:3 r");
         assert!(entry(&AllowedDevice { read: false, ..null.clone() }).unwrap_err().contains("any access"));
-        assert!(
-            entry(&AllowedDevice { path: "/etc".into(), ..null.clone() })
-                .unwrap_err()
-                .contains("not a device")
-        );
+        assert!(entry(&AllowedDevice { path: "/etc".into(), ..null }).unwrap_err().contains("not a device"));
         assert!(entry(&AllowedDevice { path: "/no/where".into(), ..null }).is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! Containers that are set apart from the host.
 
+pub(crate) mod faults;
 pub(crate) mod privileges;
 
 use std::{

@@ -4,7 +4,7 @@
 use std::{path::Path, process::Command};
 
 /// Set in the emulated machine.
-const EMULATED: &str = "EMULATED";
+pub(crate) const EMULATED: &str = "EMULATED";
 
 pub(crate) fn everything_holds_with_unified_control_groups(_dir: &Path) {
     if std::env::var_os(EMULATED).is_some() {
