@@ -93,6 +93,13 @@ pub struct RoleSetup {
     pub limit: BTreeMap<String, f64>,
 }
 
+impl RoleSetup {
+    /// Whether a quota is set for it.
+    pub fn has_quota(&self) -> bool {
+        !(self.guarantee.is_empty() && self.limit.is_empty())
+    }
+}
+
 /// One tenant.
 #[derive(Clone, Debug)]
 pub struct FrameworkSetup {

@@ -209,7 +209,7 @@ impl World<'_> {
         let Some(state) = self.master.core.as_ref().map(|core| core.state()) else { return };
         let bench = &mut self.checks.bench;
         bench.judge_leftovers(now, state, interval);
-        if sent.is_empty() {
+        if sent.is_empty() || !are_set(&self.setup, state) {
             return;
         }
         bench.facts.refusals.expire(recently(now, interval));
@@ -244,6 +244,14 @@ fn recently(now: Timestamp, interval: i64) -> Timestamp {
     Timestamp::from_nanos(now.as_nanos().saturating_sub(3 * interval))
 }
 
+/// Whether the master has taken what the operator chose.
+fn are_set(setup: &Setup, state: &Snapshot) -> bool {
+    setup.roles.iter().all(|role| {
+        (role.weight == 1.0 || state.weights.contains_key(role.name.as_str()))
+            && (!role.has_quota() || state.quotas.contains_key(role.name.as_str()))
+    })
+}
+
 /// Names of frameworks whose constraints let everything pass.
 fn absurd(schedulers: &[Scheduler]) -> Vec<&str> {
     let absurd = schedulers.iter().filter(|scheduler| scheduler.setup.behaviour == Behaviour::Absurd);
@@ -261,7 +269,7 @@ fn settings(setup: &Setup) -> checker::Cluster {
         if role.weight != 1.0 {
             facts.settings.weights.insert(Role::from(role.name.as_str()), role.weight);
         }
-        if role.guarantee.is_empty() && role.limit.is_empty() {
+        if !role.has_quota() {
             continue;
         }
         let amount = |(name, amount): (&String, &f64)| (Name::from(name.as_str()), Scalar::from_f64(*amount));

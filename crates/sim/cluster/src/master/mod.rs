@@ -145,16 +145,20 @@ impl World<'_> {
         host.core = Some(Box::new(core));
         self.checks.on_master_start();
         self.log(|| "master starts".to_owned());
-        if host_is_fresh(self.master.life) {
-            self.set_roles();
-        }
+        self.set_roles();
         self.master_step(Input::Timer);
     }
 
-    /// Weights and quotas, as an operator sets them on a new cluster.
+    /// Weights and quotas, as an operator sets them on a new cluster, and again when the master that was asked
+    /// died over it.
     fn set_roles(&mut self) {
+        let Some((weights, quotas)) =
+            self.master.core.as_ref().map(|core| (core.state().weights.clone(), core.state().quotas.clone()))
+        else {
+            return;
+        };
         for role in self.setup.roles.clone() {
-            if role.weight != 1.0 {
+            if role.weight != 1.0 && !weights.contains_key(role.name.as_str()) {
                 let weight = self.mutate_weight(&role);
                 let info = v1::WeightInfo { weight, role: Some(role.name.clone()) };
                 let update = v1::master::call::UpdateWeights { weight_infos: vec![info] };
@@ -164,7 +168,7 @@ impl World<'_> {
                     ..Default::default()
                 });
             }
-            if role.guarantee.is_empty() && role.limit.is_empty() {
+            if !role.has_quota() || quotas.contains_key(role.name.as_str()) {
                 continue;
             }
             let scalars = |amounts: &BTreeMap<String, f64>| {
@@ -360,10 +364,6 @@ impl World<'_> {
             self.queue.push(at, event);
         }
     }
-}
-
-fn host_is_fresh(life: u32) -> bool {
-    life == 0
 }
 
 impl MasterHost {
