@@ -180,12 +180,21 @@ fn attributes<R: Read>(
     records: Vec<(String, Vec<u8>)>,
 ) -> Result<Attributes, &'static str> {
     let header = entry.header();
-    let id = |number: std::io::Result<u64>| {
-        let number = number.map_err(|_| "has an owner that is no number")?;
+    // Every reader takes an empty field for zero.
+    let empty = |field: &[u8]| field.iter().all(|byte| matches!(byte, 0 | b' '));
+    let id = |field: &[u8], number: std::io::Result<u64>| {
+        let number = match empty(field) {
+            true => 0,
+            false => number.map_err(|_| "has an owner that is no number")?,
+        };
         // The last id means "unchanged" to the kernel, and a larger one must not be cut to another user's (A025).
         u32::try_from(number).ok().filter(|id| *id != u32::MAX).ok_or("has an owner that is no user id")
     };
-    let mode = header.mode().map_err(|_| "has a mode that is no number")? & 0o7777;
+    let fields = header.as_old();
+    let mode = match empty(&fields.mode) {
+        true => 0,
+        false => header.mode().map_err(|_| "has a mode that is no number")? & 0o7777,
+    };
     let mut modified =
         Timespec { tv_sec: header.mtime().map_or(0, |time| time.min(TIME_MAX) as i64), tv_nsec: 0 };
     let mut xattrs = Vec::new();
@@ -203,7 +212,13 @@ fn attributes<R: Read>(
             }
         }
     }
-    Ok(Attributes { mode, uid: id(header.uid())?, gid: id(header.gid())?, modified, xattrs })
+    Ok(Attributes {
+        mode,
+        uid: id(&fields.uid, header.uid())?,
+        gid: id(&fields.gid, header.gid())?,
+        modified,
+        xattrs,
+    })
 }
 
 /// Year 2446, where ext4 ends.

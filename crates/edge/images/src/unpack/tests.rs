@@ -493,6 +493,22 @@ fn a053_headers_that_can_be_read_in_two_ways_are_refused() {
 }
 
 #[test]
+fn empty_fields_are_zero() {
+    let place = Place::new();
+    let mut header = Tar::header(EntryType::Regular, b"f", 0);
+    for field in [108..116, 116..124] {
+        header.as_mut_bytes()[field].fill(0);
+    }
+    header.as_mut_bytes()[136..148].fill(b' ');
+    place.unpack(Tar::default().raw(&header, b"")).unwrap();
+    let status = fs::metadata(place.layer().join("f")).unwrap();
+    assert_eq!((status.mtime(), status.mode() & 0o777), (0, 0o644));
+    if options().root {
+        assert_eq!((status.uid(), status.gid()), (0, 0));
+    }
+}
+
+#[test]
 fn a054_bombs_end_at_the_limit() {
     let limits = Limits { layer_bytes_max: 1 << 20, ..Limits::default() };
     let small = Options { limits, ..options() };
