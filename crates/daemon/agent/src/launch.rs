@@ -179,7 +179,10 @@ impl Launches {
             owner,
             persistent: &spec.volumes,
         };
-        self.shared.containers.confine(spec.container_info.as_ref(), root, &circumstances)
+        let confined = self.shared.containers.confine(spec.container_info.as_ref(), root, &circumstances)?;
+        // A session is inside the container that it is for (rule 353).
+        let enter = spec.parent.clone().filter(|_| spec.debug);
+        Ok(Confinement { enter, ..confined })
     }
 
     /// The variable with the token of a custom executor, where there are tokens.

@@ -17,6 +17,7 @@ use rustix::{
 
 use crate::{
     confinement::Confined,
+    enter,
     filesystem::Part,
     init,
     job::{Job, Shown},
@@ -199,7 +200,10 @@ fn confine(job: &Job, confined: &Confined<'_>) -> Result<(), Failure> {
         open_outputs(job)?;
     }
     if job.init >= 0 {
-        let namespaces = ThreadNameSpaceType::from_bits_retain(init::namespaces(confined).bits());
+        let namespaces = match &confined.entered {
+            Some(_) => enter::NAMESPACES,
+            None => ThreadNameSpaceType::from_bits_retain(init::namespaces(confined).bits()),
+        };
         rustix::thread::move_into_thread_name_spaces(kernel::borrow_descriptor(job.init), namespaces)
             .map_err(failed(Step::Confine(Part::Do("join the container's namespaces"))))?;
     }
@@ -207,6 +211,10 @@ fn confine(job: &Job, confined: &Confined<'_>) -> Result<(), Failure> {
         // The control groups it has joined are the only ones it knows.
         kernel::separate(UnshareFlags::NEWCGROUP)
             .map_err(failed(Step::Confine(Part::Do("separate control groups"))))?;
+    }
+    if job.start >= 0 {
+        rustix::process::fchdir(kernel::borrow_descriptor(job.start))
+            .map_err(failed(Step::EnterDirectory))?;
     }
     // Whatever is open here belongs to the host, and a directory to start in may be a name for it
     // (attack A002).

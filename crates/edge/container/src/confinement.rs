@@ -2,13 +2,11 @@
 //!
 //! A container for which nothing of this is asked costs nothing more than its processes.
 
-use std::{
-    ffi::CStr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{ffi::CStr, path::PathBuf, sync::Arc};
 
-use crate::request::{Reader, Writer};
+use mezzo_ids::ContainerId;
+
+use crate::request::{Places, Reader, Writer};
 
 /// The most layers of a root file system. The kernel's overlay takes 500, two of which are the container's.
 pub const LAYERS_MAX: usize = 498;
@@ -24,8 +22,11 @@ pub struct Confinement {
     pub namespaces: Namespaces,
     /// What it may do.
     pub privileges: Privileges,
-    /// Where the program starts; `None` for the sandbox. Inside the container's root.
+    /// Where the program starts; `None` for the sandbox, or where the container works that is entered.
     pub working_directory: Option<PathBuf>,
+    /// A container that runs: everything but the privileges is taken from it, and these as well unless they
+    /// are given. One that is not set apart has nothing to enter.
+    pub enter: Option<ContainerId>,
 }
 
 /// A root file system, put together from the layers of an image.
@@ -113,6 +114,13 @@ pub struct Privileges {
     pub filter: Option<Arc<crate::Filter>>,
 }
 
+impl Privileges {
+    /// Whether nothing is said about them.
+    pub(crate) fn is_none(&self) -> bool {
+        self.capabilities.is_none() && !self.no_new_privileges && self.filter.is_none()
+    }
+}
+
 /// Capabilities by the kernel's numbers: bit n stands for capability n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
@@ -125,22 +133,25 @@ pub struct Capabilities {
 impl Confinement {
     /// Whether anything at all is asked for.
     pub(crate) fn is_plain(&self) -> bool {
-        let Self { root, mounts, namespaces, privileges, working_directory } = self;
+        // What is entered is looked up first.
+        let Self { root, mounts, namespaces, privileges, working_directory, enter: _ } = self;
         root.is_none()
             && mounts.is_empty()
             && *namespaces == Namespaces::default()
-            && privileges.capabilities.is_none()
-            && !privileges.no_new_privileges
-            && privileges.filter.is_none()
+            && privileges.is_none()
             && working_directory.is_none()
     }
 
-    /// `scratch` is the container's own folder for what it writes to its root; `protected` are folders that
-    /// no container may mount.
-    pub(crate) fn encode(&self, scratch: &Path, protected: &[PathBuf], writer: &mut Writer<'_>) {
-        writer.flag(!self.is_plain());
-        if self.is_plain() {
+    pub(crate) fn encode(&self, places: &Places<'_>, writer: &mut Writer<'_>) {
+        let Places { scratch, protected, entered, .. } = *places;
+        writer.flag(!self.is_plain() || entered.is_some());
+        if self.is_plain() && entered.is_none() {
             return;
+        }
+        writer.flag(entered.is_some());
+        if let Some(entered) = entered {
+            writer.number(entered.pid);
+            writer.path("runtime directory", &entered.directory);
         }
         writer.flag(self.root.is_some());
         if let Some(root) = &self.root {
@@ -204,9 +215,24 @@ impl Confinement {
     }
 }
 
+/// A program that is entered, and the runtime directory of its container.
+#[derive(Clone, Debug)]
+pub(crate) struct Entered {
+    pub(crate) pid: u32,
+    pub(crate) directory: PathBuf,
+}
+
+/// [`Entered`], borrowed.
+#[derive(Debug)]
+pub(crate) struct EnteredRef<'a> {
+    pub(crate) pid: u32,
+    pub(crate) directory: &'a CStr,
+}
+
 /// [`Confinement`], borrowed from a request.
 #[derive(Debug, Default)]
 pub(crate) struct Confined<'a> {
+    pub(crate) entered: Option<EnteredRef<'a>>,
     pub(crate) root: Option<RootRef<'a>>,
     pub(crate) mounts: Vec<MountRef<'a>>,
     pub(crate) protected: Vec<&'a CStr>,
@@ -249,6 +275,9 @@ impl<'a> Confined<'a> {
             return Some(None);
         }
         let mut confined = Self::default();
+        if reader.flag()? {
+            confined.entered = Some(EnteredRef { pid: reader.number()?, directory: reader.text()? });
+        }
         if reader.flag()? {
             confined.root = Some(RootRef {
                 layers: reader.texts()?,

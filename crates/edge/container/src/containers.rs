@@ -1,6 +1,7 @@
 //! What the agent holds.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs, io,
     os::fd::{AsFd, OwnedFd},
@@ -12,8 +13,9 @@ use mezzo_ids::ContainerId;
 use mezzo_mesos::v1::ContainerInfo;
 
 use crate::{
-    confinement::{Confinement, Root},
+    confinement::{Confinement, Entered, Root},
     disk_watch::{self, DiskWatch},
+    enter,
     event::{ContainerEvent, Limitation},
     events,
     isolators::{Circumstances, Isolation, IsolationError, Isolators, Limit, Resources, Statistics},
@@ -289,12 +291,17 @@ impl Containers {
         {
             return shared.launch_failed(id, format!("Failed to launch: watch the disk: {error}"));
         }
+        let (request, entered) = match shared.entered(request) {
+            Ok(entered) => entered,
+            Err(message) => return shared.launch_failed(id, message),
+        };
         let directory = shared.container_dir(id);
         let places = Places {
             runtime_dir: &directory.to_string_lossy(),
             cgroup_procs: &shared.isolators.cgroup_procs(id, request.share_cgroups),
             scratch: &shared.scratch.folder(id),
             protected: &shared.config.protected,
+            entered: entered.as_ref(),
         };
         let mut bytes = Vec::with_capacity(1024);
         if let Err(error) = request.encode(places, &mut bytes) {
@@ -419,6 +426,36 @@ impl Shared {
         if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1) {
             processes::kill_session(pid);
         }
+    }
+
+    /// What a request enters, and the request with what it takes over from there.
+    fn entered<'a>(
+        &self,
+        request: &'a LaunchRequest,
+    ) -> Result<(Cow<'a, LaunchRequest>, Option<Entered>), String> {
+        let Some(parent) = &request.confinement.enter else { return Ok((Cow::Borrowed(request), None)) };
+        let failed = |error| format!("Failed to enter container '{parent}': {error}");
+        let running = self.state().table.get(parent).map(|entry| entry.pid);
+        let pid = match running {
+            Some(pid) => pid,
+            None if self.container_dir(parent).join(layout::PID).exists() => {
+                return Err(failed("it has ended".to_owned()));
+            }
+            // A pod has no process of its own, and so nothing that could be entered.
+            None => return Ok((Cow::Borrowed(request), None)),
+        };
+        // One that is being prepared must not be entered (attack A016).
+        let pid = pid.ok_or_else(|| failed("it does not run yet".to_owned()))?;
+        if !enter::is_apart(pid).map_err(|error| failed(error.to_string()))? {
+            return Ok((Cow::Borrowed(request), None));
+        }
+        let mut request = request.clone();
+        if request.confinement.privileges.is_none() {
+            request.confinement.privileges =
+                enter::privileges_of(pid).map_err(|error| failed(error.to_string()))?;
+        }
+        let directory = self.container_dir(parent);
+        Ok((Cow::Owned(request), Some(Entered { pid, directory })))
     }
 
     /// What the status file of a container says.

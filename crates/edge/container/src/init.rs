@@ -11,7 +11,7 @@
 use std::{
     ffi::CStr,
     fmt::Write as _,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
 };
 
 use rustix::{
@@ -100,12 +100,15 @@ fn run(job: &mut Job, writing: OwnedFd) -> ! {
     let _ = rustix::thread::set_name(c"init");
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     kernel::reap_children_automatically(true);
+    // Before the program runs, which may be one that can look in here.
+    let kept = writing.as_raw_fd().cast_unsigned();
+    let closed = kernel::close_descriptors(0, kept.saturating_sub(1))
+        .and_then(|()| kernel::close_descriptors(kept.saturating_add(1), u32::MAX));
     // A supervisor that was ended before it could be noticed does not listen any more.
-    if rustix::io::write(writing.as_fd(), &[READY]).is_err() {
+    if closed.is_err() || rustix::io::write(writing.as_fd(), &[READY]).is_err() {
         kernel::exit_now(1)
     }
     drop(writing);
-    kernel::close_everything();
     kernel::sleep_forever()
 }
 

@@ -57,6 +57,8 @@ pub(crate) struct Job {
     pub(crate) outputs: Outputs,
     /// A descriptor of the container's first process, whose namespaces the program joins; negative for none.
     pub(crate) init: RawFd,
+    /// Where the container works that is entered; negative for none.
+    pub(crate) start: RawFd,
     /// Why the program did not start.
     pub(crate) failure: Option<Failure>,
     pub(crate) socket: RawFd,
@@ -98,6 +100,7 @@ impl Job {
             program: users.program.as_ptr(),
             outputs: Outputs::default(),
             init: -1,
+            start: -1,
             failure: None,
             socket: inherited.socket.as_raw_fd(),
             lock: inherited.lock.as_raw_fd(),

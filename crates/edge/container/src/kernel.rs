@@ -388,11 +388,6 @@ pub(crate) fn open_for_append(path: &CStr) -> rustix::io::Result<std::os::fd::Ow
     rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))
 }
 
-/// Closes all descriptors of a process that needs none any more.
-pub(crate) fn close_everything() {
-    let _ = close_descriptors(0, u32::MAX);
-}
-
 /// Closes all descriptors from `first` to `last`.
 #[expect(unsafe_code, reason = "close_range is in neither crate")]
 pub(crate) fn close_descriptors(first: u32, last: u32) -> io::Result<()> {

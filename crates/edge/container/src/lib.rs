@@ -22,6 +22,7 @@ mod confinement;
 mod containers;
 mod crew;
 mod disk_watch;
+mod enter;
 mod event;
 mod events;
 mod filesystem;

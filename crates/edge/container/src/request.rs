@@ -12,7 +12,7 @@ use std::{
 use mezzo_ids::ContainerId;
 
 use crate::{
-    confinement::{Confined, Confinement},
+    confinement::{Confined, Confinement, Entered},
     isolators::{Quota, Resources},
 };
 
@@ -60,6 +60,8 @@ pub(crate) struct Places<'a> {
     pub(crate) scratch: &'a Path,
     /// What no container may mount.
     pub(crate) protected: &'a [PathBuf],
+    /// What it enters.
+    pub(crate) entered: Option<&'a Entered>,
 }
 
 /// A user as the kernel knows it.
@@ -188,7 +190,7 @@ impl LaunchRequest {
             }
         }
         writer.paths("control group", places.cgroup_procs);
-        self.confinement.encode(places.scratch, places.protected, &mut writer);
+        self.confinement.encode(&places, &mut writer);
         match writer.zero_byte {
             Some(what) => Err(ZeroByte { what }),
             None => Ok(()),
@@ -282,10 +284,13 @@ impl Writer<'_> {
 }
 
 impl<'a> Launch<'a> {
-    /// Where the program starts, as the container sees it.
+    /// Where the program starts, as the container sees it; `None` for where the one works that it enters.
     pub(crate) fn start_directory(&self) -> Option<&'a CStr> {
         let confined = self.confined.as_ref();
         let given = confined.and_then(|confined| confined.working_directory);
+        if given.is_none() && confined.is_some_and(|confined| confined.entered.is_some()) {
+            return None;
+        }
         given.or_else(|| Some(confined?.root.as_ref()?.sandbox)).or(self.sandbox)
     }
 
@@ -427,6 +432,7 @@ mod tests {
                 filter: None,
             },
             working_directory: Some("/w".into()),
+            enter: Some("parent".into()),
         }
     }
 
@@ -436,6 +442,7 @@ mod tests {
             cgroup_procs: &[PathBuf::from("/cg/cgroup.procs")],
             scratch: Path::new("/scratch/c"),
             protected: &[PathBuf::from("/work")],
+            entered: Some(&Entered { pid: 77, directory: PathBuf::from("/run/parent") }),
         };
         request.encode(places, to)
     }
@@ -469,6 +476,8 @@ mod tests {
         assert_eq!((confined.shm_bytes, confined.hostname), (9, Some(c"h")));
         assert_eq!(confined.capabilities, confinement().privileges.capabilities);
         assert_eq!(confined.working_directory, Some(c"/w"));
+        let entered = confined.entered.unwrap();
+        assert_eq!((entered.pid, entered.directory), (77, c"/run/parent"));
     }
 
     #[test]
@@ -476,7 +485,14 @@ mod tests {
         let plain = LaunchRequest { confinement: Confinement::default(), ..request() };
         let (mut with, mut without) = (Vec::new(), Vec::new());
         encode(&request(), &mut with).unwrap();
-        encode(&plain, &mut without).unwrap();
+        let places = Places {
+            runtime_dir: "/run/c",
+            cgroup_procs: &[],
+            scratch: Path::new("/scratch/c"),
+            protected: &[PathBuf::from("/work")],
+            entered: None,
+        };
+        plain.encode(places, &mut without).unwrap();
         assert!(Launch::decode(&without).unwrap().confined.is_none());
         assert!(with.len() > without.len());
     }

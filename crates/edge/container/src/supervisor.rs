@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use crate::{
-    child,
+    child, enter,
     event::News,
     init::{self, Init},
     job::{Job, Shown},
@@ -72,8 +72,23 @@ fn run(job: &mut Job, own_pid: u32) -> Result<(), Failed> {
     };
     let keep_init = job.launch.confined.as_ref().is_some_and(|confined| confined.pid);
     job.init = init.as_ref().map_or(-1, |init| init.descriptor.as_raw_fd());
+    let entered = match job.launch.confined.as_ref().and_then(|confined| confined.entered.as_ref()) {
+        None => None,
+        Some(entered) => match enter::open(entered) {
+            Ok(target) => Some(target),
+            Err(errno) => {
+                let why = kernel::errno_text(errno.raw_os_error());
+                let _ = write!(job.reason, "Failed to enter the container: {why}");
+                return Err(Failed);
+            }
+        },
+    };
+    if let Some(target) = &entered {
+        (job.init, job.start) = (target.process.as_raw_fd(), target.directory.as_raw_fd());
+    }
     let started = child::start(job);
-    job.init = -1;
+    (job.init, job.start) = (-1, -1);
+    drop(entered);
     if let Some(init) = &init
         && (!keep_init || started.is_err())
     {

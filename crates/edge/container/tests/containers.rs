@@ -599,6 +599,7 @@ const TESTS: &[Test] = tests![
     a023_capabilities_are_exactly_those_given,
     a026_a_set_user_id_program_gains_nothing,
     a028_and_a029_forbidden_system_calls_are_refused,
+    a030_a_session_enters_its_container_and_may_do_no_more,
     privileges_can_be_limited_without_an_image,
     everything_holds_with_unified_control_groups,
 ];

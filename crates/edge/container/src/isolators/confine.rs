@@ -126,7 +126,7 @@ impl Confiner {
             mounts.extend(self.volumes.mount(volume, circumstances)?);
         }
         let privileges = self.privileges(linux, has_root)?;
-        Ok(Confinement { root, mounts, namespaces, privileges, working_directory: None })
+        Ok(Confinement { root, mounts, namespaces, privileges, working_directory: None, enter: None })
     }
 
     fn privileges(

@@ -186,7 +186,7 @@ pub(crate) fn a002_no_descriptor_of_the_host_is_a_working_directory(dir: &Path) 
 
 pub(crate) fn a001_the_launcher_cannot_be_reached(dir: &Path) {
     // With every right there is, so that nothing but the mount protects it.
-    let command = "echo x > /proc/1/exe; ls /proc/1/fd | wc -l; ls /proc/1/root/; kill -9 1; kill -TERM 1; \
+    let command = "sleep 0.1; echo x > /proc/1/exe; ls /proc/1/fd | wc -l; ls /proc/1/root/; kill -9 1; kill -TERM 1; \
         sleep 0.1; echo alive";
     let Some(request) = rooted(dir, "c1", command) else { return };
     let program = std::env::current_exe().expect("a program");

@@ -200,3 +200,49 @@ pub(crate) fn a028_and_a029_forbidden_system_calls_are_refused(dir: &Path) {
     assert_eq!(out.lines().count(), 24, "{out}");
     assert_eq!(text(request.sandbox.join("stderr")), "");
 }
+
+pub(crate) fn a030_a_session_enters_its_container_and_may_do_no_more(dir: &Path) {
+    let Some(parent) =
+        restricted(dir, "c1", "cd /var; echo up; while [ ! -e /mnt/mesos/sandbox/go ]; do sleep 0.01; done")
+    else {
+        return;
+    };
+    let agent = Agent::start(dir);
+    let mut session = shell(
+        dir,
+        "c1.s",
+        "cat /layer; echo; pwd; ps; cat /proc/1/comm; sh -c 'sleep 1000 & exit 0'; grep -E '^(Cap|NoNew|Seccomp:)' \
+        /proc/self/status | tr -d ' \\t'",
+    );
+    session.environment = vec![("PATH".to_owned(), "/bin".to_owned())];
+    session.confinement.enter = Some("c1".into());
+    agent.containers.launch(&parent);
+    agent.started();
+    super::wait_until("it runs", || text(parent.sandbox.join("stdout")) == "up\n");
+    // A later agent knows as much.
+    drop(agent);
+    let agent = Agent::start(dir);
+    let (status, out, err) = agent.finish(&session);
+    assert_eq!(status, Some(0), "{out}{err}");
+    assert!(
+        out.starts_with("low\n/var\n") && out.contains("init\n") && out.contains("sleep 0.01"),
+        "{out}{err}"
+    );
+    for (name, expected) in [("CapInh", 0), ("CapEff", SOME), ("CapBnd", SOME), ("NoNewPrivs", 1)] {
+        assert_eq!(line(&out, name), expected, "{name}: {out}");
+    }
+    assert_eq!(line(&out, "Seccomp"), 2, "{out}");
+    // A002: no descriptor of the host is a working directory here either.
+    let mut escape = session.clone();
+    for n in 3..12 {
+        escape.id = format!("c1.e{n}").as_str().into();
+        escape.confinement.working_directory = Some(format!("/proc/self/fd/{n}").into());
+        agent.containers.launch(&escape);
+        assert!(agent.failed().starts_with("Failed to change directory"), "{n}");
+    }
+    fs::write(parent.sandbox.join("go"), "").expect("a file");
+    assert_eq!(agent.exited(), Some(0));
+    session.id = "c1.t".into();
+    agent.containers.launch(&session);
+    assert_eq!(agent.failed(), "Failed to enter container 'c1': it has ended");
+}
