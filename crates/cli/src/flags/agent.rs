@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use mezzo_agent::{ReconfigurationPolicy, RecoverMode};
-use mezzo_agent_daemon::{Config, Verbosity};
-use mezzo_container::{AllowedDevice, Isolation};
+use mezzo_agent_daemon::{Collection, Config, ImageSettings, Verbosity};
+use mezzo_container::{AllowedDevice, BackEnd, Isolation};
+use mezzo_images::Accounts;
 use mezzo_mesos::v1;
 
 use super::Values;
@@ -40,6 +41,7 @@ pub(crate) fn agent_config(values: &Values) -> Result<Config, CliError> {
     config.cgroups_enable_cfs = values.switch("cgroups_enable_cfs");
     config.cgroups_limit_swap = values.switch("cgroups_limit_swap");
     isolators(values, &mut config.isolators)?;
+    config.images = images(values)?;
     config.switch_user = values.switch("switch_user");
     config.frameworks_home = values.get("frameworks_home").filter(|home| !home.is_empty()).map(Into::into);
     if let Some(cache) = values.explicit("fetcher_cache_dir") {
@@ -95,7 +97,50 @@ pub(crate) fn agent_config(values: &Values) -> Result<Config, CliError> {
         config.gc_disk_headroom = headroom;
     }
     config.flags = values.effective();
+    if let Some(shown) = config.flags.get_mut("docker_config") {
+        // Whoever may read flags is not given passwords.
+        *shown = "***".to_owned();
+    }
     Ok(config)
+}
+
+/// Images, when there is a provider of them.
+fn images(values: &Values) -> Result<Option<ImageSettings>, CliError> {
+    let providers = values.convert("image_providers", |text| match text {
+        "docker" => Ok(()),
+        _ if text.split(',').any(|name| name == "appc") => {
+            Err("images of type appc are not supported".into())
+        }
+        _ => Err("the only provider is docker".into()),
+    })?;
+    if providers.is_none() {
+        return Ok(None);
+    }
+    let mut settings = ImageSettings::new(values.required("docker_store_dir")?.into());
+    if let Some(registry) = values.get("docker_registry") {
+        settings.registry = registry.into();
+    }
+    if let Some(accounts) = values.convert("docker_config", |text| {
+        Accounts::parse(text.as_bytes()).map_err(|error| error.to_string())
+    })? {
+        settings.accounts = accounts;
+    }
+    if let Some(back_end) = values.convert("image_provisioner_backend", |text| match text {
+        "overlay" => Ok(BackEnd::Overlay),
+        "copy" => Ok(BackEnd::Copy),
+        _ => Err("it is overlay or copy".into()),
+    })? {
+        settings.back_end = back_end;
+    }
+    if let Some(directory) = values.convert("sandbox_directory", |text| match text.starts_with('/') {
+        true => Ok(text.into()),
+        false => Err("it is an absolute path".into()),
+    })? {
+        settings.sandbox_directory = directory;
+    }
+    settings.ignore_runtime = values.switch("docker_ignore_runtime");
+    settings.collection = values.convert("image_gc_config", Collection::parse)?;
+    Ok(Some(settings))
 }
 
 /// What the isolators are told beside their names.

@@ -76,7 +76,7 @@ fn rule_537_required_flags() {
 
 #[test]
 fn unsupported_flags_say_so_unless_they_ask_for_the_default() {
-    assert!(refusal(&["--image_providers=docker"]).contains("not supported"));
+    assert!(refusal(&["--docker_mesos_image=x"]).contains("not supported"));
     assert!(agent(&["--containerizers=mesos", "--authenticate_http_readonly=false"], &[]).is_ok());
     assert!(refusal(&["--containerizers=docker,mesos"]).contains("not supported"));
 }

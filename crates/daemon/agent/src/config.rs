@@ -49,6 +49,8 @@ pub struct Config {
     pub cgroups_limit_swap: bool,
     /// Further settings of isolators; what has a field of its own here is not looked for there.
     pub isolators: mezzo_container::Isolation,
+    /// Images of containers; `None` without `--image_providers`.
+    pub images: Option<crate::ImageSettings>,
     /// Run tasks as their user; needs root.
     pub switch_user: bool,
     /// Base of relative URIs.
@@ -140,6 +142,7 @@ impl Config {
             cgroups_enable_cfs: false,
             cgroups_limit_swap: false,
             isolators: mezzo_container::Isolation::default(),
+            images: None,
             switch_user: true,
             frameworks_home: None,
             fetcher_cache_dir: std::env::temp_dir().join("mesos/fetch"),

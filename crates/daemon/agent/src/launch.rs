@@ -14,6 +14,7 @@ use std::{
 use mezzo_agent::{ContainerSpec, ExecutorClaims, Input, LaunchStage, Limits};
 use mezzo_container::{Circumstances, Confinement, Containers, Credentials, Root, UserError, resolve_user};
 use mezzo_ids::ContainerId;
+use mezzo_images::Image;
 use mezzo_mesos::v1;
 use thiserror::Error;
 use tracing::{debug, warn};
@@ -22,12 +23,14 @@ use crate::{
     convert,
     core::Core,
     fetch::Fetching,
+    images::{self, Images, Wanted},
     sandbox,
     tokens::{self, ExecutorTokens},
 };
 
-/// Containers whose files are fetched at the same time; each has a thread while it lasts.
-const FETCHES_MAX: usize = 64;
+/// Containers whose files or images are fetched at the same time; each has a thread while it lasts. Many wait
+/// for one image when a large job is the first to use it.
+const FETCHES_MAX: usize = 1_024;
 
 /// How long a user is not looked up again, which reads several files: long enough to serve the tasks
 /// of one ACCEPT, too short for an operator to notice.
@@ -44,6 +47,8 @@ struct Shared {
     core: Core,
     work_dir: PathBuf,
     fetching: Fetching,
+    /// `None` where containers have no images.
+    images: Option<Arc<Images>>,
     tokens: Option<Arc<ExecutorTokens>>,
     /// The user looked up last, and when.
     user: Mutex<Option<(String, Instant, Credentials)>>,
@@ -70,16 +75,22 @@ impl Launches {
         core: Core,
         work_dir: PathBuf,
         fetching: Fetching,
+        images: Option<Arc<Images>>,
         tokens: Option<Arc<ExecutorTokens>>,
     ) -> Self {
         let (user, preparing) = (Mutex::default(), Mutex::default());
-        let shared = Shared { containers, core, work_dir, fetching, tokens, user, preparing };
+        let shared = Shared { containers, core, work_dir, fetching, images, tokens, user, preparing };
         Self { shared: Arc::new(shared) }
     }
 
     /// For reads of statistics.
     pub(crate) fn containers(&self) -> &Containers {
         &self.shared.containers
+    }
+
+    /// For calls about images.
+    pub(crate) fn images(&self) -> Option<&Arc<Images>> {
+        self.shared.images.as_ref()
     }
 
     /// Starts a container; the outcome reaches the core as an input.
@@ -90,10 +101,17 @@ impl Launches {
                 return self.failed(spec.container, LaunchStage::Sandbox, error.to_string());
             }
         };
-        if spec.command.uris.is_empty() {
-            return self.start(&spec, owner);
-        }
         let cancelled = Arc::new(AtomicBool::new(false));
+        let (image, wanted) = match self.image_here(&spec, &cancelled) {
+            Ok(known) => known,
+            Err(why) => {
+                let message = format!("Failed to launch container: {why}");
+                return self.failed(spec.container, LaunchStage::Container, message);
+            }
+        };
+        if spec.command.uris.is_empty() && wanted.is_none() {
+            return self.start(&spec, owner, image.as_ref());
+        }
         let waiting = {
             let mut preparing = self.preparing();
             preparing.insert(spec.container.clone(), cancelled.clone());
@@ -108,7 +126,7 @@ impl Launches {
         let (this, container) = (self.clone(), spec.container.clone());
         let spawned = thread::Builder::new()
             .name("fetch".into())
-            .spawn(move || this.fetch_and_start(&spec, owner, &cancelled));
+            .spawn(move || this.fetch_and_start(&spec, owner, image, wanted.as_ref(), &cancelled));
         if let Err(error) = spawned {
             self.preparing().remove(&container);
             let message = format!("Failed to launch container: start fetcher thread: {error}");
@@ -116,29 +134,73 @@ impl Launches {
         }
     }
 
-    fn fetch_and_start(&self, spec: &ContainerSpec, owner: Option<Credentials>, cancelled: &AtomicBool) {
-        let fetched = self.shared.fetching.fetch(spec, owner.as_ref());
+    /// The image that a container asks for, or what is to be pulled for it.
+    fn image_here(
+        &self,
+        spec: &ContainerSpec,
+        cancelled: &Arc<AtomicBool>,
+    ) -> Result<(Option<Image>, Option<Wanted>), String> {
+        let Some(wanted) = images::wanted(spec, cancelled)? else { return Ok((None, None)) };
+        let images = self.shared.images.as_ref().ok_or("images need --image_providers=docker")?;
+        match images.here(&wanted) {
+            Some(image) => Ok((Some(image), None)),
+            None => Ok((None, Some(wanted))),
+        }
+    }
+
+    fn fetch_and_start(
+        &self,
+        spec: &ContainerSpec,
+        owner: Option<Credentials>,
+        image: Option<Image>,
+        wanted: Option<&Wanted>,
+        cancelled: &AtomicBool,
+    ) {
+        let prepared = self.pull_and_fetch(spec, owner.as_ref(), image, wanted);
         // Held until the launcher has the request: who destroys the container from here on finds it
         // either in this map or among the containers.
         let mut preparing = self.preparing();
         preparing.remove(&spec.container);
-        let container = spec.container.clone();
         if cancelled.load(Ordering::Acquire) {
             // Told when it was destroyed.
             return;
         }
-        if let Err(error) = fetched {
-            drop(preparing);
-            warn!(%container, error = &error as &dyn std::error::Error, "fetch");
-            let message = format!(
-                "Failed to launch container: Failed to fetch all URIs for container '{container}': exited with status 1"
-            );
-            return self.failed(container, LaunchStage::Container, message);
+        match prepared {
+            Ok(image) => self.start(spec, owner, image.as_ref()),
+            Err(why) => {
+                drop(preparing);
+                let message = format!("Failed to launch container: {why}");
+                self.failed(spec.container.clone(), LaunchStage::Container, message);
+            }
         }
-        self.start(spec, owner);
     }
 
-    fn start(&self, spec: &ContainerSpec, owner: Option<Credentials>) {
+    /// Brings the image, then the files.
+    fn pull_and_fetch(
+        &self,
+        spec: &ContainerSpec,
+        owner: Option<&Credentials>,
+        image: Option<Image>,
+        wanted: Option<&Wanted>,
+    ) -> Result<Option<Image>, String> {
+        let container = &spec.container;
+        let image = match (wanted, &self.shared.images) {
+            (Some(wanted), Some(images)) => Some(images.pull(wanted).map_err(|error| {
+                warn!(%container, error = &error as &dyn std::error::Error, "pull");
+                error.to_string()
+            })?),
+            _ => image,
+        };
+        if !spec.command.uris.is_empty() {
+            self.shared.fetching.fetch(spec, owner).map_err(|error| {
+                warn!(%container, error = &error as &dyn std::error::Error, "fetch");
+                format!("Failed to fetch all URIs for container '{container}': exited with status 1")
+            })?;
+        }
+        Ok(image)
+    }
+
+    fn start(&self, spec: &ContainerSpec, owner: Option<Credentials>, image: Option<&Image>) {
         if spec.pod {
             let resources = convert::container_resources(&spec.resources, &spec.limits);
             if let Err(error) = self.shared.containers.isolate(&spec.container, &resources) {
@@ -150,9 +212,25 @@ impl Launches {
             return self.shared.core.send(Input::Started { container: spec.container.clone(), pid });
         }
         let owned = owner.as_ref().map(|owner| (owner.uid, owner.gid));
-        let request = convert::launch_request(spec, owner).and_then(|mut request| {
+        let request = match (image, &self.shared.images) {
+            (Some(image), Some(images)) => {
+                let mut spec = spec.clone();
+                images::apply(&mut spec, &image.config, images.settings()).and_then(|directory| {
+                    let mut request = convert::launch_request(&spec, owner)?;
+                    request.confinement = self.confinement(&spec, owned, Some(images.root(image)))?;
+                    request.confinement.working_directory = directory;
+                    // Before anything runs from it, so that no restart finds a container without.
+                    images.keep(image, &spec.container)?;
+                    Ok(request)
+                })
+            }
+            _ => convert::launch_request(spec, owner).and_then(|mut request| {
+                request.confinement = self.confinement(spec, owned, None)?;
+                Ok(request)
+            }),
+        };
+        let request = request.and_then(|mut request| {
             request.environment.extend(self.token(spec)?);
-            request.confinement = self.confinement(spec, owned, None)?;
             Ok(request)
         });
         match request {
@@ -277,9 +355,15 @@ impl Launches {
     /// Forgets the runtime files of an ended container.
     pub(crate) fn remove(&self, container: &ContainerId) {
         self.shared.containers.remove(container);
+        if let Some(images) = &self.shared.images {
+            images.release(container);
+        }
     }
 
     fn failed(&self, container: ContainerId, stage: LaunchStage, message: String) {
+        if let Some(images) = &self.shared.images {
+            images.release(&container);
+        }
         self.shared.core.send(Input::LaunchFailed { container, stage, message });
     }
 

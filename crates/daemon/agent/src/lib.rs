@@ -15,6 +15,7 @@ mod core;
 mod desk;
 mod detect;
 mod fetch;
+mod images;
 mod janitor;
 mod launch;
 mod link;
@@ -27,5 +28,6 @@ mod volumes;
 
 pub use config::{Config, Verbosity};
 pub use detect::Host;
+pub use images::{Collection, ImageSettings};
 pub use perform::Ended;
 pub use start::{StartError, Stop, run};

@@ -188,7 +188,7 @@ impl Performer {
 
 /// Used share of the file system of a folder; nothing when it cannot be found out, so that nothing is
 /// deleted early.
-fn disk_usage(path: &std::path::Path) -> f64 {
+pub(crate) fn disk_usage(path: &std::path::Path) -> f64 {
     match rustix::fs::statvfs(path) {
         Ok(disk) if disk.f_blocks > 0 => 1.0 - disk.f_bavail as f64 / disk.f_blocks as f64,
         Ok(_) | Err(_) => 0.0,

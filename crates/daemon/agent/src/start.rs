@@ -28,6 +28,7 @@ use crate::{
     desk::Desk,
     detect::{self, Host},
     fetch::Fetching,
+    images::Images,
     janitor,
     launch::Launches,
     link,
@@ -80,6 +81,9 @@ pub enum StartError {
     /// What the log says does not fit together, or not with the flags.
     #[error("recover the agent's state: {0}")]
     Recover(String),
+    /// The store of images cannot be used.
+    #[error(transparent)]
+    Images(#[from] mezzo_images::OpenError),
     /// Containers cannot be run on this host as configured.
     #[error("prepare containers")]
     Containers(#[from] mezzo_container::StartError),
@@ -141,8 +145,9 @@ pub async fn run(
 
     // The queue exists before there are containers, so that none of their events can be lost.
     let (core, inbox) = core::queue();
-    let names = parse_isolation(&config.isolation)
+    let mut names = parse_isolation(&config.isolation)
         .map_err(|error| StartError::Flag { flag: "isolation", why: error.to_string() })?;
+    let images = open_images(&config, &mut names)?;
     let isolation = Isolation {
         names,
         cgroups_hierarchy: config.cgroups_hierarchy.clone(),
@@ -151,8 +156,12 @@ pub async fn run(
         cgroups_limit_swap: config.cgroups_limit_swap,
         ..config.isolators.clone()
     };
+    let mut protected = vec![work_dir.clone(), runtime_dir.clone()];
+    if let Some(settings) = &config.images {
+        protected.push(folder(&settings.store_dir)?);
+    }
     let container_config = mezzo_container::Config {
-        protected: vec![work_dir.clone(), runtime_dir.clone()],
+        protected,
         scratch_dir: work_dir.join(SCRATCH),
         runtime_dir,
         launcher: Default::default(),
@@ -161,6 +170,11 @@ pub async fn run(
     let events = core.clone();
     let (containers, found) =
         Containers::start(container_config, move |event| events.send(convert::container_input(event)))?;
+
+    if let Some(images) = &images {
+        images.recovered(found.iter().map(|container| &*container.id));
+        images.watch().map_err(system("start a thread"))?;
+    }
 
     let mut rng = core::random().map_err(system("read random bytes"))?;
     let agent_config = agent_config(&config, &work_dir, address, &containers)?;
@@ -175,7 +189,8 @@ pub async fn run(
     let fetching = Fetching::new(&config)
         .map_err(|source| StartError::Folder { path: config.fetcher_cache_dir.clone(), source })?;
     let tokens = executor_tokens(&config)?;
-    let launches = Launches::new(containers, core.clone(), work_dir.clone(), fetching, tokens.clone());
+    let launches =
+        Launches::new(containers, core.clone(), work_dir.clone(), fetching, images, tokens.clone());
     let (link, link_task) = link::link(config.masters.clone(), core.clone());
     let (jobs, job_queue) = mpsc::channel();
     let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
@@ -248,6 +263,28 @@ fn runtime_dir(work_dir: &Path) -> PathBuf {
     match std::fs::create_dir_all(usual) {
         Ok(()) if rustix::fs::access(usual, rustix::fs::Access::WRITE_OK).is_ok() => usual.into(),
         Ok(()) | Err(_) => work_dir.join("runtime"),
+    }
+}
+
+/// Opens the store of images, where containers may have any. The isolator that runs them as they want to be run
+/// is a part of that: it is taken out of the names.
+fn open_images(config: &Config, isolators: &mut Vec<String>) -> Result<Option<Arc<Images>>, StartError> {
+    const RUNTIME: &str = "docker/runtime";
+    let has = |wanted: &str| isolators.iter().any(|name| name == wanted);
+    let (runtime, filesystem) = (has(RUNTIME), has("filesystem/linux"));
+    isolators.retain(|name| name != RUNTIME);
+    match &config.images {
+        // Rule 351.
+        Some(_) if !runtime || !filesystem => {
+            let why = "--image_providers=docker needs the isolators docker/runtime and filesystem/linux";
+            Err(StartError::Flag { flag: "isolation", why: why.into() })
+        }
+        Some(settings) => Ok(Some(Arc::new(Images::open(settings)?))),
+        None if runtime => {
+            let why = "the isolator docker/runtime needs --image_providers=docker";
+            Err(StartError::Flag { flag: "isolation", why: why.into() })
+        }
+        None => Ok(None),
     }
 }
 

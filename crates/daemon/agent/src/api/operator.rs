@@ -8,7 +8,7 @@ use mezzo_mesos::v1::{
     Flag, Metric, VersionInfo,
     agent::{
         Call, Response as Answer,
-        call::Type,
+        call::{PruneImages, Type},
         response::{self, Type as T},
     },
 };
@@ -25,6 +25,18 @@ const CALL: &str = "agent::Call";
 pub(super) async fn handle(api: &Api, request: Request) -> Response {
     match answer(api, request).await {
         Ok(response) | Err(response) => response,
+    }
+}
+
+/// Deletes images that no container has. An agent without images has none to delete.
+async fn prune_images(api: &Api, prune: PruneImages) -> Response {
+    let Some(images) = api.launches.images().cloned() else {
+        return Response::new(StatusCode::OK, Body::Empty);
+    };
+    match tokio::task::spawn_blocking(move || images.prune(&prune.excluded_images)).await {
+        Ok(Ok(())) => Response::new(StatusCode::OK, Body::Empty),
+        Ok(Err(why)) => Response::text(StatusCode::INTERNAL_SERVER_ERROR, why),
+        Err(_) => Response::text(StatusCode::INTERNAL_SERVER_ERROR, "Pruning images was broken off"),
     }
 }
 
@@ -79,7 +91,7 @@ async fn answer(api: &Api, mut request: Request) -> Result<Response, Response> {
             }
             Response::new(StatusCode::OK, Body::Empty)
         }
-        Type::PruneImages => Response::new(StatusCode::OK, Body::Empty),
+        Type::PruneImages => prune_images(api, call.prune_images.unwrap_or_default()).await,
         Type::ListFiles => files::list(api, call, format).await?,
         Type::ReadFile => files::read_call(api, call, format).await?,
         Type::GetContainers => {
