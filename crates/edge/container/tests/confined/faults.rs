@@ -22,7 +22,11 @@ const CONTAINERS: usize = 8;
 /// How often one is killed. Each time at another moment: the waits are spread over a few launches.
 const KILLS: u64 = 40;
 /// The same where every instruction is emulated.
-const KILLS_EMULATED: u64 = 4;
+const KILLS_EMULATED: u64 = 2;
+/// Launches against a thread that exchanges folders and links.
+const RACES: usize = 150;
+/// The same where every instruction is emulated.
+const RACES_EMULATED: usize = 20;
 
 fn isolation(root: &str) -> Isolation {
     Isolation {
@@ -56,8 +60,7 @@ pub(crate) fn an_agent_killed_at_any_moment_leaves_nothing(dir: &Path) {
         return;
     }
     let before = mounts();
-    let emulated = std::env::var_os(crate::emulated::EMULATED).is_some();
-    for n in 0..if emulated { KILLS_EMULATED } else { KILLS } {
+    for n in 0..if is_emulated() { KILLS_EMULATED } else { KILLS } {
         let mut agent = Command::new(std::env::current_exe().expect("a program"))
             .args([BE_AGENT, dir.to_str().expect("text"), &root])
             .stdout(Stdio::null())
@@ -92,6 +95,10 @@ pub(crate) fn an_agent_killed_at_any_moment_leaves_nothing(dir: &Path) {
         assert_eq!(processes_of(dir), 0, "kill {n}: processes");
     }
     remove_roots(&root);
+}
+
+fn is_emulated() -> bool {
+    std::env::var_os(crate::emulated::EMULATED).is_some()
 }
 
 /// Processes of this test's containers.
@@ -131,7 +138,7 @@ pub(crate) fn a011_a_racing_link_never_moves_a_mount(dir: &Path) {
             owner: Some((1, 1)),
         };
         let mut plain = shell(dir, "shared", "true");
-        for n in 0..150 {
+        for n in 0..if is_emulated() { RACES_EMULATED } else { RACES } {
             let launched = if n % 2 == 0 {
                 request.confinement.mounts = vec![
                     volume(Source::Host(source.clone()), "swap/here"),

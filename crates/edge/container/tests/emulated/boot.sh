@@ -80,5 +80,5 @@ poweroff -f
 INIT
 chmod +x root/init
 (cd root && find . | cpio --quiet -o -H newc | gzip -1) >initrd.gz
-timeout 300 qemu-system-x86_64 -accel tcg -cpu max -m 1024 -smp 1 -nographic -no-reboot -net none \
+timeout 900 qemu-system-x86_64 -accel tcg -cpu max -m 1024 -smp 1 -nographic -no-reboot -net none \
     -kernel kernel/boot/vmlinuz-* -initrd initrd.gz -append 'console=ttyS0 quiet panic=-1' </dev/null
