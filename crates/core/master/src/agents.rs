@@ -10,6 +10,7 @@ use mezzo_time::Timestamp;
 use crate::{
     effect::Effect,
     frameworks::to_agent,
+    input::LinkId,
     master::{Master, Moment},
     metrics::Counter,
     registry,
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// Whether one registered agent answers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Watch {
     /// Pings in a row without an answer.
     missed: u32,
@@ -29,12 +30,14 @@ pub(crate) struct Watch {
     next_ping: Timestamp,
     /// When a disconnected agent has to be back.
     pub(crate) back_by: Option<Timestamp>,
+    /// Over which it registered last; those with lower numbers were opened before.
+    pub(crate) newest_link: LinkId,
 }
 
 impl Watch {
     /// Of an agent that has just registered.
-    pub(crate) fn new(next_ping: Timestamp) -> Self {
-        Self { next_ping, ..Self::default() }
+    pub(crate) fn new(next_ping: Timestamp, newest_link: LinkId) -> Self {
+        Self { missed: 0, leaving: false, next_ping, back_by: None, newest_link }
     }
 
     /// An answer, or a registration: the count starts over and a removal that waits is off (rule 240).

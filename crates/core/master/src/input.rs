@@ -10,7 +10,7 @@ use mezzo_protocol::link::ToMaster;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);
 
-/// One link session of an agent; minted by the driver, never reused.
+/// One link session of an agent; minted by the driver when it is opened, each higher than all before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
 

@@ -34,6 +34,9 @@ pub(super) fn on_register(
     if let Some(id) = master.links.get(&link).cloned() {
         return acknowledge(master, &id, link);
     }
+    if is_overtaken(master, link, &description, None) {
+        return master.effects.push(Effect::CloseLink(link));
+    }
     if refuse(master, link, &description) {
         return;
     }
@@ -75,6 +78,20 @@ pub(super) fn refuse(master: &mut Master, link: LinkId, description: &AgentDescr
         shut_down(master, link, "Machine is DOWN");
     }
     down
+}
+
+/// Whether the same agent, or one at the same address, has registered over a link that was opened later. An
+/// agent opens one link after the other, and speaks only on one that was welcomed, so what comes over an older
+/// one was said before: by a process that has died since, or into a network that held it back.
+pub(super) fn is_overtaken(
+    master: &Master,
+    link: LinkId,
+    description: &AgentDescription,
+    own: Option<&AgentId>,
+) -> bool {
+    let neighbour = master.addresses.get(&(description.ip.clone(), port_of(description)));
+    let mut watches = own.into_iter().chain(neighbour).filter_map(|id| master.watches.get(id));
+    watches.any(|watch| link < watch.newest_link)
 }
 
 /// Tells an agent to end itself, and closes its link.
@@ -192,7 +209,7 @@ pub(super) fn add_agent(
     master.note_agent(id);
     master.note_agent_forgotten(id);
     let next_ping = moment.now + master.config.agent_ping_timeout;
-    master.watches.insert(id.clone(), Watch::new(next_ping));
+    master.watches.insert(id.clone(), Watch::new(next_ping, link));
     master.wake_at(next_ping, Timer::Ping(id.clone()));
 }
 

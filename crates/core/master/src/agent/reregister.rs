@@ -10,7 +10,7 @@ use mezzo_mesos::v1::{self, TaskState, task_status::Reason};
 use mezzo_protocol::link::{self, AgentDescription};
 use mezzo_resources::Resources;
 
-use super::register::{acknowledge, add_agent, describe, refuse, replace_neighbour, shut_down};
+use super::register::{acknowledge, add_agent, describe, is_overtaken, refuse, replace_neighbour, shut_down};
 use crate::{
     agents,
     effect::Effect,
@@ -40,6 +40,9 @@ pub(super) fn on_reregister(
         return master.effects.push(Effect::CloseLink(link));
     };
     if master.links.get(&link).is_some_and(|agent| *agent != id) {
+        return master.effects.push(Effect::CloseLink(link));
+    }
+    if is_overtaken(master, link, &description, Some(&id)) {
         return master.effects.push(Effect::CloseLink(link));
     }
     // Rule 249.
@@ -102,6 +105,9 @@ fn reconnect(
     master.addresses.remove(&old_address);
     master.addresses.insert(address, id.clone());
     master.links.insert(link, id.clone());
+    if let Some(watch) = master.watches.get_mut(id) {
+        watch.newest_link = link;
+    }
     if other_attributes {
         // Rule 94.
         master.note_agent_forgotten(id);

@@ -39,7 +39,7 @@ fn pass_answering(world: &mut World, seconds: u32, answering: &[&FakeAgent]) {
 #[test]
 fn rule_238_and_257_registration() {
     let mut world = World::new();
-    let link = crate::LinkId(1000);
+    let link = crate::LinkId(0);
     let agent = Some(description("cpus:1", "10.0.0.1"));
     world.tell(link, to_master::Message::Register(link::Register { agent }));
     let told = world.told(link);

@@ -252,3 +252,39 @@ fn rule_268_a_drain_survives_absence() {
     assert_eq!(entry.drain.as_ref().map(|drain| drain.state()), Some(v1::DrainState::Drained));
     assert!(entry.deactivated);
 }
+
+/// An agent that died had said that its task runs, over a connection that was cut off; its next life tells the
+/// end first.
+#[test]
+fn what_comes_over_an_older_link_was_said_before() {
+    let mut world = World::new();
+    let framework = world.subscribe(info_of("old-0000")).expect("subscribed");
+    let before = world.reregister(empty("old-S0", "10.0.0.1"));
+    world.step(Input::LinkLost(before));
+    let after = world.reregister(empty("old-S0", "10.0.0.1"));
+    world.closed_links.clear();
+    let late = link::Reregister {
+        tasks: vec![running_task("old-0000", "old-S0", "t")],
+        ..empty("old-S0", "10.0.0.1")
+    };
+    world.tell(before, link::to_master::Message::Reregister(late));
+    assert_eq!(world.closed_links, [before]);
+    assert_eq!(world.master.state.agents["old-S0"].link, Some(after));
+    assert!(world.master.task(&"old-0000".into(), &"t".into()).is_none());
+    assert!(world.statuses(&framework).is_empty());
+}
+
+#[test]
+fn who_registered_over_an_older_link_does_not_take_a_newer_agents_place() {
+    let mut world = World::new();
+    let before = world.reregister(empty("old-S0", "10.0.0.1"));
+    world.step(Input::LinkLost(before));
+    let after = world.reregister(empty("old-S1", "10.0.0.1"));
+    world.closed_links.clear();
+    let agent = Some(description("cpus:4;mem:4096", "10.0.0.1"));
+    world.tell(before, link::to_master::Message::Register(link::Register { agent }));
+    world.tell(before, link::to_master::Message::Reregister(empty("old-S0", "10.0.0.1")));
+    assert_eq!(world.closed_links, [before, before]);
+    assert_eq!(world.master.state.agents.keys().map(|id| id.as_str()).collect::<Vec<_>>(), ["old-S1"]);
+    assert_eq!(world.master.state.agents["old-S1"].link, Some(after));
+}
