@@ -27,6 +27,8 @@ use crate::{
 
 /// A kill that brought no end is repeated after this.
 const KILL_AGAIN: Nanos = 30 * SECOND;
+/// Between two questions what runs, beside what is known to run; Mesos' guide says some minutes.
+const ASK_FOR_ALL_EVERY: Nanos = 600 * SECOND;
 /// Without a sign of life from the master for so long a stream counts as dead (five heartbeats).
 const SILENCE_MAX: Nanos = 75 * SECOND;
 /// Refusals longer than this are taken back when something else is wanted.
@@ -102,6 +104,8 @@ pub(crate) struct Scheduler {
     was_subscribed: bool,
     reconcile_at: Nanos,
     reconcile_wait: Nanos,
+    /// When to ask what runs, whatever is known.
+    ask_for_all_at: Nanos,
     pub(crate) plans: Vec<Plan>,
     next_submit: usize,
     waiting: VecDeque<u32>,
@@ -155,6 +159,7 @@ impl Scheduler {
             was_subscribed: false,
             reconcile_at: 0,
             reconcile_wait: nanos(RECONCILE_MIN),
+            ask_for_all_at: ASK_FOR_ALL_EVERY,
             plans,
             next_submit: 0,
             waiting: VecDeque::new(),
@@ -286,6 +291,11 @@ impl Scheduler {
             // A REVIVE that was overtaken by the SUPPRESS before it would be missed for ever.
             if !self.waiting.is_empty() && self.offered_at + OFFERLESS_MAX <= now {
                 calls.push((revive(), Some(Note::Revive)));
+            }
+            // An agent that comes back to a new master is no news to who does not know of partitions.
+            if !self.setup.partition_aware && self.ask_for_all_at <= now {
+                calls.push((reconcile(Vec::new()), None));
+                self.ask_for_all_at = now + ASK_FOR_ALL_EVERY;
             }
             match self.tasks.reconcile() {
                 Some(call) => {
