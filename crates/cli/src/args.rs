@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Tasks(Tasks),
     /// Print what a task wrote
     Logs(Logs),
+    /// Run a command beside a task
+    Exec(Exec),
     /// End a task
     Kill(Kill),
     /// List agents and what they have
@@ -236,6 +238,25 @@ pub(crate) struct Logs {
     /// What it wrote to stderr instead of stdout
     #[arg(long)]
     pub(crate) stderr: bool,
+}
+
+/// `mezzo exec`
+#[derive(Debug, Args)]
+pub(crate) struct Exec {
+    /// Pass standard input on, but give the command no terminal
+    #[arg(short, long, conflicts_with = "no_stdin")]
+    pub(crate) interactive: bool,
+    /// Give the command a terminal, as it gets anyway when it is started from one; with -i or without
+    #[arg(short, long, conflicts_with = "no_stdin")]
+    pub(crate) tty: bool,
+    /// Give the command no input
+    #[arg(short, long)]
+    pub(crate) no_stdin: bool,
+    /// A task id, the start of one, a name, or `last`
+    pub(crate) task: String,
+    /// What to run, after --
+    #[arg(last = true, required = true, value_name = "CMD")]
+    pub(crate) command: Vec<String>,
 }
 
 /// `mezzo kill`

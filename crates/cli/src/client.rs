@@ -2,7 +2,7 @@
 
 use std::error::Error as _;
 
-use mezzo_http::{Client, ClientError, StatusCode, header};
+use mezzo_http::{Client, ClientError, ClientResponse, StatusCode, header};
 use mezzo_mesos::v1::{self, agent, master};
 use prost::Message;
 
@@ -203,8 +203,22 @@ impl Withheld {
     }
 }
 
+/// An answer whose status says that it was done, its body still to be read.
+pub(crate) async fn accepted(
+    answer: ClientResponse,
+    address: &str,
+    refused: &str,
+) -> Result<ClientResponse, CliError> {
+    if answer.status.is_success() {
+        return Ok(answer);
+    }
+    read::<agent::Response>(answer, address, refused).await.and_then(|_| {
+        Err(CliError::new(Exit::Failed, refused).place(address).why("the answer cannot be read"))
+    })
+}
+
 async fn read<T: Message + Default>(
-    answer: mezzo_http::ClientResponse,
+    answer: ClientResponse,
     address: &str,
     refused: &str,
 ) -> Result<T, CliError> {

@@ -3,6 +3,7 @@
 mod completion;
 mod daemon;
 mod dev;
+mod exec;
 mod frameworks;
 mod kill;
 mod logs;
@@ -46,6 +47,7 @@ pub(crate) fn main() -> Result<ExitCode, CliError> {
         Command::Run(run) => return block_on(run::run(&global, run)),
         Command::Tasks(tasks) => block_on(tasks::list(&global, &tasks)),
         Command::Logs(logs) => block_on(logs::print(&global, &logs)),
+        Command::Exec(exec) => return block_on(exec::exec(&global, &exec)),
         Command::Kill(kill) => block_on(kill::kill(&global, &kill)),
         Command::Nodes => block_on(nodes::list(&global)),
         Command::Frameworks(frameworks) => block_on(frameworks::list(&global, &frameworks)),

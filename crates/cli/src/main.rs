@@ -11,7 +11,9 @@ mod files;
 mod flags;
 mod logging;
 mod output;
+mod session;
 mod table;
+mod terminal;
 
 use std::process::ExitCode;
 

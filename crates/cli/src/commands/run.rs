@@ -412,7 +412,7 @@ fn task(arguments: &Run) -> Result<v1::TaskInfo, CliError> {
             ..Default::default()
         });
     }
-    let id = unique_id();
+    let id = unique_id("run");
     Ok(v1::TaskInfo {
         name: arguments.name.clone().unwrap_or_else(|| arguments.command[0].clone()),
         task_id: v1::TaskId { value: id },
@@ -434,12 +434,12 @@ fn task(arguments: &Run) -> Result<v1::TaskInfo, CliError> {
 }
 
 /// Short, and different from what ran before: the time in letters and digits.
-fn unique_id() -> String {
+pub(super) fn unique_id(what: &str) -> String {
     let micros = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_micros());
     let mut rest = micros ^ u128::from(std::process::id()) << 52;
-    let mut text = String::from("run-");
+    let mut text = format!("{what}-");
     for _ in 0..11 {
         let digit = u32::try_from(rest % 36).unwrap_or(0);
         text.push(char::from_digit(digit, 36).unwrap_or('0'));
@@ -485,8 +485,8 @@ mod tests {
 
     #[test]
     fn ids_differ() {
-        let first = unique_id();
+        let first = unique_id("run");
         std::thread::sleep(Duration::from_micros(5));
-        assert_ne!(first, unique_id());
+        assert_ne!(first, unique_id("run"));
     }
 }

@@ -105,9 +105,6 @@ impl Agent {
                 Some(l) if l.container_id.parent.is_none() => {
                     missing("launch_nested_container_session.container_id.parent")
                 }
-                Some(l) if l.container.as_ref().is_some_and(|c| c.tty_info.is_some()) => {
-                    Answer::NotImplemented("Terminals are not supported by this agent".into())
-                }
                 Some(l) => {
                     let wanted = Wanted {
                         id: l.container_id,
@@ -218,11 +215,21 @@ impl Agent {
         };
         let command = wanted.command.unwrap_or_default();
         let own = command.user.clone().filter(|_| config.switch_user);
-        let mut variables = config.executor_environment.clone();
-        if variables.is_empty() {
-            variables.push((environment::PATH.0.into(), environment::PATH.1.into()));
-        }
-        variables.push(("MESOS_SANDBOX".into(), directory.to_string()));
+        // A session is for a look at its parent, from the same place and with the same variables (rule 354).
+        let inherited =
+            parent.as_ref().filter(|_| wanted.session).and_then(|parent| self.played_spec(parent));
+        let working_directory = inherited.as_ref().map(|parent| parent.sandbox.clone());
+        let variables = inherited.map_or_else(
+            || {
+                let mut variables = config.executor_environment.clone();
+                if variables.is_empty() {
+                    variables.push((environment::PATH.0.into(), environment::PATH.1.into()));
+                }
+                variables.push(("MESOS_SANDBOX".into(), directory.to_string()));
+                variables
+            },
+            |parent| parent.environment,
+        );
         let spec = ContainerSpec {
             container: id.clone(),
             framework: None,
@@ -234,6 +241,7 @@ impl Agent {
             limits: wanted.limits,
             container_info: wanted.container,
             volumes: Vec::new(),
+            working_directory,
             debug: wanted.session,
             pod: false,
             executor: None,

@@ -144,6 +144,8 @@ pub struct ContainerSpec {
     pub container_info: Option<v1::ContainerInfo>,
     /// Persistent volumes to show inside the sandbox: host path, container path, read only.
     pub volumes: Vec<(String, String, bool)>,
+    /// Where the program starts; `None` for the sandbox.
+    pub working_directory: Option<Arc<str>>,
     /// Destroyed when the agent restarts (DEBUG class).
     pub debug: bool,
     /// Does not run a process of its own: only a sandbox (the pod around a task group).

@@ -2,13 +2,14 @@
 
 use mezzo_ids::{ContainerId, ExecutorId, FrameworkId};
 use mezzo_mesos::v1;
+use mezzo_protocol::records::ExecutorKind;
 
 use crate::{
     agent::Agent,
     config::Config,
     effect::{ContainerSpec, Effect, Limits},
     environment, resources,
-    state::{Executor, Framework, Task},
+    state::{Executor, Framework, Owner, Task},
 };
 
 /// Where the data of a persistent volume lies (rules 402 and 403).
@@ -99,10 +100,32 @@ impl Agent {
                 .cloned()
                 .or_else(|| config.default_container_info.clone()),
             volumes: volumes(config, all()),
+            working_directory: None,
             debug: false,
             pod: false,
             executor: None,
         }
+    }
+
+    /// What a running container of a framework was started as; `None` for other containers.
+    pub(crate) fn played_spec(&self, container: &ContainerId) -> Option<ContainerSpec> {
+        let (framework, executor, id) = match &self.state.containers.get(container)?.owner {
+            Owner::Executor(framework, executor) => (framework, executor, None),
+            Owner::Task(framework, executor, id) => (framework, executor, Some(id)),
+            Owner::Nested | Owner::Standalone => return None,
+        };
+        let framework = self.framework(framework)?;
+        let executor = framework.executors.get(executor)?;
+        Some(match id {
+            Some(id) => {
+                let sandbox = &self.state.containers.get(container)?.sandbox;
+                self.child_spec(framework, executor, executor.tasks.get(id)?, sandbox)
+            }
+            None if executor.kind == ExecutorKind::Command => {
+                self.command_spec(framework, executor, executor.tasks.values().next()?)
+            }
+            None => self.executor_spec(framework, executor),
+        })
     }
 
     /// The container of a custom executor, or the one around a task group.
@@ -128,6 +151,7 @@ impl Agent {
                 .or(config.default_container_info.as_ref())
                 .cloned(),
             volumes: volumes(config, all()),
+            working_directory: None,
             debug: false,
             pod,
             executor: (!pod).then(|| executor.id.clone()),
@@ -157,6 +181,7 @@ impl Agent {
             limits: Limits { cpus: limit(info, "cpus"), mem: limit(info, "mem") },
             container_info: info.container.as_deref().cloned(),
             volumes: volumes(config, info.resources.iter()),
+            working_directory: None,
             debug: false,
             pod: false,
             executor: None,

@@ -3,6 +3,7 @@
 mod containers;
 mod executor;
 mod files;
+mod input;
 mod metrics;
 mod negotiate;
 mod operator;
@@ -65,6 +66,8 @@ pub(crate) struct Api {
     verbosity: Verbosity,
     /// One for each stream of a container's output.
     sessions: Arc<Semaphore>,
+    /// Who writes to containers.
+    writers: input::Writers,
     heartbeat: Duration,
 }
 
@@ -114,6 +117,7 @@ impl Api {
             flags: config.flags.clone(),
             verbosity: config.verbosity,
             sessions,
+            writers: input::Writers::default(),
             heartbeat: config.http_heartbeat_interval,
         }
     }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use mezzo_agent::{ContainerSpec, Input, Limitation, Limits};
 use mezzo_container::{
-    Confinement, ContainerEvent, Credentials, LaunchRequest, Limitation as HitLimit, Output, Quota,
-    Resources, Rlimit, Rotation, rlimits_of,
+    Confinement, ContainerEvent, Credentials, Input as Stdin, LaunchRequest, Limitation as HitLimit, Output,
+    Quota, Resources, Rlimit, Rotation, WindowSize, rlimits_of,
 };
 use mezzo_mesos::v1::{self, task_status::Reason};
 
@@ -66,6 +66,7 @@ pub(crate) fn launch_request(
         sandbox: PathBuf::from(&*spec.sandbox),
         credentials,
         rlimits,
+        stdin: stdin(spec),
         stdout: output(spec, "stdout"),
         stderr: output(spec, "stderr"),
         resources: container_resources(&spec.resources, &spec.limits),
@@ -93,6 +94,21 @@ fn quotas(spec: &ContainerSpec) -> Vec<Quota> {
     (bytes > 0).then(sandbox).into_iter().collect()
 }
 
+/// A terminal where one is asked for; sessions can be written to, and nobody else has an input (rule 372).
+fn stdin(spec: &ContainerSpec) -> Stdin {
+    match spec.container_info.as_ref().and_then(|info| info.tty_info.as_ref()) {
+        Some(terminal) => Stdin::Terminal(terminal.window_size.as_ref().map(window_size)),
+        None if spec.debug => Stdin::Pipe,
+        None => Stdin::Null,
+    }
+}
+
+/// What does not fit is as large as can be told to a terminal.
+pub(crate) fn window_size(size: &v1::tty_info::WindowSize) -> WindowSize {
+    let fit = |count: u32| u16::try_from(count).unwrap_or(u16::MAX);
+    WindowSize { rows: fit(size.rows), columns: fit(size.columns) }
+}
+
 /// A file in the sandbox, rotated when the container's environment asks for it (rules 396 to 398).
 fn output(spec: &ContainerSpec, name: &str) -> Output {
     let variable = |wanted: &str| {
@@ -102,8 +118,8 @@ fn output(spec: &ContainerSpec, name: &str) -> Output {
     let stream = name.to_ascii_uppercase();
     let size = variable(&format!("CONTAINER_LOGGER_MAX_{stream}_SIZE"));
     let options = variable(&format!("CONTAINER_LOGGER_LOGROTATE_{stream}_OPTIONS"));
-    // A session's output is read from its files while it runs, so these stay where they are.
-    if spec.debug || (size.is_none() && options.is_none()) {
+    // What others may follow is read from its files while it runs, so these stay where they are.
+    if spec.debug || matches!(stdin(spec), Stdin::Terminal(_)) || (size.is_none() && options.is_none()) {
         return Output::File(name.into());
     }
     let size_max = size.and_then(|text| mezzo_time::parse_bytes(text).ok()).unwrap_or(LOG_BYTES_MAX);
@@ -177,6 +193,7 @@ mod tests {
             debug: false,
             pod: false,
             executor: None,
+            working_directory: None,
         }
     }
 

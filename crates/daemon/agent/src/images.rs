@@ -389,6 +389,7 @@ mod tests {
             limits: Default::default(),
             container_info: None,
             volumes: Vec::new(),
+            working_directory: None,
             debug: false,
             pod: false,
             executor: None,

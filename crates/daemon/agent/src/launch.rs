@@ -260,7 +260,10 @@ impl Launches {
         let confined = self.shared.containers.confine(spec.container_info.as_ref(), root, &circumstances)?;
         // A session is inside the container that it is for (rule 353).
         let enter = spec.parent.clone().filter(|_| spec.debug);
-        Ok(Confinement { enter, ..confined })
+        // One that is apart has it elsewhere: who enters starts where it works.
+        let is_apart = enter.as_ref().is_some_and(|parent| self.shared.containers.is_apart(parent));
+        let working_directory = spec.working_directory.as_deref().filter(|_| !is_apart).map(PathBuf::from);
+        Ok(Confinement { enter, working_directory, ..confined })
     }
 
     /// The variable with the token of a custom executor, where there are tokens.

@@ -90,6 +90,7 @@ fn request(directory: &Path, id: &str, arguments: &[&str]) -> LaunchRequest {
         sandbox: directory.to_path_buf(),
         credentials: None,
         rlimits: Vec::new(),
+        stdin: mezzo_container::Input::Null,
         stdout: Output::File("stdout".to_owned()),
         stderr: Output::File("stderr".to_owned()),
         resources: Resources::default(),

@@ -33,6 +33,7 @@ pub(crate) enum Step {
     SetLimit(usize),
     EnterSandbox,
     BecomeUser,
+    ConnectInput,
     OpenOutput(usize),
     /// Making the container's own namespaces and files.
     Confine(Part),
@@ -63,6 +64,7 @@ impl Job {
             }
             Step::EnterSandbox => write!(to, "change directory to '{}'", Shown(launch.sandbox)),
             Step::BecomeUser => to.write_str("change to the task's user"),
+            Step::ConnectInput => to.write_str("connect standard input"),
             Step::OpenOutput(n) => write!(to, "open output file '{}'", Shown(launch.outputs[n].name)),
             Step::Confine(part) => {
                 let confined = launch.confined.as_ref();
@@ -153,6 +155,7 @@ fn prepare_and_execute(job: &Job) -> Failure {
         for (n, limit) in launch.rlimits.iter().enumerate() {
             set_limit(*limit).map_err(|errno| Failure { step: Step::SetLimit(n), errno })?;
         }
+        connect_input(job).map_err(failed(Step::ConnectInput))?;
         if let Some(sandbox) = launch.sandbox {
             rustix::process::chdir(sandbox).map_err(failed(Step::EnterSandbox))?;
         }
@@ -235,6 +238,18 @@ fn open_outputs(job: &Job) -> Result<(), Failure> {
             .map_err(|errno| Failure { step: Step::OpenOutput(n), errno: errno.raw_os_error() })?;
     }
     Ok(())
+}
+
+/// A terminal becomes the one that the program, which leads a session of its own, is controlled by.
+fn connect_input(job: &Job) -> rustix::io::Result<()> {
+    if job.input < 0 {
+        return Ok(());
+    }
+    let input = kernel::borrow_descriptor(job.input);
+    if job.launch.terminal {
+        rustix::process::ioctl_tiocsctty(input)?;
+    }
+    rustix::stdio::dup2_stdin(input)
 }
 
 fn open_output(job: &Job, n: usize) -> rustix::io::Result<()> {

@@ -18,6 +18,7 @@ use crate::{
     enter,
     event::{ContainerEvent, Limitation},
     events,
+    input::{self, InputEnd},
     isolators::{Circumstances, Isolation, IsolationError, Isolators, Limit, Resources, Statistics},
     kernel,
     launcher::{self, LAUNCHER_ARGUMENT, Launcher},
@@ -161,6 +162,8 @@ pub(crate) struct Entry {
     pub(crate) watch: Option<OwnedFd>,
     /// Asked for before it had started.
     pub(crate) destroy: bool,
+    /// Where its standard input is written to.
+    pub(crate) input: Option<InputEnd>,
     /// It has control groups of its own.
     pub(crate) own_cgroups: bool,
     /// It has a root file system of its own.
@@ -286,6 +289,18 @@ impl Containers {
         if own_cgroups {
             shared.watch_memory(id);
         }
+        let theirs = match input::make(request.stdin, request.credentials.as_ref()) {
+            Ok(None) => Vec::new(),
+            Ok(Some(ends)) => {
+                if let Some(entry) = shared.state().table.get_mut(id) {
+                    entry.input = Some(ends.ours);
+                }
+                ends.theirs
+            }
+            Err(errno) => {
+                return shared.launch_failed(id, format!("Failed to make standard input: {errno}"));
+            }
+        };
         if shared.config.isolation.watches_disk()
             && let Err(error) = shared.watch_disk(id, &request.quotas)
         {
@@ -308,7 +323,7 @@ impl Containers {
             return shared.launch_failed(id, format!("Failed to launch: {error}"));
         }
         let sent = match &shared.state().launcher {
-            Some(launcher) => launcher.send(&bytes),
+            Some(launcher) => launcher.send(&bytes, &theirs),
             None => Err(io::Error::new(io::ErrorKind::NotConnected, "there is no launcher")),
         };
         if let Err(error) = sent {
@@ -325,6 +340,12 @@ impl Containers {
         circumstances: &Circumstances<'_>,
     ) -> Result<Confinement, String> {
         self.shared.isolators.confine(info, root, circumstances)
+    }
+
+    /// Whether a running container sees other files than the host, so that the host's paths mean nothing to
+    /// who enters it.
+    pub fn is_apart(&self, id: &ContainerId) -> bool {
+        self.pid(id).is_some_and(|pid| enter::is_apart(pid).unwrap_or(true))
     }
 
     /// Makes the control groups of a container that has no process of its own, for its children.
@@ -385,6 +406,26 @@ impl Containers {
             let _ = fs::remove_dir_all(&directory);
         }
         self.shared.isolators.cleanup(id);
+    }
+
+    /// Where to write a container's standard input: `None` when it has none, or it was closed, or an
+    /// earlier agent has made it.
+    pub fn input(&self, id: &ContainerId) -> Result<Option<InputEnd>, ContainerError> {
+        let state = self.shared.state();
+        let entry = state.table.get(id).ok_or_else(|| ContainerError::NotRunning(id.clone()))?;
+        let shared = entry.input.as_ref().map(InputEnd::share).transpose();
+        shared.map_err(|source| ContainerError::System { id: id.clone(), what: "write to", source })
+    }
+
+    /// Ends a container's standard input once all that [`Containers::input`] gave is dropped; of no effect on
+    /// a terminal, whose programs decide what ends their input (rule 374).
+    pub fn close_input(&self, id: &ContainerId) {
+        let mut state = self.shared.state();
+        if let Some(entry) = state.table.get_mut(id)
+            && entry.input.as_ref().is_some_and(|input| !input.is_terminal())
+        {
+            entry.input = None;
+        }
     }
 
     /// Changes the limits of a running container (rule 363: the hard memory limit only grows).

@@ -15,6 +15,7 @@
 use std::{
     ffi::{c_int, c_void},
     io,
+    os::fd::OwnedFd,
     sync::atomic::{AtomicI32, Ordering},
 };
 
@@ -37,7 +38,7 @@ const FREE_MAX: usize = 256;
 
 /// Whether a supervisor may share the launcher's memory.
 ///
-/// Not one whose container is set apart from the host, which takes memory to prepare. Not one that moves output, which takes buffers. Not one whose program joins control groups: the kernel
+/// Not one whose container is set apart from the host, which takes memory to prepare. Not one that moves output, as with a terminal, which takes buffers. Not one whose program joins control groups: the kernel
 /// may find that group out of memory before the program has memory of its own, and would then end all who
 /// share what it still uses. Not where failed system calls are only told by `errno`.
 pub(crate) fn shares_memory(launch: &Launch<'_>) -> bool {
@@ -45,6 +46,7 @@ pub(crate) fn shares_memory(launch: &Launch<'_>) -> bool {
         && launch.confined.is_none()
         && launch.cgroup_procs.is_empty()
         && launch.rlimits.is_empty()
+        && !launch.terminal
         && launch.outputs.iter().all(|output| output.rotation.is_none())
 }
 
@@ -78,9 +80,15 @@ impl Users {
 
 impl Crew {
     /// Starts a supervisor. `None` when the request is not one.
-    pub(crate) fn start(&mut self, request: &[u8], inherited: &Inherited) -> io::Result<Option<()>> {
+    pub(crate) fn start(
+        &mut self,
+        request: &[u8],
+        inherited: &Inherited,
+        passed: &[OwnedFd],
+    ) -> io::Result<Option<()>> {
         let mut place = self.place()?;
-        let Some(job) = Job::new(request, inherited, place.stacks.top_of_program(), &place.users) else {
+        let Some(job) = Job::new(request, inherited, passed, place.stacks.top_of_program(), &place.users)
+        else {
             self.free.push(place);
             return Ok(None);
         };

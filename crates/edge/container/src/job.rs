@@ -55,6 +55,9 @@ pub(crate) struct Job {
     /// See [`crate::crew::Users`].
     pub(crate) program: *mut i32,
     pub(crate) outputs: Outputs,
+    /// Standard input, and the other end of a terminal; negative for none. This process' own.
+    pub(crate) input: RawFd,
+    pub(crate) terminal: RawFd,
     /// A descriptor of the container's first process, whose namespaces the program joins; negative for none.
     pub(crate) init: RawFd,
     /// Where the container works that is entered; negative for none.
@@ -72,7 +75,13 @@ pub(crate) struct Job {
 impl Job {
     /// Reads a request; `None` when it was not written by [`crate::LaunchRequest`].
     #[expect(unsafe_code, reason = "the request is borrowed by its neighbour")]
-    pub(crate) fn new(request: &[u8], inherited: &Inherited, stack: *mut u8, users: &Users) -> Option<Self> {
+    pub(crate) fn new(
+        request: &[u8],
+        inherited: &Inherited,
+        passed: &[OwnedFd],
+        stack: *mut u8,
+        users: &Users,
+    ) -> Option<Self> {
         let bytes: *mut [u8] = Box::into_raw(Box::from(request));
         // SAFETY: the bytes are freed by `drop` alone, which is the end of all that borrows from them, and
         // nobody changes them.
@@ -87,6 +96,7 @@ impl Job {
             texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
         };
         let groups = launch.credentials.iter().flat_map(|user| &user.groups);
+        let number = |n: usize| passed.get(n).map_or(-1, AsRawFd::as_raw_fd);
         let reason = Reason { text: String::with_capacity(REASON_BYTES_MAX) };
         Some(Self {
             arguments: pointers(&launch.arguments),
@@ -99,6 +109,8 @@ impl Job {
             stack,
             program: users.program.as_ptr(),
             outputs: Outputs::default(),
+            input: number(0),
+            terminal: number(1),
             init: -1,
             start: -1,
             failure: None,

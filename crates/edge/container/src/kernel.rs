@@ -65,13 +65,16 @@ pub(crate) fn reap_children_automatically(automatically: bool) {
     }
 }
 
-/// Gives SIGPIPE, which Rust's start-up code ignores, its default back: ignored signals stay ignored
-/// over `execve`, and programs rely on the default.
+/// Gives all signals their default back: ignored ones stay ignored over `execve`, and programs rely on the
+/// default. Rust's start-up code ignores SIGPIPE, and shells let what they start in the background ignore
+/// SIGINT and SIGQUIT.
 #[expect(unsafe_code, reason = "changing a signal's disposition")]
-pub(crate) fn restore_sigpipe() {
-    // SAFETY: the default disposition runs no code of ours.
-    unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+pub(crate) fn restore_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: the default disposition runs no code of ours. Where it cannot be changed nothing happens.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+        }
     }
 }
 
@@ -348,6 +351,15 @@ pub(crate) unsafe fn execve(
 pub(crate) fn borrow_descriptor(descriptor: RawFd) -> BorrowedFd<'static> {
     // SAFETY: only called with descriptors that supervisors have open to their end.
     unsafe { BorrowedFd::borrow_raw(descriptor) }
+}
+
+/// Takes over a descriptor of this process that belongs to an object of the process it was copied from.
+#[expect(unsafe_code, reason = "descriptors of a supervisor are numbers")]
+pub(crate) fn own_descriptor(descriptor: RawFd) -> std::os::fd::OwnedFd {
+    use std::os::fd::FromRawFd;
+    // SAFETY: only called in supervisors that were forked, once for each descriptor that was passed along:
+    // the object that owned it lives on in the launcher, and its copy in this process is never dropped.
+    unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) }
 }
 
 /// Closes a descriptor of this process that belongs to an object of the process it was copied from.

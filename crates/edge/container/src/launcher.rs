@@ -38,6 +38,12 @@ pub const LAUNCHER_ARGUMENT: &str = "container-launcher";
 /// otherwise; larger requests travel as an unnamed file.
 const PACKET_BYTES_MAX: usize = 128 * 1024;
 
+/// Sent in place of a request that is in the first file passed along; every request is longer.
+const IN_A_FILE: &[u8] = b"f";
+
+/// Descriptors passed along with one request: a file with a large one, and two for a terminal.
+const PASSED_MAX: usize = 3;
+
 /// Runs the launcher until the agent that started it is gone. Standard input is the socket it gets
 /// requests from; the second argument is the runtime directory.
 pub fn launcher_main() -> ! {
@@ -65,7 +71,7 @@ fn serve() -> io::Result<()> {
     drop(null);
     close_all_but(requests.as_fd())?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    kernel::restore_sigpipe();
+    kernel::restore_signals();
     kernel::block_all_signals();
     kernel::reap_children_automatically(true);
 
@@ -81,7 +87,8 @@ fn serve() -> io::Result<()> {
     let mut buffer = vec![0; PACKET_BYTES_MAX];
     loop {
         let large;
-        let bytes = match receive(&inherited.requests, &mut buffer)? {
+        let mut passed = Vec::new();
+        let bytes = match receive(&inherited.requests, &mut buffer, &mut passed)? {
             Request::End => return Ok(()),
             Request::Packet(length) => buffer.get(..length).unwrap_or_default(),
             Request::File(content) => {
@@ -90,12 +97,14 @@ fn serve() -> io::Result<()> {
             }
         };
         // What the agent sends is well-formed; a packet that is not has nobody to blame.
-        if let Err(error) = crew.start(bytes, &inherited)
-            && let Some(mut job) = Job::new(bytes, &inherited, std::ptr::null_mut(), &Users::default())
+        if let Err(error) = crew.start(bytes, &inherited, &passed)
+            && let Some(mut job) = Job::new(bytes, &inherited, &[], std::ptr::null_mut(), &Users::default())
         {
             let _ = write!(job.reason, "Failed to fork a supervisor: {error}");
             job.tell_failure(0);
         }
+        // What was passed is closed here: supervisors have descriptors of their own.
+        drop(passed);
     }
 }
 
@@ -129,8 +138,8 @@ enum Request {
     File(Vec<u8>),
 }
 
-fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Request> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn receive(socket: &OwnedFd, buffer: &mut [u8], passed: &mut Vec<OwnedFd>) -> io::Result<Request> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PASSED_MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut pieces = [IoSliceMut::new(buffer)];
@@ -140,15 +149,14 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Request> {
         }
     };
     for message in ancillary.drain() {
-        let RecvAncillaryMessage::ScmRights(mut files) = message else { continue };
-        if let Some(file) = files.next() {
-            let mut content = Vec::new();
-            io::Read::read_to_end(
-                &mut io::Read::take(File::from(file), REQUEST_BYTES_MAX as u64),
-                &mut content,
-            )?;
-            return Ok(Request::File(content));
-        }
+        let RecvAncillaryMessage::ScmRights(files) = message else { continue };
+        passed.extend(files);
+    }
+    if received.bytes == IN_A_FILE.len() && !passed.is_empty() {
+        let file = File::from(passed.remove(0));
+        let mut content = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(file, REQUEST_BYTES_MAX as u64), &mut content)?;
+        return Ok(Request::File(content));
     }
     Ok(if received.bytes == 0 { Request::End } else { Request::Packet(received.bytes) })
 }
@@ -180,24 +188,26 @@ impl Launcher {
     }
 
     /// Blocks while the launcher is behind; the socket's own bound is the queue's bound.
-    pub(crate) fn send(&self, request: &[u8]) -> io::Result<()> {
-        if request.len() <= PACKET_BYTES_MAX {
+    /// `passed` are descriptors for the supervisor.
+    pub(crate) fn send(&self, request: &[u8], passed: &[OwnedFd]) -> io::Result<()> {
+        if request.len() <= PACKET_BYTES_MAX && passed.is_empty() {
             rustix::io::retry_on_intr(|| rustix::net::send(&self.socket, request, SendFlags::NOSIGNAL))?;
             return Ok(());
         }
         if request.len() > REQUEST_BYTES_MAX {
             return Err(io::Error::from(rustix::io::Errno::TOOBIG));
         }
-        let file = rustix::fs::memfd_create(c"launch", rustix::fs::MemfdFlags::CLOEXEC)?;
-        let mut file = File::from(file);
-        io::Write::write_all(&mut file, request)?;
-        io::Seek::rewind(&mut file)?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let file = if request.len() > PACKET_BYTES_MAX { Some(in_a_file(request)?) } else { None };
+        let packet = [IoSlice::new(if file.is_some() { IN_A_FILE } else { request })];
+        let files: Vec<_> = file.iter().map(AsFd::as_fd).chain(passed.iter().map(AsFd::as_fd)).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PASSED_MAX))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let files = [file.as_fd()];
-        ancillary.push(SendAncillaryMessage::ScmRights(&files));
-        let byte = [IoSlice::new(b"f")];
-        rustix::net::sendmsg(&self.socket, &byte, &mut ancillary, SendFlags::NOSIGNAL)?;
+        if !ancillary.push(SendAncillaryMessage::ScmRights(&files)) {
+            return Err(io::Error::from(rustix::io::Errno::TOOBIG));
+        }
+        rustix::io::retry_on_intr(|| {
+            rustix::net::sendmsg(&self.socket, &packet, &mut ancillary, SendFlags::NOSIGNAL)
+        })?;
         Ok(())
     }
 
@@ -216,6 +226,14 @@ impl Launcher {
         drop(self.socket);
         let _ = self.child.wait();
     }
+}
+
+/// A request that is too large for a packet, to be read from its start.
+fn in_a_file(request: &[u8]) -> io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create(c"launch", rustix::fs::MemfdFlags::CLOEXEC)?);
+    io::Write::write_all(&mut file, request)?;
+    io::Seek::rewind(&mut file)?;
+    Ok(file)
 }
 
 /// A mount of the program in which nobody can write to it: what runs from there can be seen by containers,

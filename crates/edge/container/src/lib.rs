@@ -28,6 +28,7 @@ mod events;
 mod filesystem;
 mod filter;
 mod init;
+mod input;
 mod isolators;
 mod job;
 mod kernel;
@@ -49,11 +50,12 @@ pub use confinement::{
 pub use containers::{Config, ContainerError, Containers, LauncherProgram, StartError};
 pub use event::{ContainerEvent, Limitation};
 pub use filter::{Filter, ProfileError};
+pub use input::InputEnd;
 pub use isolators::{
     AllowedDevice, Circumstances, Isolation, IsolationError, Limit, Quota, Resources, Statistics,
     parse_isolation, rlimits_of,
 };
 pub use launcher::{LAUNCHER_ARGUMENT, launcher_main};
 pub use recovery::{Recovered, RecoveredState};
-pub use request::{Credentials, LaunchRequest, Output, Rlimit, Rotation};
+pub use request::{Credentials, Input, LaunchRequest, Output, Rlimit, Rotation, WindowSize};
 pub use users::{UserError, resolve_user};

@@ -1,4 +1,5 @@
-//! Output streams that the supervisor cuts into files of bounded size (rule 397).
+//! Output streams that the supervisor cuts into files of bounded size (rule 397), and what is written to a
+//! terminal (rule 377).
 
 use std::{
     ffi::CString,
@@ -12,8 +13,9 @@ use rustix::{
 };
 
 use crate::{
+    job::Job,
     kernel::{self, Taken},
-    request::{Launch, Rotation},
+    request::{OutputRef, Rotation},
 };
 
 /// Moved at once; the size of a pipe.
@@ -23,6 +25,8 @@ const CHUNK_BYTES: usize = 64 * 1024;
 #[derive(Default)]
 pub(crate) struct Outputs {
     streams: [Option<Stream>; 2],
+    /// The first stream is a terminal, which takes all output.
+    terminal: bool,
     /// Readable when a signal waits; only there when a stream is.
     signals: Option<OwnedFd>,
 }
@@ -30,8 +34,13 @@ pub(crate) struct Outputs {
 struct Stream {
     reading_end: Option<OwnedFd>,
     writing_end: Option<OwnedFd>,
+    /// The end of a terminal that nobody writes to: closing it would hang the terminal up.
+    silent: Option<OwnedFd>,
     log: Log,
 }
+
+/// One file, however large: who reads it follows it as it grows.
+const UNCUT: Rotation = Rotation { size_max: u64::MAX, files_kept: 0 };
 
 /// A log file and its older parts `<name>.1` (the newest of them), `<name>.2`, ...
 struct Log {
@@ -45,28 +54,26 @@ struct Log {
 }
 
 impl Outputs {
-    pub(crate) fn open(launch: &Launch<'_>) -> rustix::io::Result<Self> {
+    pub(crate) fn open(job: &mut Job) -> rustix::io::Result<Self> {
         let mut outputs = Self::default();
-        for (output, stream) in launch.outputs.iter().zip(&mut outputs.streams) {
-            let (Some(name), Some(rotation), Some(sandbox)) = (output.name, output.rotation, launch.sandbox)
-            else {
-                continue;
-            };
-            let (reading_end, writing_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-            rustix::fs::fcntl_setfl(&reading_end, OFlags::NONBLOCK)?;
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            *stream = Some(Stream {
-                reading_end: Some(reading_end),
-                writing_end: Some(writing_end),
-                log: Log {
-                    sandbox: rustix::fs::open(sandbox, flags, Mode::empty())?,
-                    name: name.to_owned(),
-                    rotation,
-                    owner: launch.credentials.as_ref().map(|user| (user.uid, user.gid)),
-                    file: None,
-                    size: 0,
-                },
-            });
+        if job.launch.terminal {
+            let rotation = job.launch.outputs[0].rotation.unwrap_or(UNCUT);
+            let mut log = Log::new(job, job.launch.outputs[0], rotation)?;
+            // Whoever hears of the start may look for it.
+            log.open()?;
+            let (reading_end, writing_end) =
+                (kernel::own_descriptor(job.terminal), kernel::own_descriptor(job.input));
+            job.terminal = -1;
+            outputs.streams[0] = Some(Stream::new(reading_end, writing_end, log));
+            outputs.terminal = true;
+        } else {
+            for (output, stream) in job.launch.outputs.into_iter().zip(&mut outputs.streams) {
+                let Some(rotation) = output.rotation else { continue };
+                let log = Log::new(job, output, rotation)?;
+                let (reading_end, writing_end) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+                rustix::fs::fcntl_setfl(&reading_end, OFlags::NONBLOCK)?;
+                *stream = Some(Stream::new(reading_end, writing_end, log));
+            }
         }
         if outputs.streams.iter().any(Option::is_some) {
             outputs.signals = Some(
@@ -79,6 +86,7 @@ impl Outputs {
 
     /// Where the program writes, unless that is a file.
     pub(crate) fn pipe(&self, n: usize) -> Option<BorrowedFd<'_>> {
+        let n = if self.terminal { 0 } else { n };
         self.streams[n].as_ref()?.writing_end.as_ref().map(AsFd::as_fd)
     }
 
@@ -125,6 +133,10 @@ impl Outputs {
 }
 
 impl Stream {
+    fn new(reading_end: OwnedFd, writing_end: OwnedFd, log: Log) -> Self {
+        Self { reading_end: Some(reading_end), writing_end: Some(writing_end), silent: None, log }
+    }
+
     fn pump(&mut self) -> usize {
         let Some(end) = &self.reading_end else { return 0 };
         let mut chunk = vec![0; CHUNK_BYTES];
@@ -137,12 +149,30 @@ impl Stream {
                 self.log.append(&chunk[..count]);
                 count
             }
-            Err(_) => 0,
+            Err(Errno::AGAIN | Errno::INTR) => 0,
+            // A terminal that nobody has open any more.
+            Err(_) => {
+                self.silent = self.reading_end.take();
+                0
+            }
         }
     }
 }
 
 impl Log {
+    fn new(job: &Job, output: OutputRef<'_>, rotation: Rotation) -> rustix::io::Result<Self> {
+        let launch = &job.launch;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self {
+            sandbox: rustix::fs::open(launch.sandbox.unwrap_or_default(), flags, Mode::empty())?,
+            name: output.name.unwrap_or_default().to_owned(),
+            rotation,
+            owner: launch.credentials.as_ref().map(|user| (user.uid, user.gid)),
+            file: None,
+            size: 0,
+        })
+    }
+
     /// Appends; what the disk refuses is dropped, as the program must not be stopped by its log.
     fn append(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {

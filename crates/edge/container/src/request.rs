@@ -37,9 +37,11 @@ pub struct LaunchRequest {
     pub credentials: Option<Credentials>,
     /// Set before the program starts; hard limits may be raised when the agent is root.
     pub rlimits: Vec<Rlimit>,
-    /// Where standard output goes.
+    /// Where standard input comes from.
+    pub stdin: Input,
+    /// Where standard output goes; with a terminal, all that is written to it.
     pub stdout: Output,
-    /// Where standard error goes.
+    /// Where standard error goes; unused with a terminal.
     pub stderr: Output,
     /// For the isolators.
     pub resources: Resources,
@@ -86,6 +88,27 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
+/// Where standard input comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Input {
+    /// There is none: reading ends at once.
+    #[default]
+    Null,
+    /// What is written to [`crate::Containers::input`].
+    Pipe,
+    /// A terminal that the program is the leader of. It is standard output and standard error as well.
+    Terminal(Option<WindowSize>),
+}
+
+/// Size of a terminal, in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowSize {
+    /// Its lines.
+    pub rows: u16,
+    /// Its columns.
+    pub columns: u16,
+}
+
 /// Where an output stream goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
@@ -124,6 +147,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) sandbox: Option<&'a CStr>,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) rlimits: Vec<Rlimit>,
+    /// The first descriptor passed along is standard input, and a terminal.
+    pub(crate) terminal: bool,
     pub(crate) outputs: [OutputRef<'a>; 2],
     pub(crate) cgroup_procs: Vec<&'a CStr>,
     /// `None` for a plain one.
@@ -174,6 +199,7 @@ impl LaunchRequest {
             writer.long(limit.soft);
             writer.long(limit.hard);
         }
+        writer.flag(matches!(self.stdin, Input::Terminal(_)));
         for output in [&self.stdout, &self.stderr] {
             match output {
                 Output::Null => writer.number(0),
@@ -314,6 +340,7 @@ impl<'a> Launch<'a> {
         launch.rlimits = reader.many(20, |reader| {
             Some(Rlimit { resource: reader.number()?, soft: reader.long()?, hard: reader.long()? })
         })?;
+        launch.terminal = reader.flag()?;
         for output in &mut launch.outputs {
             let kind = reader.number()?;
             if kind > 0 {
@@ -396,6 +423,7 @@ mod tests {
             sandbox: PathBuf::from("/sandbox"),
             credentials: Some(Credentials { uid: 7, gid: 8, groups: vec![8, 9] }),
             rlimits: vec![Rlimit { resource: 7, soft: 1, hard: u64::MAX }],
+            stdin: Input::Terminal(None),
             stdout: Output::File("stdout".to_owned()),
             stderr: Output::Rotated("stderr".to_owned(), Rotation { size_max: 4096, files_kept: 3 }),
             resources: Resources::default(),

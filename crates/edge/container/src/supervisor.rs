@@ -58,7 +58,7 @@ fn run(job: &mut Job, own_pid: u32) -> Result<(), Failed> {
             return Err(Failed);
         }
     };
-    match Outputs::open(&job.launch) {
+    match Outputs::open(job) {
         Ok(outputs) => job.outputs = outputs,
         Err(errno) => {
             let why = kernel::errno_text(errno.raw_os_error());
@@ -103,6 +103,10 @@ fn run(job: &mut Job, own_pid: u32) -> Result<(), Failed> {
         }
     };
     job.outputs.close_writing_ends();
+    if job.input >= 0 && !job.launch.terminal {
+        // The program must hear when nobody else holds the other end.
+        kernel::close_copy(job.input);
+    }
     // Should this write fail, recovery knows the container by its lock and only misses the number.
     let _ = write_number(&pid_file, pid);
     // From here on a restarted agent finds the container on disk. Closing gives up this process'

@@ -3,6 +3,7 @@
 
 mod confined;
 mod emulated;
+mod terminals;
 
 use std::{
     fs,
@@ -15,11 +16,12 @@ use std::{
 use confined::{faults::*, privileges::*, *};
 use emulated::everything_holds_with_unified_control_groups;
 use mezzo_container::{
-    Config, Confinement, ContainerEvent, Containers, Credentials, Isolation, LAUNCHER_ARGUMENT,
+    Config, Confinement, ContainerEvent, Containers, Credentials, Input, Isolation, LAUNCHER_ARGUMENT,
     LaunchRequest, LauncherProgram, Limitation, Output, Quota, Recovered, RecoveredState, Resources, Rlimit,
     Rotation, launcher_main,
 };
 use tempfile::TempDir;
+use terminals::*;
 
 /// Much longer than anything here takes, even on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -98,6 +100,7 @@ fn shell(directory: &Path, id: &str, command: &str) -> LaunchRequest {
         sandbox,
         credentials: None,
         rlimits: Vec::new(),
+        stdin: Input::Null,
         stdout: Output::File("stdout".to_owned()),
         stderr: Output::File("stderr".to_owned()),
         resources: Resources::default(),
@@ -574,6 +577,13 @@ const TESTS: &[Test] = tests![
     cgroups_all_is_what_the_host_has,
     rule_365_a_container_over_its_disk_quota_is_ended,
     many_at_once_all_end,
+    rule_374_input_arrives_whole_and_ends_when_it_is_closed,
+    a_container_that_does_not_read_stops_its_writer_alone,
+    a_terminal_has_a_size_an_echo_and_a_group_of_its_own,
+    keys_interrupt_and_end_what_is_in_the_foreground,
+    a_terminal_outlives_the_agent_that_made_it,
+    attack_a038_no_terminal_but_its_own_can_be_typed_into,
+    attack_a039_sizes_and_looks_at_an_input_leave_nothing_behind,
     a_container_sees_its_own_root_and_leaves_nothing,
     the_copy_back_end_shows_the_same,
     many_layers_are_one_file_system,

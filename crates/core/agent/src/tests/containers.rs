@@ -223,10 +223,15 @@ fn rule_378_a_session_is_a_child_of_its_own_class() {
     };
     world.operator(session(id("alone"), false));
     assert!(matches!(world.last_answer(), Answer::BadRequest(text) if text.contains("container_id.parent")));
-    world.operator(session(id(&format!("{root}.tty")), true));
-    assert!(matches!(world.last_answer(), Answer::NotImplemented(_)));
+    assert_eq!(world.operator(session(id(&format!("{root}.tty")), true)), ["launch child"]);
+    assert!(world.launches[1].container_info.as_ref().is_some_and(|info| info.tty_info.is_some()));
     assert_eq!(world.operator(session(id(&format!("{root}.s")), false)), ["launch child"]);
-    assert!(world.launches[1].debug);
+    let (task, session) = (&world.launches[0], &world.launches[2]);
+    assert!(session.debug);
+    // Rule 354: it looks at its parent from the parent's place, with the parent's variables.
+    assert_eq!(session.working_directory.as_ref(), Some(&task.sandbox));
+    assert_eq!(session.environment, task.environment);
+    assert_ne!(session.sandbox, task.sandbox);
     let container = world.last_container();
     assert_eq!(world.started(&container, 9), ["answer ok"]);
     assert!(world.agent.snapshot().containers[&container].session);

@@ -14,7 +14,7 @@ use mezzo_mesos::v1::{
 };
 
 use super::{
-    Api, containers, files, metrics,
+    Api, containers, files, input, metrics,
     negotiate::{Accepts, accepted, body, check_head, expecting, only_streams},
     respond, session, v0,
 };
@@ -43,7 +43,7 @@ async fn prune_images(api: &Api, prune: PruneImages) -> Response {
 async fn answer(api: &Api, mut request: Request) -> Result<Response, Response> {
     let head = check_head(&request, ACCEPTS)?;
     if head.streamed {
-        return session::attach_input(api, request, head.sent).await;
+        return input::attach(api, request, head.sent).await;
     }
     let body = body(&mut request).await?;
     let call: Call = head.sent.decode(&body)?;

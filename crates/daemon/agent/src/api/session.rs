@@ -2,7 +2,7 @@
 //!
 //! Containers here have no switchboard: what they write goes to files of their sandboxes, and a session
 //! is a reader of these files. So a slow client never stops a container, and its output is in the log
-//! files as well (rule 377). There is no way to write to a container's standard input.
+//! files as well (rule 377). What is written to a container is in [`super::input`].
 
 use std::{
     fs::File,
@@ -29,15 +29,11 @@ use tokio::{
 
 use super::{
     Api,
-    negotiate::{MessageType, bad_request, streamed},
+    negotiate::{MessageType, streamed},
     overloaded, respond,
 };
 use crate::{core::Core, desk::Desk, sandbox};
 
-/// A stream names its container within this; a call that is sent whole has as long.
-const FIRST_RECORD_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of the record that names the container: a few ids, whatever comes behind it.
-const FIRST_RECORD_BYTES_MAX: usize = 64 << 10;
 /// Streams of output at the same time; each has two open files.
 pub(super) const SESSIONS_MAX: usize = 64;
 /// Output that a client has not read yet; reading of the files stops above it.
@@ -63,48 +59,6 @@ pub(super) async fn attach_output(
     let ended = wait(&api.core, &api.desk, id)?;
     tokio::spawn(follow(sender, format, outputs, ended, api.heartbeat, (permit, None)));
     Ok(response)
-}
-
-/// ATTACH_CONTAINER_INPUT, whose first record names the container (rule 373).
-pub(super) async fn attach_input(
-    api: &Api,
-    mut request: Request,
-    records: MessageType,
-) -> Result<Response, Response> {
-    let mut stream = request.stream();
-    let mut decoder = mezzo_recordio::Decoder::new(FIRST_RECORD_BYTES_MAX);
-    let first = async {
-        loop {
-            match decoder.next_record() {
-                Ok(Some(record)) => return Ok(record),
-                Ok(None) => {}
-                Err(error) => return Err(bad_request(format!("Failed to read the first record: {error}"))),
-            }
-            match stream.next().await {
-                Some(Ok(bytes)) => decoder.push(&bytes),
-                Some(Err(error)) => return Err(error.response()),
-                None => return Err(bad_request("Expecting the first record to be a call")),
-            }
-        }
-    };
-    let first = tokio::time::timeout(FIRST_RECORD_TIMEOUT, first);
-    let first = first.await.map_err(|_| mezzo_http::BodyError::Timeout.response())??;
-    let call: Call = records.decode(&first)?;
-    let kind = call.r#type();
-    if kind != call::Type::AttachContainerInput {
-        let text = format!(
-            "Streaming 'Content-Type' application/recordio is not supported for {} call",
-            kind.as_str_name()
-        );
-        return Err(Response::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-    }
-    let Some(id) = call.attach_container_input.and_then(|attach| attach.container_id) else {
-        return Err(super::negotiate::expecting("agent::Call", "attach_container_input.container_id"));
-    };
-    let id = container_text(&id);
-    find(api, &id).await?;
-    let text = format!("Container {id} has no standard input: this agent does not connect it");
-    Err(Response::text(StatusCode::INTERNAL_SERVER_ERROR, text))
 }
 
 /// LAUNCH_NESTED_CONTAINER_SESSION: a child whose life is that of the connection (rule 378).
@@ -152,36 +106,48 @@ fn unreadable(id: &ContainerId, error: &io::Error) -> Response {
 }
 
 /// Where a session's output is.
-struct Session {
+pub(super) struct Session {
     work_dir: String,
     sandbox: Arc<str>,
+    terminal: bool,
 }
 
 impl Session {
-    fn open(&self) -> io::Result<[Output; 2]> {
+    fn open(&self) -> io::Result<Vec<Output>> {
         let (work_dir, folder) = (Path::new(&self.work_dir), Path::new(&*self.sandbox));
         let open = |name, kind| -> io::Result<Output> {
             Ok(Output { kind, file: sandbox::open_output(work_dir, folder, name)? })
         };
-        Ok([open("stdout", data::Type::Stdout)?, open("stderr", data::Type::Stderr)?])
+        let mut outputs = vec![open("stdout", data::Type::Stdout)?];
+        // A terminal has one output (rule 376).
+        if !self.terminal {
+            outputs.push(open("stderr", data::Type::Stderr)?);
+        }
+        Ok(outputs)
     }
 }
 
-/// A container that streams may be had of.
-async fn find(api: &Api, id: &ContainerId) -> Result<Session, Response> {
+/// A container that streams may be had of: one with a terminal, or of a session (rule 372).
+pub(super) async fn find(api: &Api, id: &ContainerId) -> Result<Session, Response> {
     let state = api.snapshot().await?;
     let Some(container) = state.containers.get(id) else {
         return Err(Response::text(StatusCode::NOT_FOUND, format!("Container {id} cannot be found")));
     };
-    if !container.session {
+    let input = api.launches.containers().input(id).ok().flatten();
+    let terminal = input.is_some_and(|input| input.is_terminal());
+    if !container.session && !terminal {
         let text = format!("Container {id} has no I/O switchboard: its output is in files of its sandbox");
         return Err(Response::text(StatusCode::INTERNAL_SERVER_ERROR, text));
     }
-    Ok(Session { work_dir: state.config.work_dir.clone(), sandbox: container.sandbox.clone() })
+    Ok(Session { work_dir: state.config.work_dir.clone(), sandbox: container.sandbox.clone(), terminal })
 }
 
 /// Resolves when the container has ended.
-fn wait(core: &Core, desk: &Desk, id: &ContainerId) -> Result<oneshot::Receiver<Answer>, Response> {
+pub(super) fn wait(
+    core: &Core,
+    desk: &Desk,
+    id: &ContainerId,
+) -> Result<oneshot::Receiver<Answer>, Response> {
     let call = Call {
         r#type: Some(call::Type::WaitContainer as i32),
         wait_container: Some(call::WaitContainer { container_id: mezzo_agent::container_proto(id) }),
@@ -224,7 +190,7 @@ struct Output {
 async fn follow(
     sender: StreamSender,
     format: MessageType,
-    mut outputs: [Output; 2],
+    mut outputs: Vec<Output>,
     mut ended: oneshot::Receiver<Answer>,
     heartbeat: Duration,
     (_permit, mut guard): (OwnedSemaphorePermit, Option<Ending>),
@@ -236,7 +202,7 @@ async fn follow(
     loop {
         if sender.backlog() < BACKLOG_MAX / 2 {
             let reading = tokio::task::spawn_blocking(move || {
-                let pieces = outputs.each_mut().map(Output::read);
+                let pieces: Vec<_> = outputs.iter_mut().map(Output::read).collect();
                 (outputs, pieces)
             });
             let Ok((back, pieces)) = reading.await else { return };
