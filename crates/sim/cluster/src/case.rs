@@ -13,8 +13,10 @@ use crate::{
     },
 };
 
-/// How large a case is. Everything else comes from its seed, so a failing one can be made smaller by hand
-///.
+/// Cpus of the largest task.
+const CPUS_MAX: f64 = 2.0;
+
+/// How large a case is. Everything else comes from its seed, so a failing one can be made smaller by hand.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Case {
     /// Root of all chance.
@@ -60,13 +62,22 @@ impl Case {
             attributes: Vec::new(),
             domain: None,
         }];
+        let frameworks: Vec<_> = (0..self.frameworks).map(|number| self.framework(number)).collect();
         let mut roles = Vec::new();
         if rng.percent(40) {
+            let own = frameworks.iter().filter(|framework| framework.roles == ["role-0"]);
+            let for_ever: f64 = own
+                .flat_map(|own| &own.tasks)
+                .filter(|plan| plan.run.is_none())
+                .map(|plan| plan.needs.cpus)
+                .sum();
             roles.push(RoleSetup {
                 name: "role-0".into(),
                 weight: [1.0, 2.0, 0.5][rng.index(3)],
                 guarantee: [("cpus".to_owned(), 4.0)].into(),
-                limit: [("cpus".to_owned(), 12.0)].into(),
+                // There is room for the largest task beside those that run for ever; who never acknowledges
+                // does not hear either when it is time to kill one.
+                limit: [("cpus".to_owned(), f64::max(12.0, for_ever + CPUS_MAX))].into(),
             });
         }
         if rng.percent(30) {
@@ -77,7 +88,6 @@ impl Case {
                 limit: Default::default(),
             });
         }
-        let frameworks: Vec<_> = (0..self.frameworks).map(|number| self.framework(number)).collect();
         // Who is not polite may lose the answer to an offer and keep it for ever.
         let are_polite = frameworks.iter().all(|framework| framework.behaviour.is_polite());
         let offer_timeout = (rng.percent(50) || !are_polite).then(|| Duration::from_secs(5 + rng.below(60)));
@@ -161,7 +171,7 @@ impl Case {
             stubborn: rng.percent(20),
             needs: Amounts {
                 // What runs for ever must leave room for the largest of the others.
-                cpus: if is_for_ever { 0.1 } else { [0.1, 0.5, 1.0, 2.0][rng.index(4)] },
+                cpus: if is_for_ever { 0.1 } else { [0.1, 0.5, 1.0, CPUS_MAX][rng.index(4)] },
                 mem: [32.0, 128.0, 1024.0][rng.index(3)],
                 disk: 0.0,
                 gpus: 0.0,
