@@ -47,6 +47,10 @@ pub(crate) enum Command {
     Logs(Logs),
     /// Run a command beside a task
     Exec(Exec),
+    /// Show the terminal of a task, and type into it
+    Attach(Attach),
+    /// Copy a file out of a task, or into one
+    Cp(Cp),
     /// End a task
     Kill(Kill),
     /// List agents and what they have
@@ -257,6 +261,27 @@ pub(crate) struct Exec {
     /// What to run, after --
     #[arg(last = true, required = true, value_name = "CMD")]
     pub(crate) command: Vec<String>,
+}
+
+/// `mezzo attach`
+#[derive(Debug, Args)]
+pub(crate) struct Attach {
+    /// Only look
+    #[arg(short, long)]
+    pub(crate) no_stdin: bool,
+    /// A task id, the start of one, a name, or `last`
+    pub(crate) task: String,
+}
+
+/// `mezzo cp`
+#[derive(Debug, Args)]
+pub(crate) struct Cp {
+    /// A file here, or TASK:PATH
+    #[arg(value_name = "FROM", value_hint = clap::ValueHint::AnyPath)]
+    pub(crate) source: String,
+    /// A file or folder here, - for stdout, or TASK:PATH
+    #[arg(value_name = "TO", value_hint = clap::ValueHint::AnyPath)]
+    pub(crate) target: String,
 }
 
 /// `mezzo kill`

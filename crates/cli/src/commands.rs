@@ -1,6 +1,8 @@
 //! One command per file.
 
+mod attach;
 mod completion;
+mod cp;
 mod daemon;
 mod dev;
 mod exec;
@@ -48,6 +50,8 @@ pub(crate) fn main() -> Result<ExitCode, CliError> {
         Command::Tasks(tasks) => block_on(tasks::list(&global, &tasks)),
         Command::Logs(logs) => block_on(logs::print(&global, &logs)),
         Command::Exec(exec) => return block_on(exec::exec(&global, &exec)),
+        Command::Attach(attach) => return block_on(attach::attach(&global, &attach)),
+        Command::Cp(cp) => block_on(cp::copy(&global, &cp)),
         Command::Kill(kill) => block_on(kill::kill(&global, &kill)),
         Command::Nodes => block_on(nodes::list(&global)),
         Command::Frameworks(frameworks) => block_on(frameworks::list(&global, &frameworks)),

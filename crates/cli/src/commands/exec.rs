@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Between two looks whether the agent has taken what was typed.
-const ROOM_POLL: std::time::Duration = std::time::Duration::from_millis(5);
+pub(super) const ROOM_POLL: std::time::Duration = std::time::Duration::from_millis(5);
 
 /// Runs a command beside a task; its exit code is ours.
 pub(crate) async fn exec(global: &Global, arguments: &Exec) -> Result<ExitCode, CliError> {
