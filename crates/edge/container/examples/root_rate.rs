@@ -96,6 +96,7 @@ fn request(directory: &Path, id: &str, confinement: Confinement) -> LaunchReques
         sandbox: directory.to_path_buf(),
         credentials: None,
         rlimits: Vec::new(),
+        stdin: mezzo_container::Input::Null,
         stdout: Output::Null,
         stderr: Output::Null,
         resources: Resources::default(),
