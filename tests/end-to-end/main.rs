@@ -1,6 +1,7 @@
 //! The first five minutes, as the README shows them: `mezzo dev` and what is said to it from a second terminal.
 
 mod https;
+mod interactive;
 mod sim;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "each test program uses its part of the shared module")]

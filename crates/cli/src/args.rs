@@ -212,6 +212,9 @@ pub(crate) struct Run {
     /// File to fetch into the sandbox first
     #[arg(long, value_name = "URI")]
     pub(crate) uri: Vec<String>,
+    /// Give it a terminal, for mezzo attach
+    #[arg(short, long)]
+    pub(crate) tty: bool,
     /// Give up when no agent has room within so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<u64>,

@@ -429,6 +429,13 @@ fn task(arguments: &Run) -> Result<v1::TaskInfo, CliError> {
                 .map(|uri| v1::command_info::Uri { value: uri.clone(), ..Default::default() })
                 .collect(),
         }),
+        container: arguments.tty.then(|| {
+            Box::new(v1::ContainerInfo {
+                r#type: v1::container_info::Type::Mesos as i32,
+                tty_info: Some(v1::TtyInfo::default()),
+                ..Default::default()
+            })
+        }),
         ..Default::default()
     })
 }
