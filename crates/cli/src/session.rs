@@ -3,7 +3,8 @@
 use std::{collections::VecDeque, time::Duration};
 
 use mezzo_http::{
-    Body, Bytes, Client, ClientError, ClientResponse, HeaderMap, HeaderValue, Method, StreamSender, header,
+    Body, Bytes, Client, ClientError, ClientResponse, HeaderMap, HeaderValue, Method, StatusCode,
+    StreamSender, header,
 };
 use mezzo_mesos::v1::{
     self,
@@ -256,6 +257,10 @@ impl Input {
             // The connection broke: the output tells why.
             Ok(Err(_)) | Err(_) => return Ok(()),
         };
+        // A short command may have ended before its input came: its end says how.
+        if answer.status == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
         client::accepted(answer, &self.agent, "the agent takes no input for it").await.map(|_| ())
     }
 
