@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn persistent_volumes_are_mounted_into_a_root() {
         let confiner = Confiner { filesystem: true, ..Confiner::default() };
-        let persistent = [("/work/volumes/v".to_owned(), "data".to_owned(), true)];
+        let persistent = [("/srv/volumes/v".to_owned(), "data".to_owned(), true)];
         let circumstances = Circumstances { persistent: &persistent, ..nothing() };
         let confined = confiner.confine(None, root(), &circumstances).unwrap();
         assert!(matches!(&confined.mounts[..], [Mount { source: Source::Volume(_), read_only: true, .. }]));
