@@ -1,7 +1,5 @@
 //! Makes faults happen, and ends them.
 
-use mezzo_mesos::v1::master::{Call, call};
-
 use crate::{
     event::{Event, Side},
     fault::{FaultKind, Victim},
@@ -18,14 +16,6 @@ impl FaultKind {
             _ => false,
         }
     }
-}
-
-/// An agent that an operator has given up.
-#[derive(Debug)]
-pub(crate) struct Departing {
-    id: mezzo_ids::AgentId,
-    /// Whether its machine is another agent by now.
-    is_wiped: bool,
 }
 
 impl World<'_> {
@@ -126,7 +116,7 @@ impl World<'_> {
                 self.agents[agent].machine.failing = (percent, until);
             }
             FaultKind::Drain { agent, .. } => return self.drain(agent, number, until),
-            FaultKind::Gone { agent, .. } => return self.gone(agent, number, until),
+            FaultKind::Gone { agent, .. } => return self.give_up(agent, number, until),
             FaultKind::Teardown { framework } => return self.teardown(framework),
         }
         if let FaultKind::Pause { .. } = kind {
@@ -185,70 +175,6 @@ impl World<'_> {
         }
     }
 
-    /// The id that the master has given an agent, as the agent knows it.
-    fn id_of(&self, agent: usize) -> Option<mezzo_mesos::v1::AgentId> {
-        let id = self.agents[agent].core.as_ref()?.state().id.clone()?;
-        Some(mezzo_mesos::v1::AgentId { value: id.to_string() })
-    }
-
-    fn drain(&mut self, agent: usize, number: u32, until: Nanos) -> bool {
-        let Some(agent_id) = self.id_of(agent).filter(|_| self.master.core.is_some()) else { return false };
-        let drain = call::DrainAgent { agent_id, ..Default::default() };
-        let kind = call::Type::DrainAgent as i32;
-        self.operate(Call { r#type: Some(kind), drain_agent: Some(drain), ..Default::default() });
-        self.queue.push(until, Event::FaultOver(number));
-        true
-    }
-
-    fn gone(&mut self, agent: usize, number: u32, until: Nanos) -> bool {
-        let Some(agent_id) = self.id_of(agent).filter(|_| self.master.core.is_some()) else { return false };
-        self.checks.on_gone(agent);
-        let id = mezzo_ids::AgentId::from(agent_id.value.as_str());
-        self.departing.insert(number as usize, Departing { id, is_wiped: false });
-        self.mark_gone(agent_id);
-        self.queue.push(until, Event::FaultOver(number));
-        true
-    }
-
-    fn mark_gone(&mut self, agent_id: mezzo_mesos::v1::AgentId) {
-        let gone = call::MarkAgentGone { agent_id };
-        let kind = call::Type::MarkAgentGone as i32;
-        self.operate(Call { r#type: Some(kind), mark_agent_gone: Some(gone), ..Default::default() });
-    }
-
-    /// The operator tries again until the master has it in its registry: nobody else can say that a wiped
-    /// machine's tasks are over.
-    fn mark_gone_again(&mut self, number: usize) {
-        let Some(Departing { id, .. }) = self.departing.get(&number) else { return };
-        let master = self.master.core.as_ref();
-        if master.is_some_and(|core| core.state().gone_agents.contains_key(id)) {
-            self.departing.remove(&number);
-            return;
-        }
-        if master.is_some() {
-            let agent_id = mezzo_mesos::v1::AgentId { value: id.to_string() };
-            self.log(|| format!("an operator marks {} gone once more", agent_id.value));
-            self.mark_gone(agent_id);
-        }
-        self.queue.push(self.now + MILLI * 1000, Event::FaultOver(number as u32));
-    }
-
-    fn teardown(&mut self, framework: usize) -> bool {
-        let id = self.schedulers[framework].framework_id.clone();
-        let Some(framework_id) = id.filter(|_| self.master.core.is_some()) else { return false };
-        self.checks.on_teardown(framework);
-        self.uncount_torn(framework);
-        self.tear_down(framework_id);
-        self.schedulers[framework].is_over = true;
-        true
-    }
-
-    pub(crate) fn tear_down(&mut self, framework_id: mezzo_mesos::v1::FrameworkId) {
-        let teardown = call::Teardown { framework_id };
-        let kind = call::Type::Teardown as i32;
-        self.operate(Call { r#type: Some(kind), teardown: Some(teardown), ..Default::default() });
-    }
-
     pub(crate) fn on_fault_over(&mut self, number: usize) {
         match self.setup.faults[number].kind {
             FaultKind::Pause { victim, .. } => match victim {
@@ -256,31 +182,8 @@ impl World<'_> {
                 Victim::Agent(agent) => self.agent_wakes(agent),
                 Victim::Scheduler(scheduler) => self.scheduler_wakes(scheduler),
             },
-            FaultKind::Drain { agent, .. } => {
-                if self.master.core.is_none() || self.id_of(agent).is_none() {
-                    // The operator tries again until somebody listens.
-                    return self.queue.push(self.now + MILLI * 1000, Event::FaultOver(number as u32));
-                }
-                if let Some(agent_id) = self.id_of(agent) {
-                    self.log(|| format!("agent {agent} is taken back"));
-                    let back = call::ReactivateAgent { agent_id };
-                    let kind = call::Type::ReactivateAgent as i32;
-                    self.operate(Call {
-                        r#type: Some(kind),
-                        reactivate_agent: Some(back),
-                        ..Default::default()
-                    });
-                }
-            }
-            FaultKind::Gone { agent, .. } => {
-                let departing = self.departing.get_mut(&number);
-                if departing.is_some_and(|departing| !std::mem::replace(&mut departing.is_wiped, true)) {
-                    self.log(|| format!("agent {agent} is wiped and comes back"));
-                    self.checks.on_wiped(agent);
-                    self.agent_reboot(agent, MILLI * 1000, true);
-                }
-                self.mark_gone_again(number);
-            }
+            FaultKind::Drain { agent, .. } => self.take_back(agent, number),
+            FaultKind::Gone { agent, .. } => self.see_gone(agent, number),
             _ => {}
         }
     }

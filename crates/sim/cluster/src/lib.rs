@@ -27,6 +27,7 @@ mod load;
 mod master;
 mod minimise;
 mod network;
+mod operator;
 mod outcome;
 mod plant;
 mod queue;

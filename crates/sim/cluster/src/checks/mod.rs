@@ -16,6 +16,7 @@ use self::{offers::Offers, tasks::Book};
 use crate::{
     agent::machine::TaskKey,
     outcome::Sample,
+    scheduler::offered,
     setup::{Amounts, Setup},
     world::{World, duration, nanos},
 };
@@ -218,8 +219,8 @@ impl World<'_> {
 
     fn log_event(&mut self, scheduler: usize, event: &v1::scheduler::Event) {
         let line = if let Some(offers) = &event.offers {
-            let agents: Vec<&str> = offers.offers.iter().map(|offer| offer.hostname.as_str()).collect();
-            format!("is offered {}", agents.join(" "))
+            let of = |offer: &v1::Offer| format!("{} ({} cpus)", offer.hostname, offered(offer).cpus);
+            format!("is offered {}", offers.offers.iter().map(of).collect::<Vec<_>>().join(", "))
         } else if let Some(update) = &event.update {
             let status = &update.status;
             let reason = status.reason.and_then(|reason| v1::task_status::Reason::try_from(reason).ok());
