@@ -7,10 +7,10 @@
 //! `FAULT_SEEDS=FIRST..LAST` chooses the seeds (`0..50` otherwise); a failure prints its seed.
 
 #[path = "../support/mod.rs"]
-#[expect(dead_code, reason = "each test program uses its part of the shared module")]
 mod support;
 
 mod chaos;
+mod checks;
 mod clock;
 mod commands;
 mod executor;

@@ -155,7 +155,7 @@ impl Performer {
                     self.tidy(janitor::Job::Remove(sandbox));
                 }
             }
-            Effect::StartCheck { check, container: _, spec } => self.checks.start(check, *spec),
+            Effect::StartCheck { check, container, spec } => self.checks.start(check, container, *spec),
             Effect::StopCheck(check) => self.checks.stop(check),
             Effect::Attach { virtual_path, real_path } => self.files.attach(&virtual_path, &*real_path),
             Effect::Detach { virtual_path } => self.files.detach(&virtual_path),

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use crate::{
     api::Api,
-    checks::Checks,
+    checks::{Checks, Runs},
     config::Config,
     convert, core,
     desk::Desk,
@@ -167,9 +167,14 @@ pub async fn run(
         launcher: Default::default(),
         isolation,
     };
-    let events = core.clone();
-    let (containers, found) =
-        Containers::start(container_config, move |event| events.send(convert::container_input(event)))?;
+    let (events, runs) = (core.clone(), Runs::default());
+    let own = runs.clone();
+    let (containers, found) = Containers::start(container_config, move |event| {
+        if let Some(event) = own.take(event) {
+            events.send(convert::container_input(event));
+        }
+    })?;
+    let found = runs.discard(&containers, found);
 
     if let Some(images) = &images {
         images.recovered(found.iter().map(|container| &*container.id));
@@ -201,7 +206,7 @@ pub async fn run(
         desk: desk.clone(),
         link,
         launches: launches.clone(),
-        checks: Checks::new(Handle::current(), core.clone()),
+        checks: Checks::new(Handle::current(), core.clone(), launches.containers().clone(), runs),
         files: files.clone(),
         janitor: jobs,
         work_dir: work_dir.clone(),
