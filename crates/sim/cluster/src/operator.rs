@@ -110,6 +110,21 @@ impl World<'_> {
         self.queue.push(self.now + AGAIN, Event::FaultOver(number as u32));
     }
 
+    /// An agent that dies before it has learnt its first id comes back under another one. Its master had
+    /// admitted it, and may have sent it tasks: they stay unreachable until an operator, who knows the
+    /// machines, tells that the old one is gone (Mesos waits as well, rule 255).
+    pub(crate) fn give_up_strangers(&mut self) {
+        let known: Option<Vec<_>> = (0..self.agents.len()).map(|agent| self.id_of(agent)).collect();
+        let Some((core, known)) = self.master.core.as_ref().zip(known) else { return };
+        let is_known = |id: &mezzo_ids::AgentId| known.iter().any(|known| known.value == id.as_str());
+        let unreachable = core.state().unreachable_agents.keys();
+        let strangers: Vec<_> = unreachable.filter(|id| !is_known(id)).cloned().collect();
+        for id in strangers {
+            self.log(|| format!("an operator marks {id} gone, which no machine is"));
+            self.mark_gone(mezzo_mesos::v1::AgentId { value: id.to_string() });
+        }
+    }
+
     pub(crate) fn teardown(&mut self, framework: usize) -> bool {
         let id = self.schedulers[framework].framework_id.clone();
         let Some(framework_id) = id.filter(|_| self.master.core.is_some()) else { return false };

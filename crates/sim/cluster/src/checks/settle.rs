@@ -15,6 +15,7 @@ impl World<'_> {
             return self.stop();
         }
         self.tear_down_again();
+        self.give_up_strangers();
         if self.unsettled().is_none() {
             self.outcome.settled = true;
             self.log(|| "everything has settled".to_owned());
