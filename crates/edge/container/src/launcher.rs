@@ -45,7 +45,7 @@ const IN_A_FILE: &[u8] = b"f";
 const PASSED_MAX: usize = 3;
 
 /// Runs the launcher until the agent that started it is gone. Standard input is the socket it gets
-/// requests from; the second argument is the runtime directory.
+/// requests from, and standard output holds its lock; the second argument is the runtime directory.
 pub fn launcher_main() -> ! {
     let status = match serve() {
         Ok(()) => 0,
@@ -65,17 +65,17 @@ fn serve() -> io::Result<()> {
     // Away from the agent's terminal and process group: what ends the agent must not end this.
     let _ = rustix::process::setsid();
     let requests = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
+    let lock = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     drop(null);
-    close_all_but(requests.as_fd())?;
+    close_all_but([requests.as_fd(), lock.as_fd()])?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     kernel::restore_signals();
     kernel::block_all_signals();
     kernel::reap_children_automatically(true);
 
-    let lock = lock_launcher(&runtime_dir)?;
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let events = SocketAddrUnix::new(runtime_dir.join(layout::EVENTS_SOCKET))?;
@@ -108,19 +108,17 @@ fn serve() -> io::Result<()> {
     }
 }
 
-/// Closes every descriptor above the standard ones but one: nothing that the agent's caller left
+/// Closes every descriptor above the standard ones but these: nothing that the agent's caller left
 /// open may reach a container (attack A003).
-fn close_all_but(kept: BorrowedFd<'_>) -> io::Result<()> {
-    let kept = kept.as_raw_fd().cast_unsigned();
-    kernel::close_descriptors(3, kept.saturating_sub(1))?;
-    kernel::close_descriptors(kept + 1, u32::MAX)
-}
-
-fn lock_launcher(runtime_dir: &Path) -> io::Result<OwnedFd> {
-    let file = open_launcher_lock(runtime_dir)?;
-    // Shared: several launchers may overlap for a moment; a recovering agent asks exclusively.
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::LockShared)?;
-    Ok(file)
+fn close_all_but(kept: [BorrowedFd<'_>; 2]) -> io::Result<()> {
+    let mut kept = kept.map(|descriptor| descriptor.as_raw_fd().cast_unsigned());
+    kept.sort_unstable();
+    let mut first = 3;
+    for kept in kept {
+        kernel::close_descriptors(first, kept.saturating_sub(1))?;
+        first = kept + 1;
+    }
+    kernel::close_descriptors(first, u32::MAX)
 }
 
 /// The file behind [`layout::LAUNCHER_LOCK`].
@@ -172,6 +170,11 @@ impl Launcher {
     pub(crate) fn spawn(program: &LauncherProgram, runtime_dir: &Path) -> io::Result<Self> {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        // Held from before it is asked for anything: an agent that is killed before its launcher has come this
+        // far is one whose launches are still to be awaited. Shared, as several launchers may overlap for a
+        // moment; a recovering agent asks exclusively.
+        let lock = open_launcher_lock(runtime_dir)?;
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockShared)?;
         let sealed = read_only(&program.path);
         let path = match &sealed {
             Some(mount) => PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd())),
@@ -182,7 +185,7 @@ impl Launcher {
             .arg(runtime_dir)
             .env_clear()
             .stdin(Stdio::from(theirs))
-            .stdout(Stdio::null())
+            .stdout(Stdio::from(lock))
             .spawn()?;
         Ok(Self { socket: ours, child })
     }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use confined::{faults::*, privileges::*, *};
+use confined::{faults::*, privileges::*, steps::*, *};
 use emulated::everything_holds_with_unified_control_groups;
 use mezzo_container::{
     Config, Confinement, ContainerEvent, Containers, Credentials, Input, Isolation, LAUNCHER_ARGUMENT,
@@ -604,6 +604,7 @@ const TESTS: &[Test] = tests![
     what_is_missing_in_an_image_is_told,
     a011_a_racing_link_never_moves_a_mount,
     an_agent_killed_at_any_moment_leaves_nothing,
+    an_agent_or_launcher_killed_at_every_step_leaves_nothing,
     a017_a045_and_a046_no_namespaces_and_no_mounts,
     a019_and_a021_the_hosts_kernel_is_out_of_reach,
     a023_capabilities_are_exactly_those_given,
@@ -628,6 +629,17 @@ fn main() -> ExitCode {
         let (directory, root) = (arguments.next().expect("a directory"), arguments.next().expect("a root"));
         be_agent(Path::new(&directory), &root);
         return ExitCode::FAILURE;
+    }
+    if let Some(role @ (BE_VICTIM | BE_TRACER)) = first.as_deref() {
+        let mut next = || arguments.next().expect("an argument");
+        let (directory, root) = (next(), next());
+        if role == BE_VICTIM {
+            be_victim(Path::new(&directory), &root);
+            return ExitCode::SUCCESS;
+        }
+        let mut number = || next().parse().expect("a number");
+        let status = be_tracer(Path::new(&directory), &root, number(), number());
+        return u8::try_from(status).map_or(ExitCode::FAILURE, ExitCode::from);
     }
     // What cargo passes: options are not for this harness, a word selects tests by name.
     let filter = first.into_iter().chain(arguments).find(|word| !word.starts_with('-'));

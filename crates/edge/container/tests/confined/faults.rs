@@ -20,7 +20,7 @@ pub(crate) const BE_AGENT: &str = "be-an-agent";
 /// Containers that such an agent has on their way at once.
 const CONTAINERS: usize = 8;
 /// How often one is killed. Each time at another moment: the waits are spread over a few launches.
-const KILLS: u64 = 40;
+const KILLS: u64 = 200;
 /// The same where every instruction is emulated.
 const KILLS_EMULATED: u64 = 2;
 /// Launches against a thread that exchanges folders and links.
@@ -69,35 +69,40 @@ pub(crate) fn an_agent_killed_at_any_moment_leaves_nothing(dir: &Path) {
         wait_until("it launches", || {
             fs::read_dir(dir.join("run/containers")).is_ok_and(|mut d| d.next().is_some())
         });
-        std::thread::sleep(Duration::from_micros(1 + n * 7_300 % 90_000));
+        std::thread::sleep(Duration::from_micros(1 + n * 7_300 % 60_000));
         agent.kill().expect("killed");
         agent.wait().expect("ended");
-        let agent = Agent::isolated(dir, isolation(&root));
-        for container in &agent.recovered {
-            if matches!(container.state, RecoveredState::Running { .. }) {
-                // It may be ending already, on the order of the agent before.
-                let _ = agent.containers.destroy(&container.id);
-                while !matches!(agent.next(), ContainerEvent::Exited { .. }) {}
-            }
-        }
-        for container in &agent.recovered {
-            agent.containers.remove(&container.id);
-        }
-        wait_until("nothing that was written is left", || is_clean(dir));
-        let left = fs::read_dir(dir.join("run/containers")).expect("a folder").count();
-        assert_eq!(left, 0, "kill {n}: runtime folders");
-        for place in ["pids", "unified", "."] {
-            let groups = fs::read_dir(format!("/sys/fs/cgroup/{place}/{root}"));
-            let left = groups.into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()).count();
-            assert_eq!(left, 0, "kill {n}: control groups of {place}");
-        }
-        assert_eq!(mounts(), before, "kill {n}");
-        assert_eq!(processes_of(dir), 0, "kill {n}: processes");
+        recover_and_look(dir, &root, isolation(&root), &before, &format!("kill {n}"));
     }
     remove_roots(&root);
 }
 
-fn is_emulated() -> bool {
+/// Starts an agent where another was killed, ends what runs, and looks for what is left.
+pub(crate) fn recover_and_look(dir: &Path, root: &str, isolation: Isolation, mounted: &str, what: &str) {
+    let agent = Agent::isolated(dir, isolation);
+    for container in &agent.recovered {
+        if matches!(container.state, RecoveredState::Running { .. }) {
+            // It may be ending already, on the order of the agent before.
+            let _ = agent.containers.destroy(&container.id);
+            while !matches!(agent.next(), ContainerEvent::Exited { .. }) {}
+        }
+    }
+    for container in &agent.recovered {
+        agent.containers.remove(&container.id);
+    }
+    wait_until(&format!("{what}: nothing that was written is left"), || is_clean(dir));
+    let left = fs::read_dir(dir.join("run/containers")).expect("a folder").count();
+    assert_eq!(left, 0, "{what}: runtime folders");
+    for hierarchy in ["cpu", "cpuacct", "memory", "pids", "unified", "."] {
+        let groups = fs::read_dir(format!("/sys/fs/cgroup/{hierarchy}/{root}"));
+        let left = groups.into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()).count();
+        assert_eq!(left, 0, "{what}: control groups of {hierarchy}");
+    }
+    assert_eq!(mounts(), mounted, "{what}");
+    assert_eq!(processes_of(dir), 0, "{what}: processes");
+}
+
+pub(crate) fn is_emulated() -> bool {
     std::env::var_os(crate::emulated::EMULATED).is_some()
 }
 

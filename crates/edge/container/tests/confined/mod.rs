@@ -2,6 +2,7 @@
 
 pub(crate) mod faults;
 pub(crate) mod privileges;
+pub(crate) mod steps;
 
 use std::{
     fs,
