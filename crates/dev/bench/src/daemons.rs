@@ -100,6 +100,11 @@ impl Folder {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
+
+    /// See [`runtime_dir`].
+    pub(crate) fn runtime_dir(&self) -> PathBuf {
+        runtime_dir(&self.0)
+    }
 }
 
 /// Where supervisors note what they run: on a memory file system where there is one, as /run is.

@@ -1,5 +1,5 @@
 //! The numbers of docs/performance.md: `cargo xtask bench kernel [NAME ...]` and
-//! `cargo xtask bench allocator`.
+//! `cargo xtask bench allocator`, `bench sim` and `bench container`.
 //!
 //! Each measurement but the allocator's starts the release binary as an operator would, drives it over
 //! its public APIs, and stands beside what it is compared with, taken in the same run. Nothing here
@@ -8,6 +8,7 @@
 mod agents;
 mod allocator;
 mod client;
+mod container;
 mod daemons;
 mod footprint;
 mod launches;
@@ -27,7 +28,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Measurement = fn(&mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 15] = [
+const MEASUREMENTS: [(&str, Measurement); 19] = [
     ("tasks", spawn::tasks),
     ("latency", spawn::latency),
     ("launches", launches::launches),
@@ -44,6 +45,10 @@ const MEASUREMENTS: [(&str, Measurement); 15] = [
     ("sim-events", sim::events),
     ("sim-seeds", sim::seeds),
     ("sim-day", sim::day),
+    ("container-exec", container::exec),
+    ("container-thousand", container::thousand),
+    ("container-many", container::many),
+    ("container-unpack", container::unpack),
 ];
 
 fn main() -> Result<()> {

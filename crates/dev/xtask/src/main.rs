@@ -13,13 +13,17 @@ usage: cargo xtask COMMAND
   rules           which behaviour rules are named by tests or by docs/compatibility.md
   bench kernel    the numbers of docs/performance.md, each beside its comparison
   bench allocator the allocator alone, at 20,000 to 100,000 agents
-  bench sim       how fast a simulated cluster runs";
+  bench sim       how fast a simulated cluster runs
+  bench container containers beside bare system calls and other runtimes; as root";
 
 /// The measurements of the allocator; the one of memory comes first.
 const ALLOCATOR: [&str; 4] = ["allocator-memory", "allocator-20000", "allocator-50000", "allocator-hostile"];
 
 /// The measurements of the simulation.
 const SIM: [&str; 3] = ["sim-events", "sim-seeds", "sim-day"];
+
+/// The measurements of containers.
+const CONTAINER: [&str; 4] = ["container-exec", "container-thousand", "container-many", "container-unpack"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +33,8 @@ fn main() -> ExitCode {
         ["rules", rest @ ..] => rules::run(&root(), rest),
         ["bench", "kernel", rest @ ..] => bench::run(&root(), &["mezzo", "mezzo-bench"], rest),
         ["bench", "sim"] => bench::run(&root(), &["mezzo-bench"], &SIM),
+        ["bench", "container"] => bench::containers(&root(), &CONTAINER),
+        ["bench", "container", rest @ ..] => bench::containers(&root(), rest),
         // Memory in a process of its own, where nothing that was freed before is used again.
         ["bench", "allocator"] => bench::run(&root(), &["mezzo-bench"], &["master-memory"])
             .and_then(|()| bench::run(&root(), &["mezzo-bench"], &ALLOCATOR)),

@@ -66,7 +66,7 @@ impl Filter {
     }
 
     /// Each as the kernel takes it: instructions of eight bytes.
-    pub(crate) fn programs(&self) -> &[Vec<u8>] {
+    pub fn programs(&self) -> &[Vec<u8>] {
         &self.programs
     }
 }

@@ -1,0 +1,82 @@
+//! What containers cost that run: memory, and time for those that come after.
+
+use std::{fs, time::Instant};
+
+use anyhow::{Result, bail};
+use mezzo_container::ContainerEvent;
+
+use super::Bench;
+use crate::{
+    daemons::{children, memory_mib},
+    table::{Table, percentile},
+};
+
+/// Containers that run in the end.
+const MANY: usize = 4000;
+/// How many around the 10th and the 4,000th are looked at.
+const AROUND: usize = 20;
+
+pub(crate) fn many(table: &mut Table) -> Result<()> {
+    let bench = Bench::start("many")?;
+    let mut times = Vec::with_capacity(MANY);
+    let mut pids = Vec::with_capacity(MANY);
+    let measured = start(&bench, &mut times, &mut pids);
+    let private = private_mib(pids.iter().take(100).copied());
+    for n in 0..pids.len() {
+        bench.containers.destroy(&id(n))?;
+    }
+    for n in 0..pids.len() {
+        match bench.next()? {
+            ContainerEvent::Exited { id, .. } => bench.containers.remove(&id),
+            other => bail!("{n} have ended, then {other:?}"),
+        }
+    }
+    measured?;
+    let first = percentile(&mut times[..AROUND], 0.5);
+    let last = percentile(&mut times[MANY - AROUND..], 0.5);
+    table.row(
+        "launch latency of the 4,000th running container",
+        &format!("{last:.2} ms, {:.2}x", last / first),
+        &format!("the 10th: {first:.2} ms; medians of {AROUND} around each"),
+        "<= 1.3x",
+    );
+    table.row(
+        "private memory per running container with a root",
+        &format!("{private:.2} MiB"),
+        "its supervisor and its first process, mean of 100",
+        "<= 1 MiB",
+    );
+    Ok(())
+}
+
+fn id(n: usize) -> mezzo_ids::ContainerId {
+    format!("m{n}").as_str().into()
+}
+
+fn start(bench: &Bench, times: &mut Vec<f64>, pids: &mut Vec<u32>) -> Result<()> {
+    for n in 0..MANY {
+        let request = bench.request(&id(n), &["/bin/sleep", "100000"]);
+        let begun = Instant::now();
+        bench.containers.launch(&request);
+        let (pid, took) = bench.next_started(begun)?;
+        times.push(took.as_secs_f64() * 1e3);
+        pids.push(pid);
+    }
+    Ok(())
+}
+
+/// Of all that stays of ours for each of these programs.
+fn private_mib(pids: impl Iterator<Item = u32>) -> f64 {
+    let (mut sum, mut count) = (0.0, 0);
+    for pid in pids {
+        count += 1;
+        let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)?.parse().ok());
+        let Some(supervisor) = parent else { continue };
+        let first = children(supervisor).into_iter().filter(|child| *child != pid);
+        for ours in first.chain([supervisor]) {
+            sum += memory_mib(ours, "smaps_rollup", &["Private_Clean", "Private_Dirty"]).unwrap_or(f64::NAN);
+        }
+    }
+    sum / f64::from(count)
+}
