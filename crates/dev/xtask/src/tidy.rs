@@ -32,6 +32,8 @@ const EXTRA: &[(&str, &str)] = &[
     ("mezzo-master", "mezzo-allocator"),
     ("mezzo-judge", "mezzo-master"),
     ("mezzo-judge", "mezzo-allocator-checker"),
+    ("mezzo-fetcher", "mezzo-download"),
+    ("mezzo-images", "mezzo-download"),
 ];
 
 /// What a core never pulls in, however indirectly.

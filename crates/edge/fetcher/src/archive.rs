@@ -28,8 +28,6 @@ const EXPANDED_BYTES_FREE: u64 = 1 << 30;
 const EXPANSION_MAX: u64 = 100;
 /// Files, directories and links of one archive: twice what the largest source trees have.
 const ENTRIES_MAX: u64 = 2_000_000;
-/// Directories above each other; deeper trees cannot be named in one system call.
-const DEPTH_MAX: usize = 256;
 /// Memory for one xz stream; its strongest preset takes 65 MiB.
 const XZ_MEMORY_MAX: u64 = 128 << 20;
 
@@ -253,31 +251,7 @@ fn readable(name: &[u8]) -> String {
 
 /// The name without what means nothing; refused when it could mean a place outside.
 fn clean_name(name: &[u8]) -> Result<Vec<u8>, ArchiveError> {
-    let refused = |why| Err(ArchiveError::Name { name: readable(name), why });
-    if name.starts_with(b"/") {
-        return refused("is absolute");
-    }
-    if name.contains(&0) {
-        return refused("contains a zero byte");
-    }
-    let mut clean = Vec::with_capacity(name.len());
-    let mut depth = 0;
-    for component in name.split(|byte| *byte == b'/') {
-        match component {
-            b"" | b"." => continue,
-            b".." => return refused("contains '..'"),
-            _ => {}
-        }
-        depth += 1;
-        if depth > DEPTH_MAX {
-            return refused("is too deep");
-        }
-        if !clean.is_empty() {
-            clean.push(b'/');
-        }
-        clean.extend_from_slice(component);
-    }
-    Ok(clean)
+    mezzo_download::clean_name(name).map_err(|why| ArchiveError::Name { name: readable(name), why })
 }
 
 #[cfg(test)]

@@ -7,9 +7,10 @@ use std::{
     os::fd::OwnedFd,
 };
 
+use mezzo_download::DEPTH_MAX;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
-use crate::{Digest, digest::Hasher, limits::DEPTH_MAX};
+use crate::{Digest, digest::Hasher};
 
 /// Names, kinds, owners, modes, times, link texts, attributes and contents of all below a directory.
 pub(crate) fn digest(directory: OwnedFd) -> io::Result<Digest> {

@@ -12,12 +12,6 @@ pub(crate) const INDEX_ENTRIES_MAX: usize = 1_000;
 pub(crate) const INDEX_DEPTH_MAX: usize = 2;
 /// Extended headers before one entry of a layer: names, links and attributes, held in memory.
 pub(crate) const HEADERS_BYTES_MAX: u64 = 1 << 20;
-/// A path, as the kernel takes it in one call.
-pub(crate) const PATH_BYTES_MAX: usize = 4_095;
-/// One part of a path, as file systems have it.
-pub(crate) const NAME_BYTES_MAX: usize = 255;
-/// Directories above each other: twice what the deepest package trees have.
-pub(crate) const DEPTH_MAX: usize = 256;
 /// Extended attributes of one entry, names and values.
 pub(crate) const XATTRS_BYTES_MAX: usize = 64 << 10;
 /// The largest window a zstd stream may ask for, as a power of two: 128 MiB, which is what `zstd -d` takes.

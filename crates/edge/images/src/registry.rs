@@ -13,16 +13,16 @@ mod blob;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Read as _},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
+use mezzo_download::{Paced, is_timeout};
 use serde::Deserialize;
 use ureq::{
     Body,
     config::Config as AgentConfig,
     http::{Response, Uri, header},
-    tls::{Certificate, RootCerts, TlsConfig},
     unversioned::transport::DefaultConnector,
 };
 
@@ -447,7 +447,7 @@ impl Registry {
         if body.content_length().is_some_and(|length| length > bytes_max) {
             return Err(too_large());
         }
-        let mut reader = blob::Paced::new(body.into_reader(), self.settings.stall_timeout);
+        let mut reader = Paced::new(body.into_reader(), blob::PACE_MIN, self.settings.stall_timeout);
         let mut content = Vec::new();
         let mut chunk = [0; 16 << 10];
         loop {
@@ -474,25 +474,10 @@ impl Registry {
 }
 
 fn agent_config(stall_timeout: Duration) -> AgentConfig {
-    let certificates: Vec<_> = rustls_native_certs::load_native_certs()
-        .certs
-        .iter()
-        .map(|certificate| Certificate::from_der(certificate).to_owned())
-        .collect();
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(certificates)))
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
-        .build();
-    ureq::Agent::config_builder()
-        .tls_config(tls)
-        .http_status_as_error(false)
+    mezzo_download::client(stall_timeout)
         .max_redirects(0)
         .max_redirects_will_error(false)
         .user_agent(concat!("mezzo/", env!("CARGO_PKG_VERSION")))
-        .timeout_resolve(Some(stall_timeout))
-        .timeout_connect(Some(stall_timeout))
-        .timeout_recv_response(Some(stall_timeout))
-        .timeout_per_read(Some(stall_timeout))
         .build()
 }
 
@@ -551,8 +536,7 @@ fn transfer(authority: &str, error: ureq::Error) -> Reason {
 }
 
 fn broken(authority: &str, error: &io::Error) -> Reason {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
-    if error.kind() == io::ErrorKind::TimedOut || matches!(inner, Some(ureq::Error::Timeout(_))) {
+    if is_timeout(error) {
         return Reason::Stalled(authority.to_owned());
     }
     Reason::Transfer { authority: authority.to_owned(), why: error.to_string() }

@@ -2,10 +2,10 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek as _, SeekFrom, Write as _},
-    time::{Duration, Instant},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
 };
 
+use mezzo_download::Paced;
 use ureq::{
     Body,
     http::{Response, header},
@@ -22,7 +22,7 @@ use crate::{
 /// Moved at once.
 const CHUNK_BYTES: usize = 128 << 10;
 /// Below this many bytes per second a transfer counts as stalled (attack A065).
-const PACE_MIN: u64 = 1 << 10;
+pub(super) const PACE_MIN: u64 = 1 << 10;
 
 /// A blob on its way: what is on disk is what was hashed.
 pub(crate) struct Partial {
@@ -161,7 +161,7 @@ impl Registry {
             partial.restart().tried("empty a file of the store")?;
         }
         let body = response.into_body();
-        let mut reader = Paced::new(body.into_reader(), self.settings.stall_timeout);
+        let mut reader = Paced::new(body.into_reader(), PACE_MIN, self.settings.stall_timeout);
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {
             watch.check()?;
@@ -193,34 +193,4 @@ fn first_byte(response: &Response<Body>) -> Option<u64> {
     }
     let range = text(response, header::CONTENT_RANGE.as_str())?;
     range.strip_prefix("bytes ")?.split('-').next()?.parse().ok()
-}
-
-/// Breaks off a transfer that is too slow to end. Complete silence is ended by the client's own timeout.
-pub(super) struct Paced<R> {
-    reader: R,
-    window: Duration,
-    window_start: Instant,
-    window_bytes: u64,
-}
-
-impl<R> Paced<R> {
-    pub(super) fn new(reader: R, window: Duration) -> Self {
-        Self { reader, window, window_start: Instant::now(), window_bytes: 0 }
-    }
-}
-
-impl<R: Read> Read for Paced<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.reader.read(buffer)?;
-        self.window_bytes += count as u64;
-        let elapsed = self.window_start.elapsed();
-        if count > 0 && elapsed >= self.window {
-            if self.window_bytes < PACE_MIN.saturating_mul(elapsed.as_secs().max(1)) {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            self.window_start = Instant::now();
-            self.window_bytes = 0;
-        }
-        Ok(count)
-    }
 }

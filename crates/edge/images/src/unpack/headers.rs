@@ -2,11 +2,12 @@
 
 use std::io::Read;
 
+use mezzo_download::{NAME_BYTES_MAX, PATH_BYTES_MAX, clean_name};
 use rustix::fs::Timespec;
 use tar::{Entry, EntryType};
 
 use super::{UnpackError, readable};
-use crate::limits::{DEPTH_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, XATTRS_BYTES_MAX};
+use crate::limits::XATTRS_BYTES_MAX;
 
 const WHITEOUT: &[u8] = b".wh.";
 /// Names of the storage driver that invented whiteouts, which mean nothing to others.
@@ -83,7 +84,7 @@ pub(super) fn read<R: Read>(entry: &mut Entry<'_, R>) -> Result<Item, UnpackErro
     if entry.size() != 0 && (!has_content || slashed) {
         return Err(refused("has content, which its kind cannot have"));
     }
-    let name = clean(&raw_name).map_err(refused)?;
+    let name = clean_name(&raw_name).map_err(refused)?;
     let last = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let mut above = name.split(|byte| *byte == b'/').take_while(|part| !std::ptr::eq(*part, last));
     if name.starts_with(WHITEOUT_OWN) && !name.starts_with(OPAQUE) {
@@ -113,7 +114,8 @@ pub(super) fn read<R: Read>(entry: &mut Entry<'_, R>) -> Result<Item, UnpackErro
         }
         EntryType::Link => {
             let text = entry.link_name_bytes().map(|text| text.into_owned()).unwrap_or_default();
-            let existing = clean(&text).map_err(|_| refused("is a hard link to outside of the layer"))?;
+            let existing =
+                clean_name(&text).map_err(|_| refused("is a hard link to outside of the layer"))?;
             if existing.is_empty() {
                 return Err(refused("is a hard link to nothing"));
             }
@@ -245,39 +247,4 @@ fn keep_xattr(name: &str, value: &[u8]) -> Result<bool, &'static str> {
         return Ok(value.len() == 20 && value[3] == 2);
     }
     Ok(name.starts_with("user."))
-}
-
-/// The name without what means nothing; refused when it could mean a place outside.
-pub(super) fn clean(name: &[u8]) -> Result<Vec<u8>, &'static str> {
-    if name.is_empty() {
-        return Err("has no name");
-    }
-    if name.starts_with(b"/") {
-        return Err("is absolute");
-    }
-    if name.contains(&0) {
-        return Err("contains a zero byte");
-    }
-    let mut cleaned = Vec::with_capacity(name.len());
-    let mut depth = 0;
-    for part in name.split(|byte| *byte == b'/') {
-        match part {
-            b"" | b"." => continue,
-            b".." => return Err("contains '..'"),
-            _ if part.len() > NAME_BYTES_MAX => return Err("has too long a name"),
-            _ => {}
-        }
-        depth += 1;
-        if depth > DEPTH_MAX {
-            return Err("is too deep");
-        }
-        if !cleaned.is_empty() {
-            cleaned.push(b'/');
-        }
-        cleaned.extend_from_slice(part);
-    }
-    if cleaned.len() > PATH_BYTES_MAX {
-        return Err("has too long a path");
-    }
-    Ok(cleaned)
 }
