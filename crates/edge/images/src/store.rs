@@ -134,10 +134,14 @@ pub struct Listed {
     pub name: String,
     /// See [`Image::id`].
     pub id: Digest,
+    /// See [`Image::digest`].
+    pub digest: Digest,
     /// Unpacked, of all its layers; other images may share them.
     pub bytes: u64,
     /// How many.
     pub layers: usize,
+    /// When it came here.
+    pub pulled: SystemTime,
     /// Last time a container got it.
     pub used: SystemTime,
     /// Whether something holds it.
@@ -301,13 +305,10 @@ impl Store {
         let listed = state.images.values().map(|Known { record, .. }| Listed {
             name: record.name.clone(),
             id: record.id,
-            bytes: record
-                .layers
-                .iter()
-                .filter_map(|layer| state.layers.get(layer))
-                .map(|layer| layer.bytes)
-                .sum(),
+            digest: record.digest,
+            bytes: state.bytes(&record.layers),
             layers: record.layers.len(),
+            pulled: record.pulled(),
             used: record.used(),
             in_use: state.image_holds.contains_key(&record.id),
         });

@@ -103,6 +103,10 @@ impl Record {
         UNIX_EPOCH + Duration::from_secs(self.used_seconds)
     }
 
+    pub(super) fn pulled(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.pulled_seconds)
+    }
+
     /// Notes a use; whether that should be written.
     pub(super) fn touch(&mut self, now: SystemTime, kept: Duration) -> bool {
         let now = seconds(now);

@@ -36,12 +36,7 @@ impl Image {
             digest: record.digest,
             layers: record.layers.iter().map(|layer| store.shared.disk.layer_path(*layer)).collect(),
             config,
-            bytes: record
-                .layers
-                .iter()
-                .filter_map(|layer| state.layers.get(layer))
-                .map(|layer| layer.bytes)
-                .sum(),
+            bytes: state.bytes(&record.layers),
             hold: Arc::new(hold),
         }
     }
@@ -72,6 +67,11 @@ impl Drop for Hold {
 }
 
 impl State {
+    /// Unpacked bytes of all these.
+    pub(super) fn bytes(&self, layers: &[Digest]) -> u64 {
+        layers.iter().filter_map(|layer| self.layers.get(layer)).map(|layer| layer.bytes).sum()
+    }
+
     pub(super) fn hold(&mut self, layers: &[Digest], image: Option<Digest>) {
         for layer in layers {
             *self.layer_holds.entry(*layer).or_default() += 1;
