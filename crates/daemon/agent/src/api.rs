@@ -3,6 +3,7 @@
 mod containers;
 mod executor;
 mod files;
+mod images;
 mod input;
 mod metrics;
 mod negotiate;
@@ -51,6 +52,8 @@ enum Endpoint {
     FilesDebug,
     LoggingToggle,
     SystemStats,
+    Images,
+    PullImage,
 }
 
 /// Answers requests from what the agent knows, or by asking its core.
@@ -66,6 +69,8 @@ pub(crate) struct Api {
     verbosity: Verbosity,
     /// One for each stream of a container's output.
     sessions: Arc<Semaphore>,
+    /// One for each image that an operator waits for.
+    pulls: Arc<Semaphore>,
     /// Who writes to containers.
     writers: input::Writers,
     heartbeat: Duration,
@@ -91,6 +96,8 @@ impl Api {
             ("monitor/statistics", Endpoint::Statistics),
             ("containers", Endpoint::Containers),
             ("containerizer/debug", Endpoint::ContainerizerDebug),
+            ("images", Endpoint::Images),
+            ("images/pull", Endpoint::PullImage),
         ] {
             routes.add(names::AGENT_PROCESS, path, endpoint);
         }
@@ -117,6 +124,7 @@ impl Api {
             flags: config.flags.clone(),
             verbosity: config.verbosity,
             sessions,
+            pulls: Arc::new(Semaphore::new(images::PULLS_MAX)),
             writers: input::Writers::default(),
             heartbeat: config.http_heartbeat_interval,
         }
@@ -173,6 +181,8 @@ impl Handler for Api {
             Endpoint::FilesDebug => files::debug(self, &request),
             Endpoint::LoggingToggle => v0::logging_toggle(self, &request),
             Endpoint::SystemStats => v0::system_stats(&request),
+            Endpoint::Images => images::list(self).await,
+            Endpoint::PullImage => images::pull(self, &request),
         }
     }
 }

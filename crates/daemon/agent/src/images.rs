@@ -11,12 +11,14 @@ use std::{
 use mezzo_agent::ContainerSpec;
 use mezzo_container::{BackEnd, Root};
 use mezzo_images::{
-    Accounts, Image, OpenError, Policy, Progress, PullError, PullOptions, Reference, RegistrySettings,
-    Source, Store,
+    Accounts, Image, Listed, OpenError, Policy, Progress, PullError, PullOptions, Reference,
+    RegistrySettings, Source, Store,
 };
 use mezzo_mesos::v1::{self, container_info, image, secret};
 use serde::Deserialize;
 use tracing::{info, warn};
+
+use crate::pulls::Pulls;
 
 /// How often a pull is told of in the log.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
@@ -111,6 +113,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Images {
     settings: ImageSettings,
     store: Store,
+    pulls: Pulls,
 }
 
 impl Images {
@@ -127,7 +130,7 @@ impl Images {
         };
         let store_settings = mezzo_images::Settings { source, registry, ..mezzo_images::Settings::default() };
         let store = Store::open(&settings.store_dir, store_settings)?;
-        Ok(Self { settings: settings.clone(), store })
+        Ok(Self { settings: settings.clone(), store, pulls: Pulls::default() })
     }
 
     /// Lets go of images of containers that are not there any more.
@@ -144,12 +147,41 @@ impl Images {
         self.store.here(&wanted.reference, &wanted.options)
     }
 
-    /// Brings an image; blocks.
+    /// What is here.
+    pub(crate) fn list(&self) -> Vec<Listed> {
+        self.store.list()
+    }
+
+    /// What is on its way.
+    pub(crate) fn pulls(&self) -> &Pulls {
+        &self.pulls
+    }
+
+    /// Brings an image that nobody needs yet; blocks. What is here is compared with where it came from.
+    pub(crate) fn fetch(
+        &self,
+        reference: Reference,
+        cancelled: &Arc<AtomicBool>,
+        told: &(dyn Fn(Progress) + Sync),
+    ) -> Result<Image, PullError> {
+        let options =
+            PullOptions { cached: false, cancelled: Arc::clone(cancelled), ..PullOptions::default() };
+        self.bring(&Wanted { reference, options }, told)
+    }
+
+    /// Brings an image for a container; blocks.
     pub(crate) fn pull(&self, wanted: &Wanted) -> Result<Image, PullError> {
+        self.bring(wanted, &|_| {})
+    }
+
+    fn bring(&self, wanted: &Wanted, heard: &(dyn Fn(Progress) + Sync)) -> Result<Image, PullError> {
         let name = wanted.reference.to_string();
         info!(image = name, "pull");
+        let waiting = self.pulls.begin(&name);
         let told = std::sync::Mutex::new(SystemTime::now());
         let image = self.store.pull(&wanted.reference, &wanted.options, &|now: Progress| {
+            waiting.told(now);
+            heard(now);
             let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if told.elapsed().is_ok_and(|since| since >= TOLD_EVERY) {
                 *told = SystemTime::now();

@@ -20,6 +20,7 @@ mod janitor;
 mod launch;
 mod link;
 mod perform;
+mod pulls;
 mod recover;
 mod sandbox;
 mod start;
