@@ -55,6 +55,10 @@ pub(crate) enum Command {
     Kill(Kill),
     /// List agents and what they have
     Nodes,
+    /// List the images that agents have
+    Images(Images),
+    /// Bring an image to agents before a task needs it
+    Pull(Pull),
     /// List frameworks
     Frameworks(Frameworks),
     /// List resources that are offered at the moment
@@ -218,9 +222,31 @@ pub(crate) struct Run {
     /// Give up when no agent has room within so many seconds
     #[arg(long, value_name = "SECONDS")]
     pub(crate) timeout: Option<u64>,
-    /// What to run, after --
-    #[arg(last = true, required = true, value_name = "CMD")]
+    /// Image whose files it has, as name[:tag] with or without registry; without one it has the agent's
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: Option<String>,
+    /// What to run, after --; an image's own command unless told otherwise
+    #[arg(last = true, required_unless_present = "image", value_name = "CMD")]
     pub(crate) command: Vec<String>,
+}
+
+/// `mezzo images`
+#[derive(Debug, Args)]
+pub(crate) struct Images {
+    /// Only those of this agent: a host name, or the start of an id
+    #[arg(long, value_name = "AGENT")]
+    pub(crate) agent: Option<String>,
+}
+
+/// `mezzo pull`
+#[derive(Debug, Args)]
+pub(crate) struct Pull {
+    /// Name of the image, as name[:tag] with or without registry
+    #[arg(value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// Only to this agent: a host name, or the start of an id
+    #[arg(long, value_name = "AGENT|all", default_value = "all")]
+    pub(crate) agent: Option<String>,
 }
 
 /// `mezzo tasks`
@@ -335,5 +361,20 @@ mod tests {
         let cli = Cli::parse_from(["mezzo", "run", "--cpus", "2", "--", "sh", "-c", "echo hi; exit 3"]);
         let Command::Run(run) = cli.command else { panic!("run") };
         assert_eq!(run.command, ["sh", "-c", "echo hi; exit 3"]);
+        assert_eq!(run.image, None);
+    }
+
+    #[test]
+    fn what_comes_before_the_dashes_is_an_image() {
+        let run = |words: &[&str]| {
+            let cli = Cli::try_parse_from(["mezzo", "run"].iter().chain(words)).ok()?;
+            let Command::Run(run) = cli.command else { panic!("run") };
+            Some((run.image?, run.command))
+        };
+        assert_eq!(run(&["busybox:1.36"]), Some(("busybox:1.36".into(), Vec::new())));
+        let told = Some(("busybox".into(), vec!["echo".into(), "hi".into()]));
+        assert_eq!(run(&["--cpus=1", "busybox", "--", "echo", "hi"]), told);
+        assert_eq!(run(&["echo", "hi"]), None, "a command comes after the dashes");
+        assert_eq!(run(&[]), None);
     }
 }

@@ -7,10 +7,12 @@ mod daemon;
 mod dev;
 mod exec;
 mod frameworks;
+mod images;
 mod kill;
 mod logs;
 mod nodes;
 mod offers;
+mod pull;
 mod run;
 mod sim;
 mod status;
@@ -54,6 +56,8 @@ pub(crate) fn main() -> Result<ExitCode, CliError> {
         Command::Cp(cp) => block_on(cp::copy(&global, &cp)),
         Command::Kill(kill) => block_on(kill::kill(&global, &kill)),
         Command::Nodes => block_on(nodes::list(&global)),
+        Command::Images(images) => block_on(images::list(&global, &images)),
+        Command::Pull(pull) => block_on(pull::pull(&global, &pull)),
         Command::Frameworks(frameworks) => block_on(frameworks::list(&global, &frameworks)),
         Command::Offers => block_on(offers::list(&global)),
         Command::Why(why) => block_on(why::explain(&global, &why)),

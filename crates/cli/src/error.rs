@@ -68,6 +68,11 @@ impl CliError {
         self
     }
 
+    /// The failed attempt, without place and reason.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
     /// What kind of failure it is.
     pub(crate) fn exit(&self) -> Exit {
         self.exit

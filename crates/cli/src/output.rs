@@ -25,6 +25,33 @@ pub(crate) fn megabytes(value: f64) -> String {
     }
 }
 
+/// Bytes for people, as registries count them: `512 B`, `6.8 MB`, `68 MB`.
+pub(crate) fn bytes(count: u64) -> String {
+    let (divisor, unit) = unit(count);
+    format!("{} {unit}", short(count, divisor))
+}
+
+/// Part of a number of bytes: `12 of 68 MB`.
+pub(crate) fn bytes_of(count: u64, total: u64) -> String {
+    let (divisor, unit) = unit(total);
+    format!("{} of {} {unit}", short(count, divisor), short(total, divisor))
+}
+
+fn unit(count: u64) -> (u64, &'static str) {
+    match count {
+        0..1_000 => (1, "B"),
+        1_000..1_000_000 => (1_000, "kB"),
+        1_000_000..1_000_000_000 => (1_000_000, "MB"),
+        _ => (1_000_000_000, "GB"),
+    }
+}
+
+/// One digit behind the point where there is one before it.
+fn short(count: u64, divisor: u64) -> String {
+    let value = count as f64 / divisor as f64;
+    number(if value < 10.0 { (value * 10.0).round() / 10.0 } else { value.round() })
+}
+
 /// Seconds for people: `12s`, `3m`, `5h`, `2d`.
 pub(crate) fn age(seconds: f64) -> String {
     let seconds = seconds.max(0.0) as u64;
@@ -55,6 +82,8 @@ mod tests {
     fn numbers_are_short() {
         assert_eq!([number(2.0), number(0.1), number(10.0)], ["2", "0.1", "10"]);
         assert_eq!([megabytes(64.0), megabytes(1536.0)], ["64 MiB", "1.5 GiB"]);
+        assert_eq!([bytes(0), bytes(6_840_000), bytes(68_400_000)], ["0 B", "6.8 MB", "68 MB"]);
+        assert_eq!([bytes_of(12_300_000, 68_000_000), bytes_of(0, 900)], ["12 of 68 MB", "0 of 900 B"]);
         assert_eq!([age(5.2), age(180.0), age(90_000.0), age(200_000.0)], ["5s", "3m", "25h", "2d"]);
         assert_eq!(state(v1::TaskState::TaskGoneByOperator), "gone by operator");
     }

@@ -2,6 +2,8 @@
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
+use mezzo_http::Client;
+use mezzo_images::Reference;
 use mezzo_mesos::v1::{self, TaskState};
 use mezzo_sdk::{Config, Driver, RunError, Scheduler};
 use tokio::{
@@ -16,13 +18,17 @@ use crate::{
     client::Master,
     error::{CliError, Exit},
     files::LogFile,
+    images,
     output::{number, state},
+    progress::Ticker,
 };
 
 /// Between two looks at the output while there is some.
 const POLL_MIN: Duration = Duration::from_millis(20);
 /// Between two looks at the output of a quiet task.
 const POLL_MAX: Duration = Duration::from_millis(500);
+/// Between two looks at how far an image is.
+const PULL_POLL: Duration = Duration::from_millis(300);
 /// Without a fitting offer for this long we say what we wait for.
 const WAIT_NOTICE: Duration = Duration::from_secs(3);
 /// How long a killed task may take to end before we leave it to its agent.
@@ -185,6 +191,7 @@ impl Watcher<'_> {
         let mut poll = POLL_MIN;
         let mut interrupted: Option<Instant> = None;
         let mut words_until: Option<Instant> = None;
+        let mut pulling: Option<Pulling> = None;
         loop {
             let give_up = self.arguments.timeout.map(|seconds| began + Duration::from_secs(seconds));
             tokio::select! {
@@ -192,6 +199,7 @@ impl Watcher<'_> {
                     None => return Err(CliError::new(Exit::Failed, "the scheduler ended")),
                     Some(News::Launched { agent, framework }) => {
                         notice_at = None;
+                        pulling = self.pulling(&agent)?;
                         for (name, is_stderr) in [("stdout", false), ("stderr", true)] {
                             let file = LogFile::new(self.master.client(), &agent, &framework, self.id, name);
                             outputs.push((file, is_stderr));
@@ -200,6 +208,9 @@ impl Watcher<'_> {
                     Some(News::Status(status)) => {
                         agent_id = status.agent_id.clone().or(agent_id);
                         let ended = is_terminal(status.state());
+                        if ended || status.state() == TaskState::TaskRunning {
+                            pulling = None;
+                        }
                         let is_summary = ended && is_summary(&status);
                         last = Some(status);
                         poll = POLL_MIN;
@@ -214,6 +225,7 @@ impl Watcher<'_> {
                     let some = copy(&mut outputs).await?;
                     poll = if some { POLL_MIN } else { (poll * 2).min(POLL_MAX) };
                 }
+                () = look(&mut pulling) => {}
                 () = sleep_until(notice_at.unwrap_or(began)), if notice_at.is_some() => {
                     notice_at = None;
                     self.tell_waiting().await;
@@ -262,6 +274,17 @@ impl Watcher<'_> {
             .help(format!("mezzo why {}", self.id)))
     }
 
+    /// Follows the image of the task to the agent that has been chosen.
+    fn pulling(&self, agent: &str) -> Result<Option<Pulling>, CliError> {
+        let image = self.arguments.image.as_deref().map(images::reference).transpose()?;
+        Ok(image.map(|image| Pulling {
+            client: self.master.client().clone(),
+            agent: agent.to_owned(),
+            image,
+            ticker: Ticker::new(PULL_POLL),
+        }))
+    }
+
     async fn tell_waiting(&mut self) {
         eprintln!(
             "waiting for {} cpus and {} MB; nobody has offered that much yet",
@@ -280,6 +303,26 @@ impl Watcher<'_> {
         CliError::new(Exit::NotPlaced, format!("no room for task {}", self.id))
             .why(format!("waited {} s", self.arguments.timeout.unwrap_or_default()))
             .help("mezzo nodes")
+    }
+}
+
+/// An image on its way to the agent that needs it.
+struct Pulling {
+    client: Client,
+    agent: String,
+    image: Reference,
+    ticker: Ticker,
+}
+
+/// Waits until it is time to look how far the image is, and shows that.
+async fn look(pulling: &mut Option<Pulling>) {
+    let Some(Pulling { client, agent, image, ticker }) = pulling else {
+        return std::future::pending().await;
+    };
+    ticker.tick().await;
+    match images::coming(client, agent, image).await {
+        Some(coming) => ticker.show(&format!("pulling {image}: {}", coming.progress())),
+        None => ticker.clear(),
     }
 }
 
@@ -413,8 +456,9 @@ fn task(arguments: &Run) -> Result<v1::TaskInfo, CliError> {
         });
     }
     let id = unique_id("run");
+    let image = arguments.image.as_deref().map(images::reference).transpose()?;
     Ok(v1::TaskInfo {
-        name: arguments.name.clone().unwrap_or_else(|| arguments.command[0].clone()),
+        name: name(arguments, image.as_ref()),
         task_id: v1::TaskId { value: id },
         resources,
         command: Some(v1::CommandInfo {
@@ -429,13 +473,34 @@ fn task(arguments: &Run) -> Result<v1::TaskInfo, CliError> {
                 .map(|uri| v1::command_info::Uri { value: uri.clone(), ..Default::default() })
                 .collect(),
         }),
-        container: arguments.tty.then(|| {
-            Box::new(v1::ContainerInfo {
-                r#type: v1::container_info::Type::Mesos as i32,
-                tty_info: Some(v1::TtyInfo::default()),
-                ..Default::default()
-            })
+        container: container(arguments, image.as_ref()).map(Box::new),
+        ..Default::default()
+    })
+}
+
+/// What the task is called: as its user says, or by what runs.
+fn name(arguments: &Run, image: Option<&Reference>) -> String {
+    let given = arguments.name.as_deref().or(arguments.command.first().map(String::as_str));
+    let last = |image: &Reference| image.repository().rsplit('/').next().unwrap_or_default().to_owned();
+    given.map(str::to_owned).or(image.map(last)).unwrap_or_default()
+}
+
+/// The container that a task needs, if it needs one.
+fn container(arguments: &Run, image: Option<&Reference>) -> Option<v1::ContainerInfo> {
+    if image.is_none() && !arguments.tty {
+        return None;
+    }
+    let mesos = image.map(|image| v1::container_info::MesosInfo {
+        image: Some(v1::Image {
+            r#type: v1::image::Type::Docker as i32,
+            docker: Some(v1::image::Docker { name: image.to_string(), ..Default::default() }),
+            ..Default::default()
         }),
+    });
+    Some(v1::ContainerInfo {
+        r#type: v1::container_info::Type::Mesos as i32,
+        mesos,
+        tty_info: arguments.tty.then(v1::TtyInfo::default),
         ..Default::default()
     })
 }

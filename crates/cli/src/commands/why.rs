@@ -8,6 +8,8 @@ use crate::{
     args::{Global, Why},
     client::{Master, State, Withheld},
     error::{CliError, Exit},
+    files::agent_address,
+    images,
     output::{age, megabytes, now, number, scalar, state},
     table::Format,
 };
@@ -20,7 +22,13 @@ pub(crate) async fn explain(global: &Global, arguments: &Why) -> Result<(), CliE
     let mut master = Master::new(&global.master);
     let snapshot = master.state().await?;
     match snapshot.find_task(&arguments.what) {
-        Ok(task) => print(global, task_lines(&snapshot, task)),
+        Ok(task) => {
+            let mut lines = task_lines(&snapshot, task);
+            if let Some(line) = image_line(&master, &snapshot, task).await {
+                lines.insert(lines.len() - 1, line);
+            }
+            print(global, lines)
+        }
         Err(error) if error.exit() != Exit::NotFound => Err(error),
         Err(_) => {
             let (framework, ended) = find_framework(&snapshot, &arguments.what)?;
@@ -65,14 +73,29 @@ fn task_lines(snapshot: &State, task: &v1::Task) -> Vec<String> {
         }
         lines.push(line);
     }
-    let on_its_way = matches!(task.state(), v1::TaskState::TaskStaging | v1::TaskState::TaskStarting);
     if node.is_none() {
         lines.push(format!("  its agent {} is not registered", task.agent_id.value));
-    } else if on_its_way {
+    } else if is_on_its_way(task) {
         lines.push("  the agent has it and prepares its container".into());
     }
     lines.push(format!("  logs:  mezzo logs {0}     mezzo logs --stderr {0}", task.task_id.value));
     lines
+}
+
+fn is_on_its_way(task: &v1::Task) -> bool {
+    matches!(task.state(), v1::TaskState::TaskStaging | v1::TaskState::TaskStarting)
+}
+
+/// How far the image is that a task waits for, by its agent.
+async fn image_line(master: &Master, snapshot: &State, task: &v1::Task) -> Option<String> {
+    let image = images::of_task(task).filter(|_| is_on_its_way(task))?;
+    let address = agent_address(snapshot, &task.agent_id)?;
+    let coming = images::coming(master.client(), &address, &image).await?;
+    let others = match coming.waiting {
+        0 | 1 => String::new(),
+        waiting => format!("   ({waiting} wait for it)"),
+    };
+    Some(format!("  pulling {image}: {}{others}", coming.progress()))
 }
 
 fn find_framework<'a>(snapshot: &'a State, wanted: &str) -> Result<(&'a Framework, bool), CliError> {
