@@ -48,7 +48,7 @@ impl Drop for Task {
     }
 }
 
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
         assert!(start.elapsed() < PATIENCE, "{what}");
@@ -57,7 +57,7 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// A terminal with `mezzo` in it, as a person has it.
-struct Screen {
+pub(crate) struct Screen {
     ours: File,
     theirs: OwnedFd,
     before: Termios,
@@ -66,7 +66,7 @@ struct Screen {
 }
 
 impl Screen {
-    fn start(dev: &Dev, arguments: &[&str]) -> Self {
+    pub(crate) fn start(port: u16, arguments: &[&str]) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let ours = rustix::pty::openpt(flags).expect("a terminal");
         rustix::pty::unlockpt(&ours).expect("unlocked");
@@ -78,7 +78,7 @@ impl Screen {
         let child = Command::new("setsid")
             .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_mezzo")])
             .args(arguments)
-            .env("MEZZO_MASTER", format!("127.0.0.1:{}", dev.port))
+            .env("MEZZO_MASTER", format!("127.0.0.1:{port}"))
             .env("TERM", "dumb")
             .stdin(stdio())
             .stdout(stdio())
@@ -97,11 +97,11 @@ impl Screen {
         Self { ours, theirs, before, seen, child }
     }
 
-    fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         text(&self.seen.lock().expect("the text"))
     }
 
-    fn shows(&self, wanted: &str) {
+    pub(crate) fn shows(&self, wanted: &str) {
         let start = Instant::now();
         while !self.text().contains(wanted) {
             assert!(start.elapsed() < PATIENCE, "no {wanted:?} in {:?}", self.text());
@@ -109,7 +109,7 @@ impl Screen {
         }
     }
 
-    fn types(&mut self, keys: &str) {
+    pub(crate) fn types(&mut self, keys: &str) {
         self.ours.write_all(keys.as_bytes()).expect("type");
     }
 
@@ -120,7 +120,7 @@ impl Screen {
             == (self.before.input_modes, self.before.output_modes, self.before.local_modes)
     }
 
-    fn end(&mut self) -> Option<i32> {
+    pub(crate) fn end(&mut self) -> Option<i32> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().expect("wait") {
@@ -212,7 +212,7 @@ fn what_is_piped_in_comes_out_and_files_are_copied() {
 fn a_terminal_is_handed_over_and_given_back() {
     let dev = Dev::start("exec-terminal", &["--agents=1"]);
     let _task = Task::start(&dev, &[], "sleep 1000");
-    let mut screen = Screen::start(&dev, &["exec", "-it", "t", "--", "sh"]);
+    let mut screen = Screen::start(dev.port, &["exec", "-it", "t", "--", "sh"]);
     screen.shows("# ");
     screen.types("stty size; echo $TERM\r");
     screen.shows("33 99\r\ndumb\r\n");
@@ -234,7 +234,7 @@ fn a_terminal_is_handed_over_and_given_back() {
     assert!(screen.is_restored());
 
     // Ended from outside: also then the terminal is put back in order.
-    let mut screen = Screen::start(&dev, &["exec", "t", "--", "sh", "-c", "echo ready; exec sleep 1000"]);
+    let mut screen = Screen::start(dev.port, &["exec", "t", "--", "sh", "-c", "echo ready; exec sleep 1000"]);
     screen.shows("ready");
     assert!(!screen.is_restored());
     let children = format!("/proc/{0}/task/{0}/children", screen.child.id());
@@ -251,7 +251,7 @@ fn a_terminal_is_handed_over_and_given_back() {
 fn a_task_with_a_terminal_is_attached_to_and_left() {
     let dev = Dev::start("attach", &["--agents=1"]);
     let task = Task::start(&dev, &["--tty"], "while read line; do echo got $line; stty size; done; exit 4");
-    let mut screen = Screen::start(&dev, &["attach", "t"]);
+    let mut screen = Screen::start(dev.port, &["attach", "t"]);
     screen.shows("attached");
     wait_until("an answer", || {
         screen.types("one\r");
@@ -262,7 +262,7 @@ fn a_task_with_a_terminal_is_attached_to_and_left() {
     assert_eq!(screen.end(), Some(0), "{:?}", screen.text());
     assert!(screen.is_restored() && screen.text().contains("left"), "{:?}", screen.text());
 
-    let mut screen = Screen::start(&dev, &["attach", "t"]);
+    let mut screen = Screen::start(dev.port, &["attach", "t"]);
     screen.shows("attached");
     wait_until("an answer", || {
         screen.types("two\r");

@@ -1,6 +1,7 @@
 //! The first five minutes, as the README shows them: `mezzo dev` and what is said to it from a second terminal.
 
 mod https;
+mod images;
 mod interactive;
 mod sim;
 #[path = "../support/mod.rs"]
@@ -57,12 +58,7 @@ impl Dev {
     }
 
     fn mezzo(&self, arguments: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_mezzo"))
-            .args(arguments)
-            .env("MEZZO_MASTER", format!("127.0.0.1:{}", self.port))
-            .env("NO_COLOR", "1")
-            .output()
-            .expect("run mezzo")
+        mezzo(self.port, arguments)
     }
 
     fn json(&self, arguments: &[&str]) -> serde_json::Value {
@@ -84,6 +80,16 @@ impl Drop for Dev {
         // Already over when the test went well.
         drop(self.child.kill());
     }
+}
+
+/// What a command of the master on this port comes to.
+fn mezzo(port: u16, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mezzo"))
+        .args(arguments)
+        .env("MEZZO_MASTER", format!("127.0.0.1:{port}"))
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("run mezzo")
 }
 
 fn text(bytes: &[u8]) -> String {

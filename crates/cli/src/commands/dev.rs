@@ -1,5 +1,7 @@
 //! `mezzo dev`: a master and agents in this process.
 
+mod containers;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -14,6 +16,7 @@ use tokio::{
     task::JoinSet,
 };
 
+use self::containers::Powers;
 use super::daemon::failed;
 use crate::{
     args::{Dev, MASTER_DEFAULT},
@@ -79,9 +82,10 @@ async fn cluster(arguments: &Dev, folder: &Folder, began: Instant) -> Result<(),
     let (stop_agents, stopping) = watch::channel(false);
     let mut agents = JoinSet::new();
     let host = Host::detect(&folder.path);
+    let powers = Powers::detect(folder);
     let count = u32::from(arguments.agents);
     for number in 0..count {
-        let config = agent_config(folder, address, host, number, count);
+        let config = agent_config((folder, &powers), address, host, number, count);
         let mut stopping = stopping.clone();
         let stop = if arguments.keep { Stop::KeepTasks } else { Stop::EndTasks };
         let (ready, is_ready) = oneshot::channel();
@@ -115,10 +119,11 @@ async fn cluster(arguments: &Dev, folder: &Folder, began: Instant) -> Result<(),
     let flag =
         if address.to_string() == MASTER_DEFAULT { String::new() } else { format!("--master {address} ") };
     println!("  API http://{address}   Stop: Ctrl-C");
-    println!("  next:  mezzo {flag}run -- sh -c 'echo hi; exit 3'   or   mezzo {flag}nodes");
-    if !rustix::process::geteuid().is_root() {
-        println!("  note:  without root tasks run as you, and cgroup limits are off");
+    for note in powers.notes() {
+        println!("  note:  {note}");
     }
+    let second = powers.next().unwrap_or("nodes");
+    println!("  next:  mezzo {flag}run -- sh -c 'echo hi; exit 3'   or   mezzo {flag}{second}");
 
     let ended = tokio::select! {
         () = stop_asked() => None,
@@ -127,6 +132,7 @@ async fn cluster(arguments: &Dev, folder: &Folder, began: Instant) -> Result<(),
     eprint!("\nstopping: {count} agents ... ");
     stop_agents.send_replace(true);
     while agents.join_next().await.is_some() {}
+    powers.remove_groups();
     let _ = stop_master.send(());
     let _ = tokio::time::timeout(Duration::from_secs(5), master).await;
     if arguments.keep {
@@ -168,7 +174,7 @@ fn master_config(arguments: &Dev, folder: &Folder) -> mezzo_master_daemon::Confi
 }
 
 fn agent_config(
-    folder: &Folder,
+    (folder, powers): (&Folder, &Powers),
     master: SocketAddr,
     host: Host,
     index: u32,
@@ -183,6 +189,7 @@ fn agent_config(
     let mut config = mezzo_agent_daemon::Config::new(vec![master.to_string()], work_dir.clone());
     config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     config.advertise_ip = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    powers.apply(&mut config, &name);
     config.hostname = Some(name);
     config.runtime_dir = Some(folder.runtime(index));
     config.fetcher_cache_dir = work_dir.join("fetch");
@@ -222,6 +229,11 @@ impl Folder {
                 .why(error.to_string())
         })?;
         Ok(Self { path, delete: !keep })
+    }
+
+    /// What it is called among others on this machine.
+    fn name(&self) -> String {
+        if self.delete { format!("mezzo-dev-{}", std::process::id()) } else { "mezzo-dev".to_owned() }
     }
 
     /// Sockets have short paths: the kernel takes 107 bytes. In memory where that can be: supervisors

@@ -53,7 +53,7 @@ pub use filter::{Filter, ProfileError};
 pub use input::InputEnd;
 pub use isolators::{
     AllowedDevice, Circumstances, Isolation, IsolationError, Limit, Quota, Resources, Statistics,
-    parse_isolation, rlimits_of,
+    check_isolation, parse_isolation, rlimits_of,
 };
 pub use launcher::{LAUNCHER_ARGUMENT, launcher_main};
 pub use recovery::{Recovered, RecoveredState};

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use mezzo_mesos::v1::{ContainerInfo, container_info};
+use rustix::thread::CapabilitySet;
 
 use super::{
     Isolation, IsolationError, capabilities,
@@ -171,6 +172,11 @@ fn check_host(name: &str) -> Result<(), IsolationError> {
     let refused = |reason: &str| Err(IsolationError::Host { name, reason: reason.to_owned() });
     if !rustix::process::geteuid().is_root() {
         return refused("mounts and namespaces need root");
+    }
+    // Root of somebody's container may be without it.
+    let own = rustix::thread::capabilities(None);
+    if own.is_ok_and(|own| !own.effective.contains(CapabilitySet::SYS_ADMIN)) {
+        return refused("mounts and namespaces need the capability SYS_ADMIN");
     }
     if !crate::mount_api::is_there() {
         return refused("this kernel cannot change mounts by descriptor, as those since 5.12 can");

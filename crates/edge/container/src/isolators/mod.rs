@@ -209,6 +209,12 @@ pub fn parse_isolation(text: &str) -> Result<Vec<String>, IsolationError> {
     Ok(names)
 }
 
+/// Whether isolation works on this host as asked. Finds out by preparing it, which may make the agent's control
+/// groups.
+pub fn check_isolation(isolation: &Isolation) -> Result<(), IsolationError> {
+    Isolators::start(isolation).map(drop)
+}
+
 /// The isolators of one agent.
 #[derive(Debug)]
 pub(crate) struct Isolators {
