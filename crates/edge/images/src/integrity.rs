@@ -102,7 +102,7 @@ fn note_xattrs(fd: impl std::os::fd::AsFd, hasher: &mut Hasher) -> io::Result<()
 }
 
 /// Reads a list or value of any size: the first call asks for the size.
-fn xattrs(
+pub(crate) fn xattrs(
     into: &mut Vec<u8>,
     read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
 ) -> rustix::io::Result<()> {

@@ -4,7 +4,8 @@
 //! lock               held by the one process that uses the store
 //! images/KEY.json    an image: names, digests, layers; written last, so what it names is all there
 //! configs/HEX        configurations, by digest
-//! layers/HEX/fs      an unpacked layer, by the digest of its tar; layer.json beside it says what it was
+//! layers/HEX/fs      an unpacked layer, by the digest of its tar, or of how it was put onto others (`settle.rs`);
+//!                    layer.json beside it says what it was
 //! holders/KEY        which image a container has
 //! downloads/HEX      packed layers on their way, by digest; a cut-off one is gone on with
 //! unpacking/N        layers being unpacked      trash/N   what is being deleted
@@ -18,6 +19,7 @@ mod collect;
 mod disk;
 mod fetch;
 mod lease;
+mod settle;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -416,10 +418,12 @@ impl Store {
         let plan = origin.plan(reference, platform, limits, watch).map_err(whole)?;
         let holds = fetch::layers(self, &origin, &plan, watch, progress)
             .map_err(|failure| failed(Some(failure.0), failure.1))?;
+        let (layers, settled) =
+            settle::layers(self, &plan, watch).map_err(|(layer, reason)| failed(Some(layer), reason))?;
         self.shared.disk.sync().map_err(whole)?;
         self.shared.disk.write_config(&plan).map_err(whole)?;
         let mut state = self.lock();
-        let layers = fetch::effective(&plan, &state);
+        let layers = fetch::effective(&layers, &state);
         let granted = match &origin {
             Origin::Registry { .. } => fingerprint.clone(),
             // The operator put it there, for everybody.
@@ -435,7 +439,7 @@ impl Store {
         let image = Image::hold(self, &mut state, &known.record, Arc::clone(&known.config));
         state.images.insert(name.clone(), known);
         drop(state);
-        drop(holds);
+        drop((holds, settled));
         Ok(image)
     }
 }

@@ -9,7 +9,8 @@
 //!
 //! What is refused: names that are absolute, have `..`, or are too long or deep; anything above the limits;
 //! headers that two readers could read in two ways (attack A053). A name may pass through a symbolic link of its
-//! own layer, which is then followed as if the layer were the whole file system: it cannot lead out.
+//! own layer, which is then followed as if the layer were the whole file system: it cannot lead out. Directories
+//! that have no entry are made up and marked, for the store to compare with the layers below.
 
 mod headers;
 mod tree;
@@ -29,6 +30,7 @@ use crate::{
 };
 use headers::Item;
 use tree::Tree;
+pub(crate) use tree::{is_implied, is_opaque};
 
 /// Read at once from a packed layer.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -85,6 +87,8 @@ pub(crate) struct Unpacked {
     pub(crate) skipped: u64,
     /// Hides everything below it.
     pub(crate) opaque: bool,
+    /// Has directories without an entry of their own ([`is_implied`]).
+    pub(crate) implied: bool,
 }
 
 /// Unpacks a layer of `packed` bytes into an empty directory.
@@ -162,9 +166,10 @@ fn unpack_tar(
     let mut gate = archive.into_inner();
     // What is behind the end of the tar belongs to its digest.
     io::copy(&mut gate, &mut io::sink()).map_err(too_large)?;
-    let opaque = tree.finish()?;
+    let (opaque, implied) = tree.finish()?;
     let (diff_id, _) = gate.reader.finish();
-    Ok(Unpacked { diff_id, bytes: counted.bytes, entries: counted.entries, skipped: counted.skipped, opaque })
+    let Counted { bytes, entries, skipped, .. } = counted;
+    Ok(Unpacked { diff_id, bytes, entries, skipped, opaque, implied })
 }
 
 /// The readers in between carry our own refusals as I/O errors.

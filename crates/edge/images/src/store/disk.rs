@@ -71,6 +71,9 @@ pub(super) struct LayerRecord {
     pub(super) skipped: u64,
     #[serde(default)]
     pub(super) opaque: bool,
+    /// Has directories that lower layers decide about.
+    #[serde(default)]
+    pub(super) implied: bool,
     /// Of the directory, where layers are verified.
     #[serde(default)]
     pub(super) tree: Option<Digest>,
@@ -78,8 +81,8 @@ pub(super) struct LayerRecord {
 
 impl LayerRecord {
     pub(super) fn new(unpacked: &Unpacked, tree: Option<Digest>) -> Self {
-        let Unpacked { bytes, entries, skipped, opaque, .. } = *unpacked;
-        Self { bytes, entries, skipped, opaque, tree }
+        let Unpacked { bytes, entries, skipped, opaque, implied, .. } = *unpacked;
+        Self { bytes, entries, skipped, opaque, implied, tree }
     }
 }
 

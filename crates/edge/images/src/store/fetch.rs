@@ -75,15 +75,15 @@ pub(super) fn layers(
     }
 }
 
-/// The layers that containers get of a plan: none below one that hides all of them, and none twice. Of two equal
+/// The layers that containers get of these, lowest first: none below one that hides all of them, and none twice. Of two equal
 /// ones the upper one decides about every name it has, so the lower one is left out.
-pub(super) fn effective(plan: &Plan, state: &State) -> Vec<Digest> {
+pub(super) fn effective(all: &[Digest], state: &State) -> Vec<Digest> {
     let mut layers: Vec<Digest> = Vec::new();
-    for layer in plan.layers.iter().rev() {
-        if !layers.contains(&layer.diff_id) {
-            layers.push(layer.diff_id);
+    for layer in all.iter().rev() {
+        if !layers.contains(layer) {
+            layers.push(*layer);
         }
-        if state.layers.get(&layer.diff_id).is_some_and(|record| record.opaque) {
+        if state.layers.get(layer).is_some_and(|record| record.opaque) {
             break;
         }
     }
@@ -130,36 +130,39 @@ fn one(
     watch: &Watch,
     told: &dyn Fn(u64),
 ) -> Result<Hold, Reason> {
-    let mut state = store.lock();
-    loop {
-        if state.layers.contains_key(&layer.diff_id) {
-            let hold = Hold::new(store, &mut state, &[layer.diff_id], None);
-            let known = known_here(&state, origin, layer.diff_id);
-            drop(state);
+    match claim(store, layer.diff_id, watch)? {
+        Ok(hold) => {
+            let known = known_here(&store.lock(), origin, layer.diff_id);
             if !known {
                 may_have(origin, layer, watch)?;
             }
-            return Ok(hold);
+            Ok(hold)
         }
-        if state.coming.insert(layer.diff_id) {
-            break;
+        Err(coming) => {
+            let record = bring(store, origin, layer, watch, told)?;
+            Ok(coming.landed(record))
+        }
+    }
+}
+
+/// Holds a layer that is here, waiting for who brings it; or makes the caller the one who brings it.
+pub(super) fn claim<'s>(
+    store: &'s Store,
+    layer: Digest,
+    watch: &Watch,
+) -> Result<Result<Hold, Coming<'s>>, Reason> {
+    let mut state = store.lock();
+    loop {
+        if state.layers.contains_key(&layer) {
+            return Ok(Ok(Hold::new(store, &mut state, &[layer], None)));
+        }
+        if state.coming.insert(layer) {
+            return Ok(Err(Coming { store, layer }));
         }
         let waited = store.shared.changed.wait_timeout(state, NOTICE);
         state = waited.unwrap_or_else(PoisonError::into_inner).0;
         watch.check()?;
     }
-    drop(state);
-    let coming = Coming { store, layer: layer.diff_id };
-    let record = bring(store, origin, layer, watch, told)?;
-    let mut state = store.lock();
-    state.layers.insert(layer.diff_id, record);
-    if store.shared.settings.verify {
-        state.verified.insert(layer.diff_id);
-    }
-    let hold = Hold::new(store, &mut state, &[layer.diff_id], None);
-    drop(state);
-    drop(coming);
-    Ok(hold)
 }
 
 /// Whether an image of the same repository and account has the layer.
@@ -264,9 +267,21 @@ fn sniff(reader: &mut impl Read) -> std::io::Result<(Packing, Vec<u8>)> {
 }
 
 /// Says that nobody brings a layer any more, whatever came of it.
-struct Coming<'c> {
+pub(super) struct Coming<'c> {
     store: &'c Store,
     layer: Digest,
+}
+
+impl Coming<'_> {
+    /// Says that it is in its place.
+    pub(super) fn landed(self, record: LayerRecord) -> Hold {
+        let mut state = self.store.lock();
+        state.layers.insert(self.layer, record);
+        if self.store.shared.settings.verify {
+            state.verified.insert(self.layer);
+        }
+        Hold::new(self.store, &mut state, &[self.layer], None)
+    }
 }
 
 impl Drop for Coming<'_> {

@@ -20,7 +20,7 @@ fn two_layers() -> Fixture {
     Fixture::new(&[Tar::default().file("a", "1").end(), Tar::default().file("b", "2").end()], SETTINGS)
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let mut settings = Settings {
         platform: Platform { os: "linux".into(), architecture: "amd64".into(), variant: None },
         pull_timeout: Duration::from_secs(60),
@@ -30,13 +30,13 @@ fn settings() -> Settings {
     settings
 }
 
-struct Place {
+pub(super) struct Place {
     folder: TempDir,
-    store: Store,
+    pub(super) store: Store,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(settings())
     }
 
@@ -46,7 +46,7 @@ impl Place {
         Self { folder, store }
     }
 
-    fn reopen(self, settings: Settings) -> Self {
+    pub(super) fn reopen(self, settings: Settings) -> Self {
         let Self { folder, store } = self;
         drop(store);
         let store = Store::open(&folder.path().join("store"), settings).unwrap();
@@ -72,14 +72,14 @@ impl Place {
         fs::read_dir(self.folder.path().join("store").join(part)).unwrap().count()
     }
 
-    fn assert_empty(&self) {
+    pub(super) fn assert_empty(&self) {
         for part in ["images", "layers", "unpacking", "trash"] {
             assert_eq!(self.count(part), 0, "{part} is empty");
         }
     }
 }
 
-fn name(server: &Server, rest: &str) -> String {
+pub(super) fn name(server: &Server, rest: &str) -> String {
     format!("{}/{rest}", server.authority)
 }
 

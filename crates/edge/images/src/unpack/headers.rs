@@ -246,5 +246,6 @@ fn keep_xattr(name: &str, value: &[u8]) -> Result<bool, &'static str> {
         // Revision 2. The third is meant for the user ids of one other namespace.
         return Ok(value.len() == 20 && value[3] == 2);
     }
-    Ok(name.starts_with("user."))
+    // Our own mean something to the store.
+    Ok(name.starts_with("user.") && !name.starts_with("user.mezzo."))
 }

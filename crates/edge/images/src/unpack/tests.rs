@@ -45,13 +45,19 @@ impl Tar {
         self.raw(&Self::header(EntryType::Directory, name.as_bytes(), 0), b"")
     }
 
+    pub(crate) fn directory_of(self, name: &str, mode: u32) -> Self {
+        let mut header = Self::header(EntryType::Directory, name.as_bytes(), 0);
+        header.set_mode(mode);
+        self.raw(&header, b"")
+    }
+
     fn link(self, kind: EntryType, name: &str, text: &str) -> Self {
         let mut header = Self::header(kind, name.as_bytes(), 0);
         header.as_mut_bytes()[157..157 + text.len()].copy_from_slice(text.as_bytes());
         self.raw(&header, b"")
     }
 
-    fn symlink(self, name: &str, text: &str) -> Self {
+    pub(crate) fn symlink(self, name: &str, text: &str) -> Self {
         self.link(EntryType::Symlink, name, text)
     }
 

@@ -19,6 +19,15 @@ use super::{Options, UnpackError, headers::Attributes, readable, too_large};
 const CHUNK_BYTES: usize = 128 << 10;
 const OPEN_DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
+/// Marks a directory that has no entry: set by root, and by others.
+const IMPLIED: [&str; 2] = ["trusted.mezzo.implied", "user.mezzo.implied"];
+
+impl Options {
+    fn implied(&self) -> &'static str {
+        IMPLIED[usize::from(!self.root)]
+    }
+}
+
 pub(super) struct Tree<'o> {
     root: OwnedFd,
     options: &'o Options,
@@ -27,6 +36,8 @@ pub(super) struct Tree<'o> {
     /// Times of directories, which change with every entry made in them and so are set at the end.
     times: Vec<(Vec<u8>, Timespec)>,
     opaque: bool,
+    /// Whether some directory has no entry of its own.
+    implied: bool,
     chunk: Vec<u8>,
 }
 
@@ -51,7 +62,8 @@ fn failed(name: &[u8]) -> impl Fn(Miss) -> UnpackError {
 
 impl<'o> Tree<'o> {
     pub(super) fn new(root: OwnedFd, options: &'o Options) -> Self {
-        Self { root, options, last: None, times: Vec::new(), opaque: false, chunk: vec![0; CHUNK_BYTES] }
+        let (last, times, chunk) = (None, Vec::new(), vec![0; CHUNK_BYTES]);
+        Self { root, options, last, times, opaque: false, implied: false, chunk }
     }
 
     pub(super) fn file(
@@ -84,6 +96,10 @@ impl<'o> Tree<'o> {
                     tree.make_directory(&parent, last)?
                 }
             };
+            if tree.implied {
+                // It has its entry. One that never was made up has no mark, as on a file system without any.
+                let _ = rustix::fs::fremovexattr(&directory, tree.options.implied());
+            }
             tree.dress(directory.as_fd(), attributes)?;
             tree.times.push((name.to_vec(), attributes.modified));
             tree.last = Some((name.to_vec(), directory));
@@ -185,8 +201,9 @@ impl<'o> Tree<'o> {
         make(self).map_err(failed(name))
     }
 
-    /// Sets the times of directories. Returns whether the layer hides everything below it.
-    pub(super) fn finish(self) -> Result<bool, UnpackError> {
+    /// Sets the times of directories. Returns whether the layer hides everything below it, and whether it has
+    /// directories without an entry.
+    pub(super) fn finish(self) -> Result<(bool, bool), UnpackError> {
         // The last word on a directory is the latest one.
         for (name, modified) in &self.times {
             let directory = match split(name) {
@@ -199,7 +216,7 @@ impl<'o> Tree<'o> {
                     .map_err(|errno| failed(name)(errno.into()))?;
             }
         }
-        Ok(self.opaque)
+        Ok((self.opaque, self.implied))
     }
 
     /// Makes a file of its own, in place of an earlier one.
@@ -293,8 +310,8 @@ impl<'o> Tree<'o> {
                 let (parent, last) = split(name).ok_or(Miss::Errno(Errno::NOENT))?;
                 let parent = self.enter(parent)?;
                 match status(&parent, last)? {
-                    None => self.make_directory(&parent, last)?,
-                    Some(there) if is_whiteout(&there) => self.make_directory(&parent, last)?,
+                    None => self.imply_directory(&parent, last)?,
+                    Some(there) if is_whiteout(&there) => self.imply_directory(&parent, last)?,
                     Some(there) if kind(&there) == FileType::Symlink => {
                         return Err(Miss::Why("leads through a link to nothing"));
                     }
@@ -332,6 +349,18 @@ impl<'o> Tree<'o> {
         }
     }
 
+    /// A directory that the layer does not describe.
+    fn imply_directory(&mut self, parent: &OwnedFd, last: &[u8]) -> Result<OwnedFd, Miss> {
+        let directory = self.make_directory(parent, last)?;
+        match rustix::fs::fsetxattr(&directory, self.options.implied(), b"y", XattrFlags::empty()) {
+            Ok(()) => self.implied = true,
+            // Without attributes it stays as it is made.
+            Err(Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(directory)
+    }
+
     /// A directory under this name, made where there is none; a link is replaced, never entered (attack A050).
     fn make_directory(&mut self, parent: &OwnedFd, last: &[u8]) -> Result<OwnedFd, Miss> {
         let make = || rustix::fs::mkdirat(parent, last, Mode::from_raw_mode(0o755));
@@ -356,6 +385,21 @@ impl<'o> Tree<'o> {
         }
         Ok(directory)
     }
+}
+
+/// Whether a directory of a layer hides what lower layers have in it.
+pub(crate) fn is_opaque(directory: &OwnedFd) -> bool {
+    has_mark(directory, ["trusted.overlay.opaque", "user.overlay.opaque"])
+}
+
+/// Whether a directory of a layer has no entry of its own.
+pub(crate) fn is_implied(directory: &OwnedFd) -> bool {
+    has_mark(directory, IMPLIED)
+}
+
+fn has_mark(directory: &OwnedFd, names: [&str; 2]) -> bool {
+    let mut value = [0];
+    names.iter().any(|name| rustix::fs::fgetxattr(directory, *name, &mut value) == Ok(1) && value == *b"y")
 }
 
 /// Directory and last part of a clean name; nothing for the top.
