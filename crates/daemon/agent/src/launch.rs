@@ -230,6 +230,7 @@ impl Launches {
             }),
         };
         let request = request.and_then(|mut request| {
+            request.environment.extend(self.shared.containers.secret_variables(&spec.command)?);
             request.environment.extend(self.token(spec)?);
             Ok(request)
         });

@@ -74,11 +74,12 @@ impl Job {
                     Part::Do(what) => to.write_str(what),
                     Part::Layer(n) => write!(to, "open image layer '{}'", Shown(layer(n).copied())),
                     Part::Mount(n) => {
-                        let (source, target) = (mount(n).map(|m| m.source), mount(n).map(|m| m.target));
+                        let (source, target) =
+                            (mount(n).map(|m| m.source.shown()), mount(n).map(|m| m.target));
                         write!(to, "mount volume '{}' at '{}'", Shown(source), Shown(target))
                     }
                     Part::Protected(n) => {
-                        let source = Shown(mount(n).map(|m| m.source));
+                        let source = Shown(mount(n).map(|m| m.source.shown()));
                         write!(to, "mount volume '{source}', which no container may have")
                     }
                 }

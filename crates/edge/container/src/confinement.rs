@@ -84,6 +84,13 @@ pub enum Source {
         /// User and group of a folder that is made.
         owner: Option<(u32, u32)>,
     },
+    /// A file with this content, which lies in memory and nowhere else. Nobody writes to it.
+    Content {
+        /// All of it.
+        bytes: Vec<u8>,
+        /// User and group that may read it.
+        owner: Option<(u32, u32)>,
+    },
 }
 
 /// Namespaces beside that of the mounts, which comes with a root or mounts. A container with a root of its
@@ -180,10 +187,12 @@ impl Confinement {
                     writer.number(1);
                     writer.path("volume", path);
                     writer.path("sandbox", sandbox);
-                    writer.flag(owner.is_some());
-                    let (user, group) = owner.unwrap_or_default();
-                    writer.number(user);
-                    writer.number(group);
+                    writer.owner(*owner);
+                }
+                Source::Content { bytes, owner } => {
+                    writer.number(3);
+                    writer.blob(bytes);
+                    writer.owner(*owner);
                 }
             }
             writer.path("volume", &mount.target);
@@ -259,13 +268,28 @@ pub(crate) struct RootRef<'a> {
 /// [`Mount`], borrowed.
 #[derive(Debug)]
 pub(crate) struct MountRef<'a> {
-    pub(crate) source: &'a CStr,
-    /// The sandbox that the source lies in, and the owner of what has to be made.
-    pub(crate) below: Option<(&'a CStr, Option<(u32, u32)>)>,
-    /// It is one that the agent made for containers.
-    pub(crate) trusted: bool,
+    pub(crate) source: SourceRef<'a>,
     pub(crate) target: &'a CStr,
     pub(crate) read_only: bool,
+}
+
+/// [`Source`], borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SourceRef<'a> {
+    Host(&'a CStr),
+    Volume(&'a CStr),
+    Sandbox { sandbox: &'a CStr, path: &'a CStr, owner: Option<(u32, u32)> },
+    Content { bytes: &'a [u8], owner: Option<(u32, u32)> },
+}
+
+impl<'a> SourceRef<'a> {
+    /// The path, or what is said in its place; never what a file holds.
+    pub(crate) fn shown(self) -> &'a CStr {
+        match self {
+            Self::Host(path) | Self::Volume(path) | Self::Sandbox { path, .. } => path,
+            Self::Content { .. } => c"(a secret)",
+        }
+    }
 }
 
 impl<'a> Confined<'a> {
@@ -292,17 +316,17 @@ impl<'a> Confined<'a> {
             });
         }
         confined.mounts = reader.many(18, |reader| {
-            let kind = reader.number()?;
-            let source = reader.text()?;
-            let below = if kind == 1 {
-                let (sandbox, owned) = (reader.text()?, reader.flag()?);
-                let owner = (reader.number()?, reader.number()?);
-                Some((sandbox, owned.then_some(owner)))
-            } else {
-                None
+            let source = match reader.number()? {
+                0 => SourceRef::Host(reader.text()?),
+                1 => SourceRef::Sandbox {
+                    path: reader.text()?,
+                    sandbox: reader.text()?,
+                    owner: reader.owner()?,
+                },
+                2 => SourceRef::Volume(reader.text()?),
+                _ => SourceRef::Content { bytes: reader.blob()?, owner: reader.owner()? },
             };
-            let (target, read_only) = (reader.text()?, reader.flag()?);
-            Some(MountRef { source, below, trusted: kind == 2, target, read_only })
+            Some(MountRef { source, target: reader.text()?, read_only: reader.flag()? })
         })?;
         confined.protected = reader.texts()?;
         confined.pid = reader.flag()?;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use mezzo_ids::ContainerId;
-use mezzo_mesos::v1::ContainerInfo;
+use mezzo_mesos::v1::{CommandInfo, ContainerInfo};
 
 use crate::{
     confinement::{Confinement, Entered, Root},
@@ -340,6 +340,12 @@ impl Containers {
         circumstances: &Circumstances<'_>,
     ) -> Result<Confinement, String> {
         self.shared.isolators.confine(info, root, circumstances)
+    }
+
+    /// The variables of a command that are secrets, for [`LaunchRequest::environment`]. The reason why one
+    /// cannot be told is for whoever asked for it.
+    pub fn secret_variables(&self, command: &CommandInfo) -> Result<Vec<(String, String)>, String> {
+        self.shared.isolators.secret_variables(command)
     }
 
     /// Whether a running container sees other files than the host, so that the host's paths mean nothing to

@@ -282,6 +282,14 @@ impl Writer<'_> {
         }
     }
 
+    /// A user and a group.
+    pub(crate) fn owner(&mut self, owner: Option<(u32, u32)>) {
+        self.flag(owner.is_some());
+        let (user, group) = owner.unwrap_or_default();
+        self.number(user);
+        self.number(group);
+    }
+
     /// Any bytes at all.
     pub(crate) fn blob(&mut self, bytes: &[u8]) {
         self.count(bytes.len());
@@ -381,6 +389,12 @@ impl<'a> Reader<'a> {
         Some(self.number()? != 0)
     }
 
+    pub(crate) fn owner(&mut self) -> Option<Option<(u32, u32)>> {
+        let is_given = self.flag()?;
+        let owner = (self.number()?, self.number()?);
+        Some(is_given.then_some(owner))
+    }
+
     pub(crate) fn blob(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.number()?).ok()?;
         self.take(length)
@@ -412,7 +426,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::confinement::{BackEnd, Capabilities, Mount, Namespaces, Privileges, Root, Source};
+    use crate::confinement::{BackEnd, Capabilities, Mount, Namespaces, Privileges, Root, Source, SourceRef};
 
     fn request() -> LaunchRequest {
         LaunchRequest {
@@ -451,6 +465,11 @@ mod tests {
                     },
                     target: "/tmp".into(),
                     read_only: false,
+                },
+                Mount {
+                    source: Source::Content { bytes: b"a\0b".to_vec(), owner: None },
+                    target: "key".into(),
+                    read_only: true,
                 },
             ],
             namespaces: Namespaces { pid: true, ipc: true, shm_bytes: Some(9), hostname: Some("h".into()) },
@@ -496,9 +515,11 @@ mod tests {
         assert_eq!(root.layers, [c"/l1", c"/l2"]);
         assert_eq!((root.back_end, root.read_only), (BackEnd::Copy, true));
         assert_eq!((root.sandbox, root.scratch), (c"/mnt/mesos/sandbox", c"/scratch/c"));
-        let [host, own] = confined.mounts.as_slice() else { panic!("two mounts") };
-        assert_eq!((host.source, host.below, host.target, host.read_only), (c"/etc", None, c"/x", true));
-        assert_eq!((own.source, own.below), (c"tmp", Some((c"/sandbox", Some((7, 8))))));
+        let [host, own, secret] = confined.mounts.as_slice() else { panic!("three mounts") };
+        assert_eq!((host.source, host.target, host.read_only), (SourceRef::Host(c"/etc"), c"/x", true));
+        let (path, sandbox, owner) = (c"tmp", c"/sandbox", Some((7, 8)));
+        assert_eq!(own.source, SourceRef::Sandbox { sandbox, path, owner });
+        assert_eq!(secret.source, SourceRef::Content { bytes: b"a\0b", owner: None });
         assert_eq!(confined.protected, [c"/work"]);
         assert!(confined.pid && confined.ipc && confined.no_new_privileges);
         assert_eq!((confined.shm_bytes, confined.hostname), (9, Some(c"h")));

@@ -600,6 +600,7 @@ const TESTS: &[Test] = tests![
     containers_with_a_root_survive_the_agent,
     output_and_users_work_in_a_root,
     rule_366_volumes_without_an_image_need_a_place_on_the_host,
+    secrets_are_files_in_memory_that_nobody_writes_to,
     rules_366_and_367_volumes_appear_in_their_order,
     what_is_missing_in_an_image_is_told,
     a011_a_racing_link_never_moves_a_mount,

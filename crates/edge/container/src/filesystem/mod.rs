@@ -69,7 +69,7 @@ pub(crate) fn enter(launch: &Launch<'_>, confined: &Confined<'_>) -> Result<(), 
     rustix::mount::mount_change(c"/", flags).map_err(at(Part::Do("separate mounts")))?;
     // Modes are given in full.
     let mask = rustix::process::umask(Mode::empty());
-    let origins = volume::open_all(confined)?;
+    let origins = volume::open_all(confined, launch.runtime_dir.unwrap_or_default())?;
     match &confined.root {
         Some(root) => own_root(launch, confined, root, origins)?,
         None => shared_root(launch, confined, origins)?,

@@ -15,7 +15,7 @@ use super::{
     target::{self, Kind, Links},
 };
 use crate::{
-    confinement::{Confined, MountRef},
+    confinement::{Confined, SourceRef},
     mount_api::{self, Limits},
 };
 
@@ -27,25 +27,58 @@ pub(super) struct Origin {
 
 /// Opens everything that is mounted while the host's files are still there. What is opened here is what is
 /// mounted, whatever happens to its path meanwhile (attack A035).
-pub(super) fn open_all(confined: &Confined<'_>) -> Result<Vec<Origin>, Problem> {
+///
+/// `passage` is a folder of the agent's own.
+pub(super) fn open_all(confined: &Confined<'_>, passage: &CStr) -> Result<Vec<Origin>, Problem> {
     let mut origins = Vec::with_capacity(confined.mounts.len());
     for (n, mount) in confined.mounts.iter().enumerate() {
-        let file = match mount.below {
-            None => {
-                let file = rustix::fs::open(mount.source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-                let file = file.map_err(at(Part::Mount(n)))?;
-                if !mount.trusted
-                    && is_protected(file.as_fd(), &confined.protected).map_err(at(Part::Mount(n)))?
-                {
+        let part = Part::Mount(n);
+        let opened = |path| rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let file = match mount.source {
+            SourceRef::Host(path) => {
+                let file = opened(path).map_err(at(part))?;
+                if is_protected(file.as_fd(), &confined.protected).map_err(at(part))? {
                     return Err(Problem { part: Part::Protected(n), errno: Errno::ACCESS });
                 }
                 file
             }
-            Some((sandbox, owner)) => own(sandbox, owner, mount).map_err(at(Part::Mount(n)))?,
+            SourceRef::Volume(path) => opened(path).map_err(at(part))?,
+            SourceRef::Sandbox { sandbox, path, owner } => own(sandbox, path, owner).map_err(at(part))?,
+            SourceRef::Content { bytes, owner } => {
+                let tree = content(bytes, owner, passage).map_err(at(part))?;
+                origins.push(Origin { tree, kind: Kind::File });
+                continue;
+            }
         };
-        origins.push(origin(file.as_fd(), mount.read_only).map_err(at(Part::Mount(n)))?);
+        origins.push(origin(file.as_fd(), mount.read_only).map_err(at(part))?);
     }
     Ok(origins)
+}
+
+/// A file of a file system in memory that has no other place and is never written to a disk, also not when
+/// memory is short.
+fn content(bytes: &[u8], owner: Option<(u32, u32)>, passage: &CStr) -> rustix::io::Result<OwnedFd> {
+    const NAME: &CStr = c"content";
+    let memory = mount_api::fresh(c"ramfs", &[(c"mode", Some(c"0755"))], Limits::INERT)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&memory, NAME, flags, Mode::RUSR)?;
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    if let Some((user, group)) = owner {
+        rustix::fs::fchown(&file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)))?;
+    }
+    // Kernels clone only mounts that have a place; only this process sees it there, for this moment.
+    let place = open_without_links(passage)?;
+    mount_api::attach(memory.as_fd(), place.as_fd())?;
+    let path = rustix::fs::openat(&memory, NAME, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let tree = mount_api::clone(path.as_fd(), false);
+    rustix::mount::unmount(passage, rustix::mount::UnmountFlags::DETACH)?;
+    let tree = tree?;
+    mount_api::limit(tree.as_fd(), Limits::ALL, false)?;
+    Ok(tree)
 }
 
 fn origin(file: BorrowedFd<'_>, read_only: bool) -> rustix::io::Result<Origin> {
@@ -75,9 +108,9 @@ fn open_without_links(path: &CStr) -> rustix::io::Result<OwnedFd> {
 }
 
 /// A folder below a sandbox, which is made for its owner when it is missing.
-fn own(sandbox: &CStr, owner: Option<(u32, u32)>, mount: &MountRef<'_>) -> rustix::io::Result<OwnedFd> {
+fn own(sandbox: &CStr, path: &CStr, owner: Option<(u32, u32)>) -> rustix::io::Result<OwnedFd> {
     let sandbox = open_without_links(sandbox)?;
-    let path = mount.source.to_bytes();
+    let path = path.to_bytes();
     match target::open(sandbox.as_fd(), path, Links::Refused) {
         Err(Errno::NOENT) => {}
         result => return result,

@@ -2,19 +2,29 @@
 
 use std::path::Path;
 
-use mezzo_mesos::v1::{ContainerInfo, container_info};
+use mezzo_mesos::v1::{CommandInfo, ContainerInfo, container_info};
 use rustix::thread::CapabilitySet;
 
 use super::{
     Isolation, IsolationError, capabilities,
     namespaces::{self, Settings as Namespaces},
     seccomp::{self, Seccomp},
+    secrets,
     volumes::{self, Volumes},
 };
 use crate::confinement::{Confinement, Mount, Privileges, Root, Source};
 
 pub(super) const FILESYSTEM: &str = "filesystem/linux";
 pub(super) const NO_NEW_PRIVILEGES: &str = "linux/nnp";
+/// Those that need namespaces and mounts.
+const MOUNTING: [&str; 6] = [
+    FILESYSTEM,
+    namespaces::PID,
+    namespaces::IPC,
+    volumes::HOST_PATH,
+    volumes::SANDBOX_PATH,
+    secrets::VOLUME,
+];
 
 /// What is known of a container beside what it asks for.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +49,7 @@ pub(super) struct Confiner {
     capabilities: Option<capabilities::Settings>,
     no_new_privileges: bool,
     seccomp: Option<Seccomp>,
+    environment_secrets: bool,
     /// For containers with an image where the isolator is not there.
     standard: Seccomp,
 }
@@ -56,13 +67,14 @@ impl Confiner {
                 | namespaces::IPC
                 | volumes::HOST_PATH
                 | volumes::SANDBOX_PATH
+                | secrets::VOLUME
+                | secrets::ENVIRONMENT
         )
     }
 
     pub(super) fn start(isolation: &Isolation) -> Result<Self, IsolationError> {
         let has = |wanted: &str| isolation.names.iter().any(|name| name == wanted);
-        for name in [FILESYSTEM, namespaces::PID, namespaces::IPC, volumes::HOST_PATH, volumes::SANDBOX_PATH]
-        {
+        for name in MOUNTING {
             if has(name) {
                 check_host(name)?;
             }
@@ -74,6 +86,7 @@ impl Confiner {
             volumes: Volumes {
                 host_paths: filesystem || has(volumes::HOST_PATH),
                 sandbox_paths: filesystem || has(volumes::SANDBOX_PATH),
+                secrets: has(secrets::VOLUME),
                 force_creation: isolation.host_path_volume_force_creation.clone(),
             },
             namespaces: Namespaces {
@@ -84,6 +97,7 @@ impl Confiner {
                 shm_bytes: isolation.default_container_shm_bytes,
             },
             no_new_privileges: has(NO_NEW_PRIVILEGES),
+            environment_secrets: has(secrets::ENVIRONMENT),
             ..Self::default()
         };
         if has(capabilities::NAME) {
@@ -130,6 +144,11 @@ impl Confiner {
         Ok(Confinement { root, mounts, namespaces, privileges, working_directory: None, enter: None })
     }
 
+    /// The variables of a command that are secrets.
+    pub(super) fn secret_variables(&self, command: &CommandInfo) -> Result<Vec<(String, String)>, String> {
+        secrets::variables(command, self.environment_secrets)
+    }
+
     fn privileges(
         &self,
         linux: Option<&mezzo_mesos::v1::LinuxInfo>,
@@ -161,14 +180,7 @@ impl Confiner {
 }
 
 /// Namespaces and mounts need root, and system calls that kernels have since 5.12.
-fn check_host(name: &str) -> Result<(), IsolationError> {
-    let name = match name {
-        FILESYSTEM => FILESYSTEM,
-        namespaces::PID => namespaces::PID,
-        namespaces::IPC => namespaces::IPC,
-        volumes::HOST_PATH => volumes::HOST_PATH,
-        _ => volumes::SANDBOX_PATH,
-    };
+fn check_host(name: &'static str) -> Result<(), IsolationError> {
     let refused = |reason: &str| Err(IsolationError::Host { name, reason: reason.to_owned() });
     if !rustix::process::geteuid().is_root() {
         return refused("mounts and namespaces need root");

@@ -14,6 +14,7 @@ mod pids;
 mod posix;
 mod rlimits;
 mod seccomp;
+mod secrets;
 mod volumes;
 
 use std::{
@@ -25,7 +26,7 @@ use std::{
 use mezzo_ids::ContainerId;
 /// What a container uses, as the API tells it.
 pub use mezzo_mesos::v1::ResourceStatistics as Statistics;
-use mezzo_mesos::v1::{CapabilityInfo, ContainerInfo};
+use mezzo_mesos::v1::{CapabilityInfo, CommandInfo, ContainerInfo};
 
 use blkio::Blkio;
 pub(crate) use capabilities::number as capability_number;
@@ -302,6 +303,11 @@ impl Isolators {
         circumstances: &Circumstances<'_>,
     ) -> Result<Confinement, String> {
         self.confiner.confine(info, root, circumstances)
+    }
+
+    /// The variables of a command that are secrets.
+    pub(crate) fn secret_variables(&self, command: &CommandInfo) -> Result<Vec<(String, String)>, String> {
+        self.confiner.secret_variables(command)
     }
 
     pub(crate) fn uses_cgroups(&self) -> bool {

@@ -1,13 +1,13 @@
-//! volume/host_path and volume/sandbox_path (rules 366 and 367).
+//! volume/host_path, volume/sandbox_path (rules 366 and 367) and volume/secret.
 
 use std::path::{Component, Path, PathBuf};
 
 use mezzo_mesos::v1::{
-    Volume,
+    Secret, Volume,
     volume::{Mode, source},
 };
 
-use super::confine::Circumstances;
+use super::{confine::Circumstances, secrets};
 use crate::confinement::{Mount, Source};
 
 pub(super) const HOST_PATH: &str = "volume/host_path";
@@ -18,6 +18,7 @@ pub(super) const SANDBOX_PATH: &str = "volume/sandbox_path";
 pub(super) struct Volumes {
     pub(super) host_paths: bool,
     pub(super) sandbox_paths: bool,
+    pub(super) secrets: bool,
     /// Folders below which missing host paths are made.
     pub(super) force_creation: Vec<PathBuf>,
 }
@@ -81,7 +82,9 @@ impl Volumes {
                 below(sandbox, &path.path, circumstances.owner).map(Some)
             }
             source::Type::DockerVolume => Err("Docker volumes are not supported".to_owned()),
-            source::Type::Secret => Err("Volumes with secrets are not supported".to_owned()),
+            source::Type::Secret => {
+                self.secret(source.secret.as_ref(), &volume.container_path, circumstances)
+            }
             source::Type::CsiVolume => Err("CSI volumes are not supported".to_owned()),
             source::Type::Unknown => Err("A volume has a source of an unknown type".to_owned()),
         }
@@ -101,6 +104,21 @@ impl Volumes {
                 .map_err(|error| format!("Failed to make host path '{}': {error}", path.display()))?;
         }
         Ok(Some(Source::Host(path)))
+    }
+
+    /// A file that holds the secret.
+    fn secret(
+        &self,
+        secret: Option<&Secret>,
+        target: &str,
+        circumstances: &Circumstances<'_>,
+    ) -> Result<Option<Source>, String> {
+        if !self.secrets {
+            return Ok(None);
+        }
+        let secret = secret.ok_or_else(|| "A volume has no secret".to_owned())?;
+        let bytes = secrets::content(secret).map_err(|why| format!("Secret of volume '{target}': {why}"))?;
+        Ok(Some(Source::Content { bytes: bytes.to_vec(), owner: circumstances.owner }))
     }
 }
 
@@ -124,7 +142,7 @@ mod tests {
     use super::*;
 
     fn volumes() -> Volumes {
-        Volumes { host_paths: true, sandbox_paths: true, force_creation: Vec::new() }
+        Volumes { host_paths: true, sandbox_paths: true, secrets: true, force_creation: Vec::new() }
     }
 
     fn circumstances() -> Circumstances<'static> {

@@ -401,6 +401,35 @@ pub(crate) fn rule_366_volumes_without_an_image_need_a_place_on_the_host(dir: &P
     assert_eq!(fs::read_dir(&place).expect("a folder").count(), 0);
 }
 
+pub(crate) fn secrets_are_files_in_memory_that_nobody_writes_to(dir: &Path) {
+    let secret = |target: PathBuf, owner| Mount {
+        source: Source::Content { bytes: b"hush\0".to_vec(), owner },
+        target,
+        read_only: false,
+    };
+    let command = "cat /run/deep/key | wc -c; stat -c '%a %u %g' /run/deep/key; stat -f -c %T /run/deep/key; \
+        echo x >> /run/deep/key; rm -f /run/deep/key; cat below/key | tr -d '\\0'";
+    let Some(mut request) = rooted(dir, "c1", command) else { return };
+    request.confinement.mounts =
+        vec![secret("/run/deep/key".into(), Some((12, 34))), secret("below/key".into(), None)];
+    let before = mounts();
+    let agent = Agent::start(dir);
+    let (_, out, err) = agent.finish(&request);
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!((lines[0].trim(), lines[1]), ("5", "400 12 34"), "{out}{err}");
+    assert!(lines[2].contains("ramfs") || lines[2].contains("858458f6"), "{out}");
+    assert!(err.contains("Read-only file system"), "{err}");
+    assert!(out.ends_with("hush"), "{out}{err}");
+    assert_eq!(mounts(), before);
+    // Without a root of its own the host sees the empty file that it is mounted over, and nothing of it.
+    let mut request = shell(dir, "c2", "cat key | tr -d '\\0'");
+    request.confinement.mounts = vec![secret("key".into(), None)];
+    let (status, out, err) = agent.finish(&request);
+    assert_eq!((status, &*out), (Some(0), "hush"), "{err}");
+    assert_eq!(text(request.sandbox.join("key")), "");
+    assert_eq!(mounts(), before);
+}
+
 pub(crate) fn a034_the_hosts_and_the_agents_own_folders_are_not_mounted(dir: &Path) {
     let Some(request) = rooted(dir, "c", "true") else { return };
     let link = dir.join("innocent");
