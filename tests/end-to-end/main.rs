@@ -3,6 +3,7 @@
 mod https;
 mod images;
 mod interactive;
+mod networks;
 mod sim;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "each test program uses its part of the shared module")]

@@ -216,6 +216,9 @@ pub(crate) struct Run {
     /// File to fetch into the sandbox first
     #[arg(long, value_name = "URI")]
     pub(crate) uri: Vec<String>,
+    /// Network of the agent's that it joins, with an address of its own
+    #[arg(long, value_name = "NAME")]
+    pub(crate) network: Vec<String>,
     /// Give it a terminal, for mezzo attach
     #[arg(short, long)]
     pub(crate) tty: bool,

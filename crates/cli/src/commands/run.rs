@@ -487,7 +487,7 @@ fn name(arguments: &Run, image: Option<&Reference>) -> String {
 
 /// The container that a task needs, if it needs one.
 fn container(arguments: &Run, image: Option<&Reference>) -> Option<v1::ContainerInfo> {
-    if image.is_none() && !arguments.tty {
+    if image.is_none() && !arguments.tty && arguments.network.is_empty() {
         return None;
     }
     let mesos = image.map(|image| v1::container_info::MesosInfo {
@@ -497,10 +497,12 @@ fn container(arguments: &Run, image: Option<&Reference>) -> Option<v1::Container
             ..Default::default()
         }),
     });
+    let network = |name: &String| v1::NetworkInfo { name: Some(name.clone()), ..Default::default() };
     Some(v1::ContainerInfo {
         r#type: v1::container_info::Type::Mesos as i32,
         mesos,
         tty_info: arguments.tty.then(v1::TtyInfo::default),
+        network_infos: arguments.network.iter().map(network).collect(),
         ..Default::default()
     })
 }

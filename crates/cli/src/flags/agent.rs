@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use mezzo_agent::{ReconfigurationPolicy, RecoverMode};
 use mezzo_agent_daemon::{Collection, Config, ImageSettings, Verbosity};
-use mezzo_container::{AllowedDevice, BackEnd, Isolation};
+use mezzo_container::{AllowedDevice, BackEnd, DefaultNames, Isolation, PortRange};
 use mezzo_images::Accounts;
 use mezzo_mesos::v1;
 
@@ -41,6 +41,7 @@ pub(crate) fn agent_config(values: &Values) -> Result<Config, CliError> {
     config.cgroups_enable_cfs = values.switch("cgroups_enable_cfs");
     config.cgroups_limit_swap = values.switch("cgroups_limit_swap");
     isolators(values, &mut config.isolators)?;
+    networks(values, &mut config)?;
     config.images = images(values)?;
     config.switch_user = values.switch("switch_user");
     config.frameworks_home = values.get("frameworks_home").filter(|home| !home.is_empty()).map(Into::into);
@@ -167,6 +168,50 @@ fn isolators(values: &Values, to: &mut Isolation) -> Result<(), CliError> {
     Ok(())
 }
 
+/// Networks of containers, and the ports of those without.
+fn networks(values: &Values, config: &mut Config) -> Result<(), CliError> {
+    let networks = &mut config.isolators.networks;
+    networks.config_dir = values.get("network_cni_config_dir").map(Into::into);
+    networks.plugin_dirs = values
+        .get("network_cni_plugins_dir")
+        .map(|text| text.split(':').filter(|path| !path.is_empty()).map(Into::into).collect())
+        .unwrap_or_default();
+    if networks.config_dir.is_some() == networks.plugin_dirs.is_empty() {
+        return Err(CliError::usage("one of two flags about networks is missing")
+            .why("configurations name plugins, and neither is of use without the other")
+            .help("mezzo agent --network_cni_config_dir=DIR --network_cni_plugins_dir=DIR[:DIR ...] ..."));
+    }
+    if let Some(names) = values.convert("default_container_dns", DefaultNames::parse)? {
+        networks.default_names = names;
+    }
+    let ports = &mut config.isolators.ports;
+    if let Some(interval) = values.duration("container_ports_watch_interval")? {
+        ports.watch_interval = interval;
+    }
+    ports.enforce = values.switch("enforce_container_ports");
+    ports.isolated = values.convert("container_ports_isolated_range", port_ranges)?;
+    config.check_agent_port_range_only = values.switch("check_agent_port_range_only");
+    if config.check_agent_port_range_only && ports.isolated.is_some() {
+        return Err(CliError::usage("two flags say which ports are looked at")
+            .why("--check_agent_port_range_only and --container_ports_isolated_range exclude each other")
+            .help("mezzo agent --container_ports_isolated_range=[31000-32000] ..."));
+    }
+    Ok(())
+}
+
+/// Ranges as resources have them: `[31000-32000,33000]`.
+fn port_ranges(text: &str) -> Result<Vec<PortRange>, String> {
+    let inner = text.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let inner = inner.ok_or("ranges look like [31000-32000,33000-33000]")?;
+    let port = |text: &str| text.trim().parse::<u16>().map_err(|_| format!("'{text}' is no port"));
+    let range = |text: &str| -> Result<PortRange, String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (port(first)?, port(last)?);
+        if first > last { Err(format!("'{text}' is no range")) } else { Ok((first, last)) }
+    };
+    inner.split(',').filter(|part| !part.trim().is_empty()).map(range).collect()
+}
+
 /// The devices of a DeviceWhitelist; those without a path are nothing that could be allowed.
 fn allowed_devices(text: &str) -> Result<Vec<AllowedDevice>, String> {
     let list =
@@ -235,6 +280,25 @@ mod tests {
     }
 
     #[test]
+    fn flags_about_networks_belong_together() {
+        let config = config(&[
+            "--network_cni_config_dir=/etc/cni",
+            "--network_cni_plugins_dir=/a:/b",
+            "--container_ports_isolated_range=[31000-32000, 33000]",
+        ])
+        .expect("config");
+        assert_eq!(config.isolators.networks.plugin_dirs.len(), 2);
+        assert_eq!(config.isolators.ports.isolated, Some(vec![(31_000, 32_000), (33_000, 33_000)]));
+        assert_eq!(config.isolators.ports.watch_interval.as_secs(), 30);
+        for bad in [
+            &["--network_cni_config_dir=/etc/cni"] as &[_],
+            &["--check_agent_port_range_only", "--container_ports_isolated_range=[1-2]"],
+        ] {
+            assert!(super::tests::config(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn values_that_make_no_sense_name_their_flag() {
         for bad in [
             "--ip=nowhere",
@@ -243,6 +307,8 @@ mod tests {
             "--gc_disk_headroom=2",
             "--recover=maybe",
             "--domain={",
+            "--container_ports_isolated_range=[2-1]",
+            "--default_container_dns={\"mesos\":7}",
         ] {
             let error = config(&[bad]).expect_err(bad).to_string();
             let flag = bad.split('=').next().expect("name");

@@ -7,7 +7,6 @@ use v1::executor::{Call, Event, call, event};
 
 use crate::{
     agent::{Agent, Moment, container_proto},
-    command,
     config::{EXECUTOR_HEARTBEAT, UNKNOWN_TASKS_MAX, UPDATES_PENDING_MAX},
     effect::{Answer, Effect},
     input::{ExecutorClaims, RequestId, StreamId},
@@ -283,11 +282,12 @@ impl Agent {
         status.agent_id = Some(v1::AgentId { value: self.id().to_string() });
         status.executor_id = Some(v1::ExecutorId { value: id.to_string() });
         status.timestamp.get_or_insert(m.now.as_secs_f64());
+        let networks = self.network_infos(&executor.container);
         let container = status.container_status.get_or_insert_default();
         container.container_id.get_or_insert_with(|| container_proto(&executor.container));
         container.executor_pid = container.executor_pid.or(executor.pid);
         if container.network_infos.is_empty() {
-            container.network_infos = command::host_network(&self.state.config);
+            container.network_infos = networks;
         }
         let terminal = crate::updates::status_is_terminal(&status);
         self.update(m, framework, id, status);

@@ -1,13 +1,15 @@
 //! Command tasks: the agent plays Mesos' command executor (rules 299 to 308).
 
-use mezzo_ids::{ExecutorId, FrameworkId, TaskId};
+use std::{collections::BTreeMap, sync::Arc};
+
+use mezzo_ids::{ContainerId, ExecutorId, FrameworkId, TaskId};
 use mezzo_mesos::v1;
 
 use crate::{
     agent::{Agent, Moment, container_proto},
     config::Config,
     resources,
-    state::{Executor, KillCause, Phase, Task, Termination},
+    state::{Container, Executor, KillCause, Phase, Task, Termination},
     text,
     timers::Timer,
 };
@@ -82,7 +84,36 @@ pub(crate) fn host_network(config: &Config) -> Vec<v1::NetworkInfo> {
     }]
 }
 
+/// The networks that a container has joined, or one around it.
+pub(crate) fn joined_networks<'a>(
+    containers: &'a BTreeMap<ContainerId, Arc<Container>>,
+    id: &ContainerId,
+) -> Option<&'a [v1::NetworkInfo]> {
+    let mut id: &str = id;
+    loop {
+        if let Some(container) = containers.get(id)
+            && !container.networks.is_empty()
+        {
+            return Some(&container.networks);
+        }
+        (id, _) = id.rsplit_once('.')?;
+    }
+}
+
 impl Agent {
+    pub(crate) fn on_joined(&mut self, id: &ContainerId, networks: Vec<v1::NetworkInfo>) {
+        if let Some(container) = self.container_mut(id) {
+            container.networks = networks.into();
+        }
+    }
+
+    /// The networks of a container: its own, or those of the closest container around it that has any, or the
+    /// agent's address (rules 216 and 368).
+    pub(crate) fn network_infos(&self, id: &ContainerId) -> Vec<v1::NetworkInfo> {
+        joined_networks(&self.state.containers, id)
+            .map_or_else(|| host_network(&self.state.config), <[_]>::to_vec)
+    }
+
     /// A status in the name of the executor that the agent plays. What the last one said about health
     /// and checks goes on.
     pub(crate) fn played_status(
@@ -109,7 +140,7 @@ impl Agent {
             check_status: last.and_then(|s| s.check_status),
             container_status: Some(v1::ContainerStatus {
                 container_id: Some(container_proto(&task.container)),
-                network_infos: if known { host_network(&self.state.config) } else { Vec::new() },
+                network_infos: if known { self.network_infos(&task.container) } else { Vec::new() },
                 cgroup_info: None,
                 executor_pid: task.run.pid.filter(|_| known),
             }),

@@ -262,6 +262,7 @@ impl Agent {
             waiters: Vec::new(),
             launchers: vec![request],
             session: wanted.session,
+            networks: Arc::default(),
             resources: Arc::new(spec.resources.clone()),
         };
         self.state.containers.insert(id, Arc::new(container));

@@ -52,6 +52,14 @@ pub enum Input {
     },
     /// An executor's event stream broke.
     StreamClosed(StreamId),
+    /// A container has joined networks of its own; told before it is started, and again after a restart of
+    /// the agent.
+    Joined {
+        /// Which.
+        container: ContainerId,
+        /// With the addresses it was given.
+        networks: Vec<v1::NetworkInfo>,
+    },
     /// A container runs.
     Started {
         /// Which.

@@ -254,6 +254,7 @@ impl Agent {
             waiters: Vec::new(),
             launchers: Vec::new(),
             session: false,
+            networks: Arc::default(),
             resources: Arc::new(resources),
         };
         self.state.containers.insert(executor.container.clone(), Arc::new(container));

@@ -145,6 +145,7 @@ impl Agent {
                 waiters: Vec::new(),
                 launchers: Vec::new(),
                 session: false,
+                networks: Arc::default(),
                 resources: Arc::new(spec.resources.clone()),
             };
             self.state.containers.insert(task.container.clone(), Arc::new(container));

@@ -8,6 +8,7 @@ use v1::agent::{Response, response};
 
 use crate::{
     agent::container_proto,
+    command::joined_networks,
     state::{Executor, Framework, Owner, Snapshot, Stage, Task},
 };
 
@@ -143,6 +144,7 @@ pub fn containers(state: &Snapshot, nested: bool, standalone: bool) -> response:
             container_status: Some(v1::ContainerStatus {
                 container_id: Some(full),
                 executor_pid: pid,
+                network_infos: joined_networks(&state.containers, id).unwrap_or_default().to_vec(),
                 ..Default::default()
             }),
             resource_statistics: None,

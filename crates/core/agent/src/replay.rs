@@ -118,6 +118,7 @@ impl Agent {
             waiters: Vec::new(),
             launchers: Vec::new(),
             session: false,
+            networks: Arc::default(),
             resources: Arc::default(),
         };
         self.state.containers.insert(id, Arc::new(container));

@@ -305,6 +305,8 @@ pub struct Container {
     pub session: bool,
     /// Its requests, for the sums of limits and for reads.
     pub resources: Arc<Vec<v1::Resource>>,
+    /// The networks it has joined; none when it shares those of the container around it, or the host's.
+    pub networks: Arc<Vec<v1::NetworkInfo>>,
 }
 
 /// What a container is for.

@@ -125,7 +125,14 @@ impl Checks {
 impl Runner {
     fn run(&self) -> CheckOutcome {
         match &self.action {
-            Action::Probe(probe) => outcome(mezzo_checks::run(probe, self.timeout)),
+            // In the container's own network.
+            Action::Probe(probe) => {
+                let run = || mezzo_checks::run(probe, self.timeout);
+                match self.containers.within_network(&self.container, run) {
+                    Ok(ran) => outcome(ran),
+                    Err(error) => CheckOutcome::Failed(error.to_string()),
+                }
+            }
             Action::Command(command) if self.containers.is_apart(&self.container) => self.run_inside(command),
             Action::Command(command) => {
                 outcome(mezzo_checks::run(&Probe::Command(command.on_the_host()), self.timeout))

@@ -49,6 +49,8 @@ pub struct Config {
     pub cgroups_limit_swap: bool,
     /// Further settings of isolators; what has a field of its own here is not looked for there.
     pub isolators: mezzo_container::Isolation,
+    /// Listeners are looked for on the agent's own ports alone.
+    pub check_agent_port_range_only: bool,
     /// Images of containers; `None` without `--image_providers`.
     pub images: Option<crate::ImageSettings>,
     /// Run tasks as their user; needs root.
@@ -142,6 +144,7 @@ impl Config {
             cgroups_enable_cfs: false,
             cgroups_limit_swap: false,
             isolators: mezzo_container::Isolation::default(),
+            check_agent_port_range_only: false,
             images: None,
             switch_user: true,
             frameworks_home: None,

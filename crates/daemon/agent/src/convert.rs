@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use mezzo_agent::{ContainerSpec, Input, Limitation, Limits};
 use mezzo_container::{
     Confinement, ContainerEvent, Credentials, Input as Stdin, LaunchRequest, Limitation as HitLimit, Output,
-    Quota, Resources, Rlimit, Rotation, WindowSize, rlimits_of,
+    PortRange, Quota, Resources, Rlimit, Rotation, WindowSize, rlimits_of,
 };
 use mezzo_mesos::v1::{self, task_status::Reason};
 
@@ -35,6 +35,46 @@ pub(crate) fn container_resources(resources: &[v1::Resource], limits: &Limits) -
         // Megabytes in thousandths: exact for every amount that the algebra knows.
         mem_bytes: sum("mem").saturating_mul(1 << 20) / 1000,
         mem_limit_bytes: limits.mem.map(|mem| exact(mem, mebibyte)),
+    }
+}
+
+/// The ports among resources.
+pub(crate) fn ports(resources: &[v1::Resource]) -> Vec<PortRange> {
+    // A port beyond the last one holds none.
+    let port = |number: u64| u16::try_from(number).ok();
+    resources
+        .iter()
+        .filter(|resource| resource.name == "ports")
+        .flat_map(|resource| resource.ranges.iter().flat_map(|ranges| &ranges.range))
+        .filter_map(|range| Some((port(range.begin)?, port(range.end.min(65_535))?)))
+        .collect()
+}
+
+/// The networks that a container joins itself. A child without any shares those of its parent, and a session
+/// those of what it enters (rule 368).
+pub(crate) fn networks(spec: &ContainerSpec) -> Vec<v1::NetworkInfo> {
+    let info = spec.container_info.as_ref().filter(|_| !spec.debug);
+    let all = info.map(|info| info.network_infos.as_slice()).unwrap_or_default();
+    all.iter().filter(|network| network.name.is_some()).cloned().collect()
+}
+
+/// A port of the host leads to a container only where the container holds that port: two that map the same one
+/// would take each other's connections.
+pub(crate) fn check_mappings(spec: &ContainerSpec, networks: &[v1::NetworkInfo]) -> Result<(), String> {
+    let held = ports(&spec.resources);
+    for mapping in networks.iter().flat_map(|network| &network.port_mappings) {
+        let port = mapping.host_port;
+        if !held.iter().any(|(first, last)| (u32::from(*first)..=u32::from(*last)).contains(&port)) {
+            return Err(format!("port {port} of the host cannot be mapped: it is not among its resources"));
+        }
+    }
+    Ok(())
+}
+
+/// The agent's own address means nothing in another network.
+pub(crate) fn listen_everywhere(environment: &mut [(String, String)]) {
+    for (_, value) in environment.iter_mut().filter(|(name, _)| name == "LIBPROCESS_IP") {
+        *value = "0.0.0.0".to_owned();
     }
 }
 
@@ -72,6 +112,7 @@ pub(crate) fn launch_request(
         resources: container_resources(&spec.resources, &spec.limits),
         share_cgroups: spec.parent.is_some() && shares,
         quotas: quotas(spec),
+        ports: ports(&spec.resources),
         confinement: Confinement::default(),
     })
 }
@@ -165,6 +206,17 @@ fn limitation(limit: HitLimit) -> Limitation {
             reason: Reason::ContainerLimitationMemory,
             resources: megabytes("mem", peak_bytes),
         },
+        HitLimit::Ports { message, ports } => {
+            let range = |port: &u16| v1::value::Range { begin: u64::from(*port), end: u64::from(*port) };
+            let range = ports.iter().map(range).collect();
+            let ports = v1::Resource {
+                name: "ports".into(),
+                r#type: v1::value::Type::Ranges as i32,
+                ranges: Some(v1::value::Ranges { range }),
+                ..Default::default()
+            };
+            Limitation { message, reason: Reason::ContainerLimitation, resources: vec![ports] }
+        }
         HitLimit::Disk { message, limit_bytes } => Limitation {
             message,
             reason: Reason::ContainerLimitationDisk,

@@ -109,7 +109,7 @@ impl Launches {
                 return self.failed(spec.container, LaunchStage::Container, message);
             }
         };
-        if spec.command.uris.is_empty() && wanted.is_none() {
+        if spec.command.uris.is_empty() && wanted.is_none() && convert::networks(&spec).is_empty() {
             return self.start(&spec, owner, image.as_ref());
         }
         let waiting = {
@@ -126,7 +126,7 @@ impl Launches {
         let (this, container) = (self.clone(), spec.container.clone());
         let spawned = thread::Builder::new()
             .name("fetch".into())
-            .spawn(move || this.fetch_and_start(&spec, owner, image, wanted.as_ref(), &cancelled));
+            .spawn(move || this.prepare_and_start(&spec, owner, image, wanted.as_ref(), &cancelled));
         if let Err(error) = spawned {
             self.preparing().remove(&container);
             let message = format!("Failed to launch container: start fetcher thread: {error}");
@@ -148,7 +148,7 @@ impl Launches {
         }
     }
 
-    fn fetch_and_start(
+    fn prepare_and_start(
         &self,
         spec: &ContainerSpec,
         owner: Option<Credentials>,
@@ -156,17 +156,27 @@ impl Launches {
         wanted: Option<&Wanted>,
         cancelled: &AtomicBool,
     ) {
-        let prepared = self.pull_and_fetch(spec, owner.as_ref(), image, wanted);
+        let prepared = self.pull_and_fetch(spec, owner.as_ref(), image, wanted).and_then(|image| {
+            // Last: what was joined has to be left when anything fails.
+            let networks = self.join_networks(spec, cancelled)?;
+            Ok((image, networks))
+        });
         // Held until the launcher has the request: who destroys the container from here on finds it
         // either in this map or among the containers.
         let mut preparing = self.preparing();
         preparing.remove(&spec.container);
         if cancelled.load(Ordering::Acquire) {
             // Told when it was destroyed.
-            return;
+            return self.shared.containers.leave_networks(&spec.container, || {});
         }
         match prepared {
-            Ok(image) => self.start(spec, owner, image.as_ref()),
+            Ok((image, networks)) => {
+                if !networks.is_empty() {
+                    let container = spec.container.clone();
+                    self.shared.core.send(Input::Joined { container, networks });
+                }
+                self.start(spec, owner, image.as_ref());
+            }
             Err(why) => {
                 drop(preparing);
                 let message = format!("Failed to launch container: {why}");
@@ -200,6 +210,25 @@ impl Launches {
         Ok(image)
     }
 
+    /// Joins the networks that a container names; returns them with its addresses.
+    fn join_networks(
+        &self,
+        spec: &ContainerSpec,
+        cancelled: &AtomicBool,
+    ) -> Result<Vec<v1::NetworkInfo>, String> {
+        let wanted = convert::networks(spec);
+        if wanted.is_empty() {
+            return Ok(wanted);
+        }
+        convert::check_mappings(spec, &wanted)?;
+        let hostname = spec.container_info.as_ref().and_then(|info| info.hostname.as_deref());
+        let joined = self.shared.containers.join_networks(&spec.container, &wanted, hostname, cancelled);
+        joined.map_err(|error| {
+            warn!(container = %spec.container, error = &error as &dyn std::error::Error, "join networks");
+            error.to_string()
+        })
+    }
+
     fn start(&self, spec: &ContainerSpec, owner: Option<Credentials>, image: Option<&Image>) {
         if spec.pod {
             let resources = convert::container_resources(&spec.resources, &spec.limits);
@@ -207,6 +236,7 @@ impl Launches {
                 let message = format!("Failed to launch container: {error}");
                 return self.failed(spec.container.clone(), LaunchStage::Container, message);
             }
+            self.shared.containers.hold_ports(&spec.container, &convert::ports(&spec.resources));
             // The agent itself is the process that watches over the children.
             let pid = std::process::id();
             return self.shared.core.send(Input::Started { container: spec.container.clone(), pid });
@@ -232,6 +262,9 @@ impl Launches {
         let request = request.and_then(|mut request| {
             request.environment.extend(self.shared.containers.secret_variables(&spec.command)?);
             request.environment.extend(self.token(spec)?);
+            if self.shared.containers.has_network(&spec.container) {
+                convert::listen_everywhere(&mut request.environment);
+            }
             Ok(request)
         });
         match request {
@@ -325,10 +358,12 @@ impl Launches {
 
     /// Changes the limits of a container.
     pub(crate) fn update(&self, container: &ContainerId, resources: &[v1::Resource], limits: &Limits) {
+        let ports = convert::ports(resources);
         let resources = convert::container_resources(resources, limits);
         if let Err(error) = self.shared.containers.update(container, &resources) {
             warn!(%container, error = &error as &dyn std::error::Error, "update limits");
         }
+        self.shared.containers.hold_ports(container, &ports);
     }
 
     /// Signals a container's process group.
@@ -352,7 +387,8 @@ impl Launches {
         if self.shared.containers.destroy(container).is_err() {
             // Nothing runs: a pod, or one whose end could not be seen. The core waits for an end.
             let ended = Input::Exited { container: container.clone(), status: None, limitation: None };
-            self.shared.core.send(ended);
+            let core = self.shared.core.clone();
+            self.shared.containers.leave_networks(container, move || core.send(ended));
         }
     }
 
@@ -368,7 +404,9 @@ impl Launches {
         if let Some(images) = &self.shared.images {
             images.release(&container);
         }
-        self.shared.core.send(Input::LaunchFailed { container, stage, message });
+        let core = self.shared.core.clone();
+        let failed = Input::LaunchFailed { container: container.clone(), stage, message };
+        self.shared.containers.leave_networks(&container, move || core.send(failed));
     }
 
     fn preparing(&self) -> std::sync::MutexGuard<'_, BTreeMap<ContainerId, Arc<AtomicBool>>> {

@@ -42,6 +42,8 @@ const LOG: &str = "meta/agent.log";
 
 /// What containers write to roots of their own, below the work directory.
 const SCRATCH: &str = "provisioner/containers";
+/// Which networks containers have joined, below the work directory.
+const NETWORKS: &str = "networks";
 
 /// Why an agent cannot start.
 #[derive(Debug, Error)]
@@ -148,7 +150,7 @@ pub async fn run(
     let mut names = parse_isolation(&config.isolation)
         .map_err(|error| StartError::Flag { flag: "isolation", why: error.to_string() })?;
     let images = open_images(&config, &mut names)?;
-    let isolation = Isolation {
+    let mut isolation = Isolation {
         names,
         cgroups_hierarchy: config.cgroups_hierarchy.clone(),
         cgroups_root: config.cgroups_root.clone(),
@@ -156,6 +158,10 @@ pub async fn run(
         cgroups_limit_swap: config.cgroups_limit_swap,
         ..config.isolators.clone()
     };
+    if config.check_agent_port_range_only {
+        let total = total_resources(&config, &work_dir)?;
+        isolation.ports.isolated = Some(convert::ports(&total));
+    }
     let mut protected = vec![work_dir.clone(), runtime_dir.clone()];
     if let Some(settings) = &config.images {
         protected.push(folder(&settings.store_dir)?);
@@ -163,6 +169,7 @@ pub async fn run(
     let container_config = mezzo_container::Config {
         protected,
         scratch_dir: work_dir.join(SCRATCH),
+        networks_dir: work_dir.join(NETWORKS),
         runtime_dir,
         launcher: Default::default(),
         isolation,
@@ -185,6 +192,10 @@ pub async fn run(
     let agent_config = agent_config(&config, &work_dir, address, &containers)?;
     let (agent, first) = recover::agent(agent_config, &replay.records, found, mezzo_clock::now(), &mut rng)
         .map_err(StartError::Recover)?;
+
+    for (container, networks) in containers.networks() {
+        core.send(Input::Joined { container, networks });
+    }
 
     let desk = Arc::new(Desk::default());
     let files = VirtualFiles::default();
@@ -307,6 +318,12 @@ fn executor_tokens(config: &Config) -> Result<Option<Arc<ExecutorTokens>>, Start
     }
 }
 
+/// What the agent offers.
+fn total_resources(config: &Config, work_dir: &Path) -> Result<Vec<v1::Resource>, StartError> {
+    let total = Host::detect(work_dir).total(config.resources.as_deref(), &config.default_role);
+    total.map_err(|why| StartError::Flag { flag: "resources", why })
+}
+
 fn agent_config(
     config: &Config,
     work_dir: &Path,
@@ -323,9 +340,7 @@ fn agent_config(
         }
         None => ip.to_string(),
     };
-    let resources = Host::detect(work_dir)
-        .total(config.resources.as_deref(), &config.default_role)
-        .map_err(flag("resources"))?;
+    let resources = total_resources(config, work_dir)?;
     let attributes = match &config.attributes {
         Some(text) => parse_attributes(text).map_err(|error| flag("attributes")(error.to_string()))?,
         None => Vec::new(),

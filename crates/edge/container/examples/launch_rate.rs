@@ -37,6 +37,7 @@ fn main() {
         launcher: LauncherProgram::default(),
         isolation: Isolation::default(),
         scratch_dir: directory.path().join("scratch"),
+        networks_dir: directory.path().join("networks"),
         protected: Vec::new(),
     };
     let (containers, _) =
@@ -96,6 +97,7 @@ fn request(directory: &Path, id: &str, arguments: &[&str]) -> LaunchRequest {
         resources: Resources::default(),
         share_cgroups: false,
         quotas: Vec::new(),
+        ports: Vec::new(),
         confinement: Confinement::default(),
     }
 }

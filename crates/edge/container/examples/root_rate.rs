@@ -37,6 +37,7 @@ fn main() {
         launcher: LauncherProgram::default(),
         isolation: Isolation::default(),
         scratch_dir: directory.join("scratch"),
+        networks_dir: directory.join("networks"),
         protected: Vec::new(),
     };
     let (containers, _) =
@@ -102,6 +103,7 @@ fn request(directory: &Path, id: &str, confinement: Confinement) -> LaunchReques
         resources: Resources::default(),
         share_cgroups: false,
         quotas: Vec::new(),
+        ports: Vec::new(),
         confinement,
     }
 }

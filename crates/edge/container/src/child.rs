@@ -12,7 +12,7 @@ use std::{
 use nix::libc;
 use rustix::{
     fs::{Mode, OFlags},
-    thread::{ThreadNameSpaceType, UnshareFlags},
+    thread::UnshareFlags,
 };
 
 use crate::{
@@ -206,7 +206,7 @@ fn confine(job: &Job, confined: &Confined<'_>) -> Result<(), Failure> {
     if job.init >= 0 {
         let namespaces = match &confined.entered {
             Some(_) => enter::NAMESPACES,
-            None => ThreadNameSpaceType::from_bits_retain(init::namespaces(confined).bits()),
+            None => init::namespaces(confined),
         };
         rustix::thread::move_into_thread_name_spaces(kernel::borrow_descriptor(job.init), namespaces)
             .map_err(failed(Step::Confine(Part::Do("join the container's namespaces"))))?;

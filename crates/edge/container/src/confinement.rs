@@ -6,7 +6,10 @@ use std::{ffi::CStr, path::PathBuf, sync::Arc};
 
 use mezzo_ids::ContainerId;
 
-use crate::request::{Places, Reader, Writer};
+use crate::{
+    network,
+    request::{Places, Reader, Writer},
+};
 
 /// The most layers of a root file system. The kernel's overlay takes 500, two of which are the container's.
 pub const LAYERS_MAX: usize = 498;
@@ -103,7 +106,7 @@ pub struct Namespaces {
     pub ipc: bool,
     /// The size of /dev/shm; `None` for [`SHM_BYTES`].
     pub shm_bytes: Option<u64>,
-    /// The host name; `None` for the host's. Only with a root of its own.
+    /// The host name; `None` for the host's, or that of the network. Only with a root or a network of its own.
     pub hostname: Option<String>,
 }
 
@@ -150,15 +153,23 @@ impl Confinement {
     }
 
     pub(crate) fn encode(&self, places: &Places<'_>, writer: &mut Writer<'_>) {
-        let Places { scratch, protected, entered, .. } = *places;
-        writer.flag(!self.is_plain() || entered.is_some());
-        if self.is_plain() && entered.is_none() {
+        let Places { scratch, protected, entered, network, .. } = *places;
+        let is_plain = self.is_plain() && entered.is_none() && network.is_none();
+        writer.flag(!is_plain);
+        if is_plain {
             return;
         }
         writer.flag(entered.is_some());
         if let Some(entered) = entered {
             writer.number(entered.pid);
             writer.path("runtime directory", &entered.directory);
+        }
+        writer.flag(network.is_some());
+        if let Some(network) = network {
+            writer.path("network namespace", &network.namespace);
+            for name in NETWORK_FILES {
+                writer.path("network file", &network.files.join(name));
+            }
         }
         writer.flag(self.root.is_some());
         if let Some(root) = &self.root {
@@ -202,8 +213,9 @@ impl Confinement {
         writer.flag(self.namespaces.pid);
         writer.flag(self.namespaces.ipc);
         writer.long(self.namespaces.shm_bytes.unwrap_or(SHM_BYTES));
-        writer.flag(self.namespaces.hostname.is_some());
-        if let Some(hostname) = &self.namespaces.hostname {
+        let hostname = self.namespaces.hostname.as_ref().or(network.map(|network| &network.hostname));
+        writer.flag(hostname.is_some());
+        if let Some(hostname) = hostname {
             writer.text("host name", hostname);
         }
         writer.flag(self.privileges.capabilities.is_some());
@@ -242,6 +254,7 @@ pub(crate) struct EnteredRef<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Confined<'a> {
     pub(crate) entered: Option<EnteredRef<'a>>,
+    pub(crate) network: Option<NetworkRef<'a>>,
     pub(crate) root: Option<RootRef<'a>>,
     pub(crate) mounts: Vec<MountRef<'a>>,
     pub(crate) protected: Vec<&'a CStr>,
@@ -254,6 +267,18 @@ pub(crate) struct Confined<'a> {
     pub(crate) programs: Vec<&'a [u8]>,
     pub(crate) working_directory: Option<&'a CStr>,
 }
+
+/// A network that the container joins, borrowed.
+#[derive(Debug)]
+pub(crate) struct NetworkRef<'a> {
+    /// A file that holds the namespace.
+    pub(crate) namespace: &'a CStr,
+    /// In the order of [`NETWORK_FILES`].
+    pub(crate) files: Vec<&'a CStr>,
+}
+
+/// Files of `/etc` that say how to reach others, and under which name.
+pub(crate) const NETWORK_FILES: [&str; 3] = [network::HOSTS, network::RESOLV_CONF, network::HOSTNAME];
 
 /// [`Root`], borrowed.
 #[derive(Debug)]
@@ -303,6 +328,11 @@ impl<'a> Confined<'a> {
             confined.entered = Some(EnteredRef { pid: reader.number()?, directory: reader.text()? });
         }
         if reader.flag()? {
+            let namespace = reader.text()?;
+            let files = NETWORK_FILES.iter().map(|_| reader.text()).collect::<Option<_>>()?;
+            confined.network = Some(NetworkRef { namespace, files });
+        }
+        if reader.flag()? {
             confined.root = Some(RootRef {
                 layers: reader.texts()?,
                 back_end: match reader.number()? {
@@ -349,6 +379,6 @@ impl<'a> Confined<'a> {
 
     /// Whether it sees other mounts than the host.
     pub(crate) fn has_namespaces(&self) -> bool {
-        self.root.is_some() || !self.mounts.is_empty() || self.pid || self.ipc
+        self.root.is_some() || !self.mounts.is_empty() || self.pid || self.ipc || self.network.is_some()
     }
 }

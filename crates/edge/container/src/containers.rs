@@ -6,11 +6,11 @@ use std::{
     fs, io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
 };
 
 use mezzo_ids::ContainerId;
-use mezzo_mesos::v1::{CommandInfo, ContainerInfo};
+use mezzo_mesos::v1::{CommandInfo, ContainerInfo, NetworkInfo};
 
 use crate::{
     confinement::{Confinement, Entered, Root},
@@ -22,7 +22,10 @@ use crate::{
     isolators::{Circumstances, Isolation, IsolationError, Isolators, Limit, Resources, Statistics},
     kernel,
     launcher::{self, LAUNCHER_ARGUMENT, Launcher},
-    layout, processes,
+    layout,
+    network::{NetworkError, Networks},
+    port_watch::{self, PortRange, PortWatch},
+    processes,
     recovery::{self, Recovered, RecoveredState},
     request::{LaunchRequest, Places},
     scratch::Scratch,
@@ -46,6 +49,9 @@ pub struct Config {
     /// of its own that is deleted with it. Made when missing, for the agent's user alone: no other user
     /// of the host may reach what root has made in a container (attack A027).
     pub scratch_dir: PathBuf,
+    /// Where it is written down which networks containers have joined. Made when needed; survives a reboot, as
+    /// the addresses do that were given to them.
+    pub networks_dir: PathBuf,
     /// Folders of the agent's that no container may mount, nor a folder around them.
     pub protected: Vec<PathBuf>,
 }
@@ -89,6 +95,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// What is known of the networks of containers cannot be read.
+    #[error("read the networks of containers")]
+    Networks(#[source] io::Error),
     /// An isolator does not work here.
     #[error(transparent)]
     Isolation(#[from] IsolationError),
@@ -134,9 +143,11 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) isolators: Isolators,
     pub(crate) scratch: Scratch,
+    pub(crate) networks: Arc<Networks>,
     pub(crate) disks: DiskWatch,
+    pub(crate) ports: PortWatch,
     pub(crate) state: Mutex<State>,
-    pub(crate) on_event: Box<dyn Fn(ContainerEvent) + Send + Sync>,
+    pub(crate) on_event: Arc<dyn Fn(ContainerEvent) + Send + Sync>,
     /// What the event thread waits on.
     pub(crate) poll: OwnedFd,
     /// Its other end is in `poll`: closing it wakes the thread so that it can end.
@@ -189,13 +200,48 @@ impl Shared {
     pub(crate) fn launch_failed(&self, id: &ContainerId, message: String) {
         let removed = self.state().table.remove(id).unwrap_or_default();
         self.disks.forget(id);
+        self.ports.forget(id);
         if removed.own_cgroups {
             self.isolators.cleanup(id);
         }
         if removed.own_root {
             self.scratch.remove(id);
         }
-        (self.on_event)(ContainerEvent::LaunchFailed { id: id.clone(), message });
+        self.tell_end(id, ContainerEvent::LaunchFailed { id: id.clone(), message });
+    }
+
+    /// Tells that a container is gone, once its networks are: before that, its addresses and ports are not free.
+    pub(crate) fn tell_end(&self, id: &ContainerId, event: ContainerEvent) {
+        let on_event = self.on_event.clone();
+        leave_networks(&self.networks, id, move || on_event(event));
+    }
+}
+
+/// Leaves the networks of a container, in a thread that waits for that; then does something, at once when there
+/// is nothing to leave.
+fn leave_networks(networks: &Arc<Networks>, id: &ContainerId, then: impl FnOnce() + Send + 'static) {
+    if !networks.has(id) {
+        return then();
+    }
+    let networks = networks.clone();
+    let then = Arc::new(Mutex::new(Some(then)));
+    let work = {
+        let (id, then) = (id.clone(), then.clone());
+        move || {
+            networks.leave(&id);
+            do_once(&then);
+        }
+    };
+    if let Err(error) = std::thread::Builder::new().name("network".to_owned()).spawn(work) {
+        tracing::error!(container = %id, %error, "its networks are left when the agent starts again");
+        do_once(&then);
+    }
+}
+
+fn do_once<T: FnOnce()>(work: &Mutex<Option<T>>) {
+    let taken = work.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(work) = taken {
+        work();
     }
 }
 
@@ -236,19 +282,45 @@ impl Containers {
         // What has ended is kept until it is removed, but nothing uses its files any more.
         scratch.keep_only(|id| table.contains_key(id));
         isolators.cleanup_unknown(|id| recovered.iter().any(|container| container.id.as_str() == id));
+        let namespaces = directory.join(layout::NETWORKS);
+        let settings = config.isolation.networks.clone();
+        let networks = Arc::new(Networks::start(settings, config.networks_dir.clone(), namespaces)?);
+        let runs = |id: &str| {
+            // The container around a task group has no process of its own.
+            table.keys().any(|known: &ContainerId| {
+                known.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            })
+        };
+        let unwanted = networks.recover(runs).map_err(StartError::Networks)?;
         let state = State { launcher: Some(launcher), table, next_watch: 0, memory_watches: BTreeMap::new() };
         let (poll, ended, alive) = events::poll().map_err(StartError::Events)?;
         let shared = Arc::new(Shared {
             config,
             isolators,
             scratch,
+            networks,
             disks: DiskWatch::default(),
+            ports: PortWatch::default(),
             state: Mutex::new(state),
-            on_event: Box::new(on_event),
+            on_event: Arc::new(on_event),
             poll,
             _alive: alive,
         });
+        if shared.networks.is_used() {
+            let networks = shared.networks.clone();
+            let settle = move || networks.settle(&unwanted);
+            std::thread::Builder::new()
+                .name("network".to_owned())
+                .spawn(settle)
+                .map_err(StartError::Events)?;
+        }
         let isolation = &shared.config.isolation;
+        if isolation.watches_ports() {
+            for container in &recovered {
+                shared.watch_ports_again(&container.id);
+            }
+            port_watch::spawn(&shared, isolation.ports.watch_interval).map_err(StartError::Events)?;
+        }
         if isolation.watches_disk() {
             for container in &recovered {
                 if matches!(container.state, RecoveredState::Running { .. }) {
@@ -306,17 +378,23 @@ impl Containers {
         {
             return shared.launch_failed(id, format!("Failed to launch: watch the disk: {error}"));
         }
+        if let Err(error) = shared.hold_ports(id, &request.ports, true) {
+            return shared.launch_failed(id, format!("Failed to launch: watch the ports: {error}"));
+        }
         let (request, entered) = match shared.entered(request) {
             Ok(entered) => entered,
             Err(message) => return shared.launch_failed(id, message),
         };
         let directory = shared.container_dir(id);
+        // Who enters a container enters its network as well.
+        let network = shared.networks.place(id).filter(|_| entered.is_none());
         let places = Places {
             runtime_dir: &directory.to_string_lossy(),
             cgroup_procs: &shared.isolators.cgroup_procs(id, request.share_cgroups),
             scratch: &shared.scratch.folder(id),
             protected: &shared.config.protected,
             entered: entered.as_ref(),
+            network: network.as_ref(),
         };
         let mut bytes = Vec::with_capacity(1024);
         if let Err(error) = request.encode(places, &mut bytes) {
@@ -404,6 +482,7 @@ impl Containers {
         if !layout::is_valid_id(id) || self.shared.state().table.contains_key(id) {
             return;
         }
+        self.shared.ports.forget(id);
         for name in [layout::PID, layout::STATUS] {
             let _ = fs::remove_file(directory.join(name));
         }
@@ -412,6 +491,45 @@ impl Containers {
             let _ = fs::remove_dir_all(&directory);
         }
         self.shared.isolators.cleanup(id);
+        // Tried again where something was left.
+        self.leave_networks(id, || {});
+    }
+
+    /// Joins the networks that a container names, before it is launched; returns them with their addresses
+    /// (rule 368). Waits for plugins. A container that does not come to its launch has to leave them again.
+    pub fn join_networks(
+        &self,
+        id: &ContainerId,
+        wanted: &[NetworkInfo],
+        hostname: Option<&str>,
+        cancelled: &AtomicBool,
+    ) -> Result<Vec<NetworkInfo>, NetworkError> {
+        self.shared.networks.join(id, wanted, hostname, cancelled)
+    }
+
+    /// Leaves the networks of a container that was not launched, or that has no process of its own. `then` is
+    /// called when that is done, maybe from another thread.
+    pub fn leave_networks(&self, id: &ContainerId, then: impl FnOnce() + Send + 'static) {
+        leave_networks(&self.shared.networks, id, then);
+    }
+
+    /// The networks of all containers that have any of their own.
+    pub fn networks(&self) -> Vec<(ContainerId, Vec<NetworkInfo>)> {
+        self.shared.networks.all()
+    }
+
+    /// Does something inside the network of a container, or right here when that is the host's.
+    pub fn within_network<T: Send>(
+        &self,
+        id: &ContainerId,
+        act: impl FnOnce() -> T + Send,
+    ) -> Result<T, ContainerError> {
+        let Some(place) = self.shared.networks.place(id) else { return Ok(act()) };
+        Networks::within(&place, act).map_err(|source| ContainerError::System {
+            id: id.clone(),
+            what: "enter the network of",
+            source,
+        })
     }
 
     /// Where to write a container's standard input: `None` when it has none, or it was closed, or an
@@ -448,6 +566,18 @@ impl Containers {
         let mut statistics = self.shared.isolators.statistics(id, pid, resources);
         self.shared.disks.measure(id, &mut statistics);
         Ok(statistics)
+    }
+
+    /// Notes which ports a container holds from here on, where listeners are watched.
+    pub fn hold_ports(&self, id: &ContainerId, ports: &[PortRange]) {
+        if let Err(error) = self.shared.hold_ports(id, ports, false) {
+            tracing::warn!(container = %id, %error, "noting a container's ports failed");
+        }
+    }
+
+    /// Whether a container has another network than the host.
+    pub fn has_network(&self, id: &ContainerId) -> bool {
+        self.shared.networks.place(id).is_some()
     }
 
     /// Process id of a running container's program.

@@ -19,6 +19,7 @@ use crate::{
 pub(crate) const NAMESPACES: ThreadNameSpaceType = ThreadNameSpaceType::MOUNT
     .union(ThreadNameSpaceType::HOST_NAME_AND_NIS_DOMAIN_NAME)
     .union(ThreadNameSpaceType::INTER_PROCESS_COMMUNICATION)
+    .union(ThreadNameSpaceType::NETWORK)
     .union(ThreadNameSpaceType::CONTROL_GROUP);
 
 /// Whether a program sees other files than this process, or other processes.

@@ -47,6 +47,13 @@ pub enum Limitation {
         /// What it may use, in bytes.
         limit_bytes: u64,
     },
+    /// It listens on ports that it does not hold; REASON_CONTAINER_LIMITATION.
+    Ports {
+        /// For the status message.
+        message: String,
+        /// Which, in order.
+        ports: Vec<u16>,
+    },
 }
 
 /// What a supervisor tells.

@@ -318,13 +318,14 @@ fn on_exited(shared: &Shared, id: &ContainerId, status: Option<i32>) {
     };
     let limitation = own_cgroups.then(|| shared.isolators.limitation(id, out_of_memory)).flatten().or(known);
     shared.disks.forget(id);
+    shared.ports.forget(id);
     if own_cgroups {
         shared.isolators.cleanup(id);
     }
     if own_root {
         shared.scratch.remove(id);
     }
-    (shared.on_event)(ContainerEvent::Exited { id: id.clone(), status, limitation });
+    shared.tell_end(id, ContainerEvent::Exited { id: id.clone(), status, limitation });
 }
 
 impl Shared {

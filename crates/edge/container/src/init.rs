@@ -15,10 +15,11 @@ use std::{
 };
 
 use rustix::{
+    fs::{Mode, OFlags},
     io::Errno,
     pipe::PipeFlags,
     process::{DumpableBehavior, Pid, PidfdFlags, Signal},
-    thread::UnshareFlags,
+    thread::{LinkNameSpaceType, ThreadNameSpaceType, UnshareFlags},
 };
 
 use crate::{
@@ -117,8 +118,13 @@ fn prepare(job: &Job) -> Result<(), Failure> {
     let failed = |what: &'static str| {
         move |errno: Errno| Failure { step: Step::Confine(Part::Do(what)), errno: errno.raw_os_error() }
     };
-    kernel::separate(namespaces(confined)).map_err(failed("create namespaces"))?;
-    if let (Some(hostname), Some(_)) = (confined.hostname, &confined.root) {
+    if let Some(network) = &confined.network {
+        join_network(network.namespace).map_err(failed("join the container's network"))?;
+    }
+    kernel::separate(made(confined)).map_err(failed("create namespaces"))?;
+    if let Some(hostname) = confined.hostname
+        && has_name(confined)
+    {
         set_hostname(hostname).map_err(failed("set the host name"))?;
     }
     filesystem::enter(&job.launch, confined)
@@ -129,10 +135,28 @@ fn set_hostname(hostname: &CStr) -> rustix::io::Result<()> {
     rustix::system::sethostname(hostname.to_bytes())
 }
 
-/// Those that the first process makes; the program joins them.
-pub(crate) fn namespaces(confined: &Confined<'_>) -> UnshareFlags {
+/// The network's namespace is there already. What is mounted from here on shows that network.
+fn join_network(namespace: &CStr) -> rustix::io::Result<()> {
+    let file = rustix::fs::open(namespace, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::thread::move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
+}
+
+/// Whether it has a host name of its own.
+fn has_name(confined: &Confined<'_>) -> bool {
+    confined.root.is_some() || confined.network.is_some()
+}
+
+/// The namespaces that the first process makes.
+fn made(confined: &Confined<'_>) -> UnshareFlags {
     let mut flags = UnshareFlags::NEWNS;
-    flags.set(UnshareFlags::NEWUTS, confined.root.is_some());
+    flags.set(UnshareFlags::NEWUTS, has_name(confined));
     flags.set(UnshareFlags::NEWIPC, confined.ipc);
     flags
+}
+
+/// Those of the first process that the program joins.
+pub(crate) fn namespaces(confined: &Confined<'_>) -> ThreadNameSpaceType {
+    let mut joined = ThreadNameSpaceType::from_bits_retain(made(confined).bits());
+    joined.set(ThreadNameSpaceType::NETWORK, confined.network.is_some());
+    joined
 }

@@ -20,6 +20,12 @@ pub(crate) const STATUS: &str = "status";
 /// Why the container could not be started.
 pub(crate) const FAILED: &str = "failed";
 
+/// Network namespaces, each held by a file with the name of its container.
+pub(crate) const NETWORKS: &str = "networks";
+
+/// The ports that the container holds, where listeners are watched.
+pub(crate) const PORTS: &str = "ports";
+
 /// How much of the disk the container may use, where that is watched.
 pub(crate) const QUOTAS: &str = "quotas";
 

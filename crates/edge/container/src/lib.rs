@@ -35,7 +35,9 @@ mod kernel;
 mod launcher;
 mod layout;
 mod mount_api;
+mod network;
 mod outputs;
+mod port_watch;
 mod privileges;
 mod processes;
 mod recovery;
@@ -56,6 +58,8 @@ pub use isolators::{
     check_isolation, parse_isolation, rlimits_of,
 };
 pub use launcher::{LAUNCHER_ARGUMENT, launcher_main};
+pub use network::{DefaultNames, NetworkError, NetworkSettings};
+pub use port_watch::{PortRange, PortSettings};
 pub use recovery::{Recovered, RecoveredState};
 pub use request::{Credentials, Input, LaunchRequest, Output, Rlimit, Rotation, WindowSize};
 pub use users::{UserError, resolve_user};

@@ -14,6 +14,8 @@ use mezzo_ids::ContainerId;
 use crate::{
     confinement::{Confined, Confinement, Entered},
     isolators::{Quota, Resources},
+    network,
+    port_watch::PortRange,
 };
 
 /// The largest request in bytes. The kernel refuses arguments and environments above about 2 MiB
@@ -49,6 +51,8 @@ pub struct LaunchRequest {
     pub share_cgroups: bool,
     /// How much of the disk it may use, the sandbox first, where disk/du looks.
     pub quotas: Vec<Quota>,
+    /// The ports it holds, where listeners are watched.
+    pub ports: Vec<PortRange>,
     /// What sets it apart from the host.
     pub confinement: Confinement,
 }
@@ -64,6 +68,8 @@ pub(crate) struct Places<'a> {
     pub(crate) protected: &'a [PathBuf],
     /// What it enters.
     pub(crate) entered: Option<&'a Entered>,
+    /// The network it is in; `None` for the host's, or that of what it enters.
+    pub(crate) network: Option<&'a network::Place>,
 }
 
 /// A user as the kernel knows it.
@@ -442,6 +448,7 @@ mod tests {
             stderr: Output::Rotated("stderr".to_owned(), Rotation { size_max: 4096, files_kept: 3 }),
             resources: Resources::default(),
             share_cgroups: false,
+            ports: Vec::new(),
             quotas: Vec::new(),
             confinement: confinement(),
         }
@@ -490,6 +497,11 @@ mod tests {
             scratch: Path::new("/scratch/c"),
             protected: &[PathBuf::from("/work")],
             entered: Some(&Entered { pid: 77, directory: PathBuf::from("/run/parent") }),
+            network: Some(&network::Place {
+                namespace: PathBuf::from("/run/networks/c"),
+                files: PathBuf::from("/networks/c"),
+                hostname: "host".to_owned(),
+            }),
         };
         request.encode(places, to)
     }
@@ -525,6 +537,8 @@ mod tests {
         assert_eq!((confined.shm_bytes, confined.hostname), (9, Some(c"h")));
         assert_eq!(confined.capabilities, confinement().privileges.capabilities);
         assert_eq!(confined.working_directory, Some(c"/w"));
+        let network = confined.network.unwrap();
+        assert_eq!((network.namespace, network.files[0]), (c"/run/networks/c", c"/networks/c/hosts"));
         let entered = confined.entered.unwrap();
         assert_eq!((entered.pid, entered.directory), (77, c"/run/parent"));
     }
@@ -540,6 +554,7 @@ mod tests {
             scratch: Path::new("/scratch/c"),
             protected: &[PathBuf::from("/work")],
             entered: None,
+            network: None,
         };
         plain.encode(places, &mut without).unwrap();
         assert!(Launch::decode(&without).unwrap().confined.is_none());

@@ -3,6 +3,7 @@
 
 mod confined;
 mod emulated;
+mod networks;
 mod terminals;
 
 use std::{
@@ -20,6 +21,7 @@ use mezzo_container::{
     LaunchRequest, LauncherProgram, Limitation, Output, Quota, Recovered, RecoveredState, Resources, Rlimit,
     Rotation, launcher_main,
 };
+use networks::*;
 use tempfile::TempDir;
 use terminals::*;
 
@@ -85,6 +87,7 @@ fn config(directory: &Path, isolation: Isolation) -> Config {
         launcher: LauncherProgram::default(),
         isolation,
         scratch_dir: directory.join("scratch"),
+        networks_dir: directory.join("networks"),
         protected: vec![directory.join("run")],
     }
 }
@@ -106,6 +109,7 @@ fn shell(directory: &Path, id: &str, command: &str) -> LaunchRequest {
         resources: Resources::default(),
         share_cgroups: false,
         quotas: Vec::new(),
+        ports: Vec::new(),
         confinement: Confinement::default(),
     }
 }
@@ -613,6 +617,19 @@ const TESTS: &[Test] = tests![
     a028_and_a029_forbidden_system_calls_are_refused,
     a030_a_session_enters_its_container_and_may_do_no_more,
     privileges_can_be_limited_without_an_image,
+    rule_368_containers_of_one_network_reach_each_other,
+    a_port_of_the_host_leads_into_a_container,
+    an_image_gets_the_files_of_its_network,
+    children_and_sessions_are_in_the_network_around_them,
+    f067_an_agent_killed_at_any_moment_leaves_no_network,
+    a_chain_of_plugins_is_joined_in_order_and_left_backwards,
+    plugins_that_fail_are_named_and_nothing_is_left,
+    what_cannot_be_joined_is_told_before_anything_is_made,
+    f136_addresses_are_given_back_after_a_reboot,
+    what_cannot_be_left_is_tried_again,
+    networks_of_running_containers_are_checked_by_a_later_agent,
+    who_listens_on_a_port_it_does_not_hold_is_ended,
+    ports_outside_of_the_isolated_range_are_not_looked_at,
     everything_holds_with_unified_control_groups,
 ];
 
@@ -641,6 +658,10 @@ fn main() -> ExitCode {
         let mut number = || next().parse().expect("a number");
         let status = be_tracer(Path::new(&directory), &root, number(), number());
         return u8::try_from(status).map_or(ExitCode::FAILURE, ExitCode::from);
+    }
+    if first.as_deref() == Some(BE_JOINING_AGENT) {
+        be_joining_agent(Path::new(&arguments.next().expect("a directory")));
+        return ExitCode::FAILURE;
     }
     // What cargo passes: options are not for this harness, a word selects tests by name.
     let filter = first.into_iter().chain(arguments).find(|word| !word.starts_with('-'));

@@ -57,6 +57,30 @@ fn rule_310_and_311_starting_when_launching_running_when_all_started() {
 }
 
 #[test]
+fn rule_368_children_have_the_network_of_their_pod() {
+    let mut world = World::new();
+    let run = group(&world, &["a"], true);
+    world.launch(run);
+    let pod = world.last_container();
+    let address = v1::network_info::IpAddress { protocol: None, ip_address: Some("10.9.0.2".into()) };
+    let network =
+        v1::NetworkInfo { name: Some("net".into()), ip_addresses: vec![address], ..Default::default() };
+    world.step(Input::Joined { container: pod.clone(), networks: vec![network.clone()] });
+    world.started(&pod, 0);
+    world.acknowledge_all();
+    let child = world.last_container();
+    world.started(&child, 11);
+    let status = world.newest().container_status.clone().unwrap_or_default();
+    assert_eq!(status.network_infos, std::slice::from_ref(&network));
+    let shown = query::containers(&world.agent.snapshot(), true, false).containers;
+    assert_eq!(shown.len(), 2);
+    for container in shown {
+        let status = container.container_status.unwrap_or_default();
+        assert_eq!(status.network_infos, std::slice::from_ref(&network));
+    }
+}
+
+#[test]
 fn rule_312_finished_leaves_the_others_alone() {
     let mut world = World::new();
     let (_, children) = running(&mut world, &["a", "b"]);

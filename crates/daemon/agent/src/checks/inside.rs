@@ -79,6 +79,7 @@ impl Command {
             resources: Resources::default(),
             share_cgroups: true,
             quotas: Vec::new(),
+            ports: Vec::new(),
             confinement: Confinement { enter: Some(parent.clone()), ..Confinement::default() },
         }
     }

@@ -66,6 +66,7 @@ impl Bench {
                 ..Isolation::default()
             },
             scratch_dir: top.join("scratch"),
+            networks_dir: top.join("networks"),
             protected: vec![top.join("scratch")],
         };
         let (containers, _) = Containers::start(config, move |event| drop(sender.send(event)))?;
@@ -116,6 +117,7 @@ impl Bench {
             resources: Resources { cpus_milli: 100, mem_bytes: 32 << 20, ..Resources::default() },
             share_cgroups: false,
             quotas: Vec::new(),
+            ports: Vec::new(),
             confinement: Confinement::default(),
         }
     }

@@ -24,8 +24,9 @@ use rustix::{
 };
 
 use crate::{
-    confinement::{Confined, RootRef},
+    confinement::{Confined, NETWORK_FILES, RootRef},
     mount_api::{self, Limits},
+    network::HOSTNAME,
     request::Launch,
 };
 pub(crate) use copy::remove;
@@ -56,10 +57,9 @@ fn at(part: Part) -> impl Fn(Errno) -> Problem {
     move |errno| Problem { part, errno }
 }
 
-/// Files of the host that say how to reach others. A container with its own root and the host's network gets
-/// them as they are.
-const NETWORK_FILES: [(&CStr, &[u8]); 3] =
-    [(c"/etc/hosts", b"hosts"), (c"/etc/resolv.conf", b"resolv.conf"), (c"/etc/hostname", b"hostname")];
+/// Files of the host that say how to reach others, in the order of [`NETWORK_FILES`]. A container with its own
+/// root and the host's network gets them as they are.
+const HOST_FILES: [&CStr; 3] = [c"/etc/hosts", c"/etc/resolv.conf", c"/etc/hostname"];
 
 /// Makes the container's file system that of the calling process, which has mounts of its own already.
 pub(crate) fn enter(launch: &Launch<'_>, confined: &Confined<'_>) -> Result<(), Problem> {
@@ -93,6 +93,18 @@ fn shared_root(launch: &Launch<'_>, confined: &Confined<'_>, origins: Vec<Origin
             device::message_queues(place.as_fd()).map_err(at(Part::Do("mount /dev/mqueue")))?;
         }
     }
+    let own_files = match &confined.network {
+        Some(_) => network_files(confined).map_err(at(Part::Do("open the container's network files")))?,
+        None => Vec::new(),
+    };
+    for (name, file) in &own_files {
+        match existing(root.as_fd(), &[b"etc/", name.as_bytes()].concat()) {
+            // A host without it.
+            Err(Errno::NOENT) => continue,
+            place => place.and_then(|place| mount_api::attach(file.as_fd(), place.as_fd())),
+        }
+        .map_err(at(Part::Do("mount the container's network files")))?;
+    }
     let sandbox = launch.sandbox.unwrap_or(c"/");
     let sandbox = open_folder(sandbox).map_err(at(Part::Do("open the sandbox")))?;
     for (n, (origin, mount)) in origins.iter().zip(&confined.mounts).enumerate() {
@@ -117,7 +129,7 @@ fn own_root(
 ) -> Result<(), Problem> {
     let sandbox =
         volume::open_sandbox(launch.sandbox.unwrap_or_default()).map_err(at(Part::Do("open the sandbox")))?;
-    let files = network_files(confined).map_err(at(Part::Do("open the host's network files")))?;
+    let files = network_files(confined).map_err(at(Part::Do("open the network files")))?;
     let top = overlay::mount(root)?;
     let top = top.as_fd();
 
@@ -140,12 +152,12 @@ fn own_root(
     }
     for (name, file) in &files {
         // A volume of this name has been put there on purpose, and so has one that covers the folder.
-        if confined.mounts.iter().any(|mount| covers(mount.target.to_bytes(), name)) {
+        if confined.mounts.iter().any(|mount| covers(mount.target.to_bytes(), name.as_bytes())) {
             continue;
         }
-        target::make_file(top, b"etc", name)
+        target::make_file(top, b"etc", name.as_bytes())
             .and_then(|place| mount_api::attach(file.as_fd(), place.as_fd()))
-            .map_err(at(Part::Do("mount the host's network files")))?;
+            .map_err(at(Part::Do("mount the network files")))?;
     }
     if root.read_only {
         let limits = Limits { read_only: true, ..Limits::default() };
@@ -163,13 +175,15 @@ fn switch(top: BorrowedFd<'_>) -> rustix::io::Result<()> {
     rustix::process::chdir(c"/")
 }
 
-/// Mounts of the host's network files, without places.
-fn network_files(confined: &Confined<'_>) -> rustix::io::Result<Vec<(&'static [u8], OwnedFd)>> {
+/// Mounts of the files by which a container finds others, without places: those of its network, or the host's.
+fn network_files(confined: &Confined<'_>) -> rustix::io::Result<Vec<(&'static str, OwnedFd)>> {
     let mut files = Vec::with_capacity(NETWORK_FILES.len());
-    for (path, name) in NETWORK_FILES {
-        if name == b"hostname" && confined.hostname.is_some() {
+    for (n, name) in NETWORK_FILES.into_iter().enumerate() {
+        let own = confined.network.as_ref().and_then(|network| network.files.get(n));
+        if own.is_none() && name == HOSTNAME && confined.hostname.is_some() {
             continue;
         }
+        let path = own.or(HOST_FILES.get(n)).copied().unwrap_or_default();
         let file = match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
             // A host without it.
             Err(Errno::NOENT) => continue,

@@ -46,6 +46,8 @@ pub use rlimits::rlimits_of;
 use crate::{
     confinement::{Confinement, Root},
     event::Limitation,
+    network::{self, NetworkSettings},
+    port_watch::{self, PortSettings},
 };
 
 const MIB: u64 = 1 << 20;
@@ -119,9 +121,18 @@ pub struct Isolation {
     pub disallow_sharing_agent_ipc_namespace: bool,
     /// `--default_container_shm_size`.
     pub default_container_shm_bytes: Option<u64>,
+    /// Networks of containers.
+    pub networks: NetworkSettings,
+    /// Ports that containers listen on.
+    pub ports: PortSettings,
 }
 
 impl Isolation {
+    /// Whether somebody looks which ports containers listen on.
+    pub(crate) fn watches_ports(&self) -> bool {
+        self.names.iter().any(|name| name == port_watch::NAME)
+    }
+
     /// Whether somebody looks how much of the disk containers use.
     pub(crate) fn watches_disk(&self) -> bool {
         self.names.iter().any(|name| name == disk::NAME)
@@ -149,6 +160,8 @@ impl Default for Isolation {
             disallow_sharing_agent_pid_namespace: false,
             disallow_sharing_agent_ipc_namespace: false,
             default_container_shm_bytes: None,
+            networks: NetworkSettings::default(),
+            ports: PortSettings::default(),
         }
     }
 }
@@ -240,6 +253,8 @@ impl Isolators {
                 // Measuring needs nothing, limits of the kernel's own need nothing either, and
                 // sharing the host's files and network is what happens anyway (rule 349).
                 "posix/cpu" | "posix/mem" | "posix/rlimits" | "filesystem/posix" => {}
+                // There without being named.
+                network::NAME | port_watch::NAME => {}
                 name if CGROUPS.contains(&name) || name == CGROUPS_ALL => cgroup_names.push(name),
                 disk::NAME => {}
                 name if Confiner::knows(name) => {}
