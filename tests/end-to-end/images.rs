@@ -364,7 +364,7 @@ fn a_task_runs_from_its_image_and_can_be_worked_with() {
     screen.shows("# ");
     screen.types("cat /etc/motd; exit 5\r");
     assert_eq!(screen.end(), Some(5), "{:?}", screen.text());
-    assert!(screen.text().contains("from the image"), "{:?}", screen.text());
+    screen.shows("from the image");
     let mut screen = Screen::start(cluster.master.port, &["attach", "t"]);
     screen.shows("attached");
     wait_until("an answer", || {

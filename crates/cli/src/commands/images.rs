@@ -1,6 +1,9 @@
 //! `mezzo images`
 
+use std::sync::Arc;
+
 use serde::Serialize;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     args::{Global, Images},
@@ -10,6 +13,9 @@ use crate::{
     output::{age, bytes, now},
     table::{self, Format, Row},
 };
+
+/// Agents that are asked at the same time: a large cluster answers in a moment, and few descriptors are used.
+const AGENTS_MAX: usize = 32;
 
 #[derive(Debug, Serialize)]
 struct ImageRow {
@@ -50,8 +56,17 @@ pub(crate) async fn list(global: &Global, arguments: &Images) -> Result<(), CliE
     let state = master.state().await?;
     let mut rows = Vec::new();
     let mut some = false;
+    let turns = Arc::new(Semaphore::new(AGENTS_MAX));
+    let mut answers = JoinSet::new();
     for (node, address) in images::agents(&state, arguments.agent.as_deref())? {
-        match images::of_agent(master.client(), &address).await {
+        let (client, turns) = (master.client().clone(), Arc::clone(&turns));
+        answers.spawn(async move {
+            let _turn = turns.acquire().await;
+            (node, images::of_agent(&client, &address).await)
+        });
+    }
+    for (node, answer) in answers.join_all().await {
+        match answer {
             Ok(None) => {}
             Ok(Some(images)) => {
                 some = true;

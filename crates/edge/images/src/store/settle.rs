@@ -85,6 +85,7 @@ fn one(
         Ok(hold) => return Ok((digest, Some(hold))),
         Err(coming) => coming,
     };
+    as_it_was_made(store, own, record)?;
     let (unpacking, directory) = store.shared.disk.begin_layer()?;
     copy(&layer, &directory, 0).tried("put a layer together")?;
     for change in &changes {
@@ -98,6 +99,23 @@ fn one(
     let record = LayerRecord { tree, implied: false, ..record.clone() };
     store.shared.disk.finish_layer(&unpacking, digest, &record)?;
     Ok((digest, Some(coming.landed(record))))
+}
+
+/// Where layers are verified, one that was changed must not become another that looks sound (attack A072). It is
+/// forgotten: the next pull brings it again.
+fn as_it_was_made(store: &Store, layer: Digest, record: &LayerRecord) -> Result<(), Reason> {
+    if !store.shared.settings.verify || store.lock().verified.contains(&layer) {
+        return Ok(());
+    }
+    let path = store.shared.disk.layer_path(layer);
+    let directory = rustix::fs::open(path, OPEN, Mode::empty()).tried("open a layer")?;
+    let found = integrity::digest(directory).tried("read a layer")?;
+    if record.tree == Some(found) {
+        store.lock().verified.insert(layer);
+        return Ok(());
+    }
+    store.lock().layers.remove(&layer);
+    Err(Reason::Digest { what: "the stored layer", expected: record.tree.unwrap_or(layer), found })
 }
 
 /// Something that the layers below decide about.

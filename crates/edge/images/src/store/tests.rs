@@ -40,7 +40,7 @@ impl Place {
         Self::with(settings())
     }
 
-    fn with(settings: Settings) -> Self {
+    pub(super) fn with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("store"), settings).unwrap();
         Self { folder, store }

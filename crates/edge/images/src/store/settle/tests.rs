@@ -7,7 +7,7 @@ use std::{
 use crate::{
     Policy, PullOptions,
     store::{
-        Image,
+        Image, Settings,
         tests::{Place, name, settings},
     },
     testing::{Content, Fixture, Server},
@@ -129,4 +129,26 @@ fn what_a_layer_says_itself_is_not_touched() {
         assert_eq!(read(layer, file).as_deref(), Some(expected), "{file}");
     }
     assert!(!layer.join("usr").exists());
+}
+
+#[test]
+fn a072_a_changed_layer_is_not_put_onto_others() {
+    let verify = || Settings { verify: true, ..settings() };
+    let place = Place::with(verify());
+    let fixture = |base: Tar| Fixture::new(&[base.end(), Tar::default().file("bin/a", "a").end()], "{}");
+    let (linked, plain) = (fixture(base()), fixture(Tar::default().directory("srv/")));
+    let content = Content::default().image("linked", "1", &linked).image("plain", "1", &plain);
+    let server = Server::start(content, |_| None);
+    let get = |place: &Place, app: &str| {
+        place.store.pull(&name(&server, app).parse().unwrap(), &PullOptions::default(), &|_| {})
+    };
+    let file = get(&place, "plain:1").unwrap().layers[1].join("bin/a");
+    get(&place, "linked:1").unwrap();
+    let place = place.reopen(verify());
+    fs::write(&file, "evil").unwrap();
+    let error = get(&place, "linked:1").unwrap_err().to_string();
+    assert!(error.contains("the stored layer"), "{error}");
+    let image = get(&place, "linked:1").unwrap();
+    assert_eq!(read(&image.layers[1], "usr/bin/a").as_deref(), Some("a"));
+    assert_eq!(fs::read_to_string(&file).unwrap(), "a");
 }
