@@ -140,6 +140,23 @@ fn a_running_task_is_seen_explained_and_ended() {
 }
 
 #[test]
+fn doctor_tells_what_works_here_and_why_the_rest_does_not() {
+    let empty = support::Folder::new("doctor");
+    let output = Command::new(env!("CARGO_BIN_EXE_mezzo"))
+        .args(["doctor", "-o", "json", "--cgroups_hierarchy"])
+        .arg(empty.path())
+        .output()
+        .expect("run mezzo");
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let findings: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).expect("JSON");
+    let of = |what: &str| findings.iter().find(|finding| finding["what"] == what).expect("it is told");
+    assert_eq!(of("posix/cpu")["works"], true);
+    assert_eq!(of("control groups")["works"], false);
+    assert_eq!(of("cgroups/mem")["works"], false);
+    assert!(of("cgroups/mem")["note"].as_str().is_some_and(|note| note.contains("control group")));
+}
+
+#[test]
 fn errors_say_what_to_do() {
     let port = support::free_port();
     let output = Command::new(env!("CARGO_BIN_EXE_mezzo"))

@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Why(Why),
     /// Tell how the cluster is
     Status,
+    /// Tell what an agent could do on this machine, and what is missing for the rest
+    Doctor(Doctor),
     /// Try scenarios on a simulated cluster: which policy, how many nodes, what if
     #[command(subcommand)]
     Sim(Sim),
@@ -250,6 +252,14 @@ pub(crate) struct Pull {
     /// Only to this agent: a host name, or the start of an id
     #[arg(long, value_name = "AGENT|all", default_value = "all")]
     pub(crate) agent: Option<String>,
+}
+
+/// `mezzo doctor`
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Where this machine's control groups are
+    #[arg(long = "cgroups_hierarchy", value_name = "PATH", default_value = "/sys/fs/cgroup")]
+    pub(crate) cgroups_hierarchy: std::path::PathBuf,
 }
 
 /// `mezzo tasks`

@@ -5,6 +5,7 @@ mod completion;
 mod cp;
 mod daemon;
 mod dev;
+mod doctor;
 mod exec;
 mod frameworks;
 mod images;
@@ -47,6 +48,7 @@ pub(crate) fn main() -> Result<ExitCode, CliError> {
             completion::print(completion.shell);
             return Ok(ExitCode::SUCCESS);
         }
+        Command::Doctor(doctor) => doctor::run(&global, &doctor),
         Command::Sim(sim) => return sim::main(&global, sim),
         Command::Run(run) => return block_on(run::run(&global, run)),
         Command::Tasks(tasks) => block_on(tasks::list(&global, &tasks)),

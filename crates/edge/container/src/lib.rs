@@ -54,8 +54,8 @@ pub use event::{ContainerEvent, Limitation};
 pub use filter::{Filter, ProfileError};
 pub use input::InputEnd;
 pub use isolators::{
-    AllowedDevice, Circumstances, Isolation, IsolationError, Limit, Quota, Resources, Statistics,
-    check_isolation, parse_isolation, rlimits_of,
+    AllowedDevice, Circumstances, Isolation, IsolationError, Limit, Quota, Resources, Statistics, Support,
+    check_isolation, parse_isolation, rlimits_of, support,
 };
 pub use launcher::{LAUNCHER_ARGUMENT, launcher_main};
 pub use network::{DefaultNames, NetworkError, NetworkSettings};

@@ -16,6 +16,19 @@ use crate::confinement::{Confinement, Mount, Privileges, Root, Source};
 
 pub(super) const FILESYSTEM: &str = "filesystem/linux";
 pub(super) const NO_NEW_PRIVILEGES: &str = "linux/nnp";
+/// All that are started here.
+pub(super) const NAMES: [&str; 10] = [
+    FILESYSTEM,
+    namespaces::PID,
+    namespaces::IPC,
+    volumes::HOST_PATH,
+    volumes::SANDBOX_PATH,
+    secrets::VOLUME,
+    secrets::ENVIRONMENT,
+    capabilities::NAME,
+    seccomp::NAME,
+    NO_NEW_PRIVILEGES,
+];
 /// Those that need namespaces and mounts.
 const MOUNTING: [&str; 6] = [
     FILESYSTEM,
@@ -57,19 +70,7 @@ pub(super) struct Confiner {
 impl Confiner {
     /// Whether the name is that of an isolator that is started here.
     pub(super) fn knows(name: &str) -> bool {
-        matches!(
-            name,
-            FILESYSTEM
-                | NO_NEW_PRIVILEGES
-                | capabilities::NAME
-                | seccomp::NAME
-                | namespaces::PID
-                | namespaces::IPC
-                | volumes::HOST_PATH
-                | volumes::SANDBOX_PATH
-                | secrets::VOLUME
-                | secrets::ENVIRONMENT
-        )
+        NAMES.contains(&name)
     }
 
     pub(super) fn start(isolation: &Isolation) -> Result<Self, IsolationError> {

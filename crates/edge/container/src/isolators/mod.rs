@@ -15,6 +15,7 @@ mod posix;
 mod rlimits;
 mod seccomp;
 mod secrets;
+mod support;
 mod volumes;
 
 use std::{
@@ -42,6 +43,7 @@ pub(crate) use disk::used as disk_used;
 use memory::Memory;
 use pids::Pids;
 pub use rlimits::rlimits_of;
+pub use support::{Support, support};
 
 use crate::{
     confinement::{Confinement, Root},
