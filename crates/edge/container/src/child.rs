@@ -7,6 +7,7 @@ use std::{
     ffi::{CStr, c_int, c_void},
     fmt::{self, Write as _},
     os::fd::AsFd,
+    sync::atomic::Ordering,
 };
 
 use nix::libc;
@@ -40,6 +41,9 @@ pub(crate) enum Step {
     Restrict,
     EnterDirectory,
     Execute,
+    /// Waiting for the container's first process, which failed. The number is the first byte of what it says
+    /// then, or zero for nothing.
+    AwaitInit,
 }
 
 /// A start that failed: where and with which error number.
@@ -84,6 +88,7 @@ impl Job {
                     }
                 }
             }
+            Step::AwaitInit => to.write_str("prepare the container"),
             Step::Restrict => to.write_str("restrict what the task may do"),
             Step::EnterDirectory => {
                 write!(to, "change directory to '{}'", Shown(launch.start_directory()))
@@ -129,6 +134,10 @@ pub(crate) fn start(job: &mut Job) -> Result<i32, Failure> {
         return Err(Failure { step: Step::Clone, errno: kernel::last_errno() });
     }
     match job.failure {
+        // Who has a process namespace ends with its first process, and can say nothing about it.
+        None if job.ready >= 0 && !job.prepared.load(Ordering::Acquire) => {
+            Err(Failure { step: Step::AwaitInit, errno: 0 })
+        }
         None => Ok(pid),
         Some(failure) => Err(failure),
     }
@@ -174,7 +183,10 @@ fn prepare_and_execute(job: &Job) -> Failure {
     };
     match prepared() {
         Err(failure) => failure,
-        Ok(()) => Failure { step: Step::Execute, errno: execute(job) },
+        Ok(()) => {
+            job.prepared.store(true, Ordering::Release);
+            Failure { step: Step::Execute, errno: execute(job) }
+        }
     }
 }
 
@@ -202,6 +214,10 @@ fn confine(job: &Job, confined: &Confined<'_>) -> Result<(), Failure> {
         kernel::with_rights_of(credentials.uid, credentials.gid, || open_outputs(job))?;
     } else {
         open_outputs(job)?;
+    }
+    if job.ready >= 0 {
+        init::await_ready(kernel::borrow_descriptor(job.ready))
+            .map_err(|first| Failure { step: Step::AwaitInit, errno: first.map_or(0, i32::from) })?;
     }
     if job.init >= 0 {
         let namespaces = match &confined.entered {

@@ -11,7 +11,7 @@
 use std::{
     ffi::CStr,
     fmt::Write as _,
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::{
@@ -26,7 +26,7 @@ use crate::{
     child::{Failure, Step},
     confinement::Confined,
     filesystem::{self, Part},
-    job::Job,
+    job::{Job, Reason},
     kernel,
 };
 
@@ -37,29 +37,28 @@ const READY: u8 = 0;
 pub(crate) struct Init {
     pub(crate) pid: i32,
     pub(crate) descriptor: OwnedFd,
+    /// What it says comes here.
+    pub(crate) said: OwnedFd,
 }
 
-/// Starts it and waits until everything is ready; otherwise the reason is in the job.
+/// Starts it, and goes on while it prepares everything: the program has a while to go until it needs it, and
+/// joining control groups of version 1 is mostly waiting. On failure the reason is in the job.
 pub(crate) fn start(job: &mut Job) -> Result<Init, ()> {
-    match try_start(job) {
-        Ok(init) => init,
-        Err(errno) => {
-            let why = kernel::errno_text(errno.raw_os_error());
-            let _ = write!(job.reason, "Failed to create the container's first process: {why}");
-            Err(())
-        }
-    }
+    try_start(job).map_err(|errno| {
+        let why = kernel::errno_text(errno.raw_os_error());
+        let _ = write!(job.reason, "Failed to create the container's first process: {why}");
+    })
 }
 
-fn try_start(job: &mut Job) -> rustix::io::Result<Result<Init, ()>> {
-    let (reading, writing) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+fn try_start(job: &mut Job) -> rustix::io::Result<Init> {
+    let (said, writing) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     if job.launch.confined.as_ref().is_some_and(|confined| confined.pid) {
         // Not for this process, but for those it starts.
         kernel::separate(UnshareFlags::NEWPID)?;
     }
     let pid = match kernel::fork() {
         Ok(None) => {
-            drop(reading);
+            drop(said);
             run(job, writing)
         }
         Ok(Some(pid)) => pid,
@@ -68,25 +67,34 @@ fn try_start(job: &mut Job) -> rustix::io::Result<Result<Init, ()>> {
     drop(writing);
     let process = Pid::from_raw(pid).ok_or(Errno::SRCH)?;
     let descriptor = rustix::process::pidfd_open(process, PidfdFlags::empty())?;
-    let mut said = [0; 1024];
-    loop {
-        match rustix::io::read(&reading, &mut said) {
-            Ok(0) => break,
-            Ok(length) => {
-                let text = said.get(..length).unwrap_or_default();
-                if text.first() == Some(&READY) {
-                    return Ok(Ok(Init { pid, descriptor }));
-                }
-                let _ = job.reason.write_str(&String::from_utf8_lossy(text));
-            }
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
+    Ok(Init { pid, descriptor, said })
+}
+
+/// Waits until everything is ready; otherwise the first byte of the reason, if there is one.
+pub(crate) fn await_ready(said: BorrowedFd<'_>) -> Result<(), Option<u8>> {
+    let mut byte = [0];
+    match rustix::io::retry_on_intr(|| rustix::io::read(said, &mut byte)) {
+        Ok(1) if byte == [READY] => Ok(()),
+        Ok(1) => Err(byte.first().copied()),
+        _ => Err(None),
+    }
+}
+
+impl Init {
+    /// Why it is not ready, of which the first byte was read already.
+    pub(crate) fn explain(&self, first: Option<u8>, reason: &mut Reason) {
+        let Some(first) = first else {
+            let _ = reason.write_str("Failed to prepare the container: its first process was ended");
+            return;
+        };
+        let mut text = vec![first];
+        let mut more = [0; 1024];
+        // It has ended, or is about to: it was told to.
+        while let Ok(length @ 1..) = rustix::io::retry_on_intr(|| rustix::io::read(&self.said, &mut more)) {
+            text.extend_from_slice(more.get(..length).unwrap_or_default());
         }
+        let _ = reason.write_str(&String::from_utf8_lossy(&text));
     }
-    if job.reason.as_bytes().is_empty() {
-        let _ = job.reason.write_str("Failed to prepare the container: its first process was ended");
-    }
-    Ok(Err(()))
 }
 
 /// What the first process does; never returns.
@@ -96,7 +104,9 @@ fn run(job: &mut Job, writing: OwnedFd) -> ! {
     if let Err(failure) = prepare(job) {
         let _ = job.describe(failure);
         let _ = rustix::io::write(&writing, job.reason.as_bytes());
-        kernel::exit_now(1)
+        drop(writing);
+        // Its end would take the program along, which is still to hear this.
+        kernel::sleep_forever()
     }
     let _ = rustix::thread::set_name(c"init");
     let _ = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);

@@ -7,6 +7,7 @@ use std::{
     ffi::{CStr, CString, c_char},
     fmt,
     os::fd::{AsRawFd, OwnedFd, RawFd},
+    sync::atomic::AtomicBool,
 };
 
 use rustix::{fs::Gid, net::SocketAddrUnix};
@@ -60,6 +61,10 @@ pub(crate) struct Job {
     pub(crate) terminal: RawFd,
     /// A descriptor of the container's first process, whose namespaces the program joins; negative for none.
     pub(crate) init: RawFd,
+    /// Where that process says that it is ready; negative when there is nothing to wait for.
+    pub(crate) ready: RawFd,
+    /// The program's process has got as far as executing it.
+    pub(crate) prepared: AtomicBool,
     /// Where the container works that is entered; negative for none.
     pub(crate) start: RawFd,
     /// Why the program did not start.
@@ -112,6 +117,8 @@ impl Job {
             input: number(0),
             terminal: number(1),
             init: -1,
+            ready: -1,
+            prepared: AtomicBool::new(false),
             start: -1,
             failure: None,
             socket: inherited.socket.as_raw_fd(),

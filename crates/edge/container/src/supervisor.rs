@@ -4,6 +4,7 @@ use std::{
     ffi::CStr,
     fmt::Write as _,
     os::fd::{AsFd, AsRawFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use nix::libc;
@@ -13,7 +14,8 @@ use rustix::{
 };
 
 use crate::{
-    child, enter,
+    child::{self, Step},
+    enter,
     event::News,
     init::{self, Init},
     job::{Job, Shown},
@@ -72,6 +74,7 @@ fn run(job: &mut Job, own_pid: u32) -> Result<(), Failed> {
     };
     let keep_init = job.launch.confined.as_ref().is_some_and(|confined| confined.pid);
     job.init = init.as_ref().map_or(-1, |init| init.descriptor.as_raw_fd());
+    job.ready = init.as_ref().map_or(-1, |init| init.said.as_raw_fd());
     let entered = match job.launch.confined.as_ref().and_then(|confined| confined.entered.as_ref()) {
         None => None,
         Some(entered) => match enter::open(entered) {
@@ -87,7 +90,7 @@ fn run(job: &mut Job, own_pid: u32) -> Result<(), Failed> {
         (job.init, job.start) = (target.process.as_raw_fd(), target.directory.as_raw_fd());
     }
     let started = child::start(job);
-    (job.init, job.start) = (-1, -1);
+    (job.init, job.start, job.ready) = (-1, -1, -1);
     drop(entered);
     if let Some(init) = &init
         && (!keep_init || started.is_err())
@@ -98,7 +101,15 @@ fn run(job: &mut Job, own_pid: u32) -> Result<(), Failed> {
     let pid = match started {
         Ok(pid) => pid,
         Err(failure) => {
-            let _ = job.describe(failure);
+            match &init {
+                Some(init) if failure.step == Step::AwaitInit => {
+                    init.explain(
+                        u8::try_from(failure.errno).ok().filter(|first| *first != 0),
+                        &mut job.reason,
+                    );
+                }
+                _ => drop(job.describe(failure)),
+            }
             return Err(Failed);
         }
     };
@@ -192,16 +203,21 @@ fn kill_program(pid: i32) {
 
 /// How long processes that were just killed get to vanish before the process table is searched for
 /// others; searching costs milliseconds on a busy host, and most need none of it.
-const VANISH_MILLIS: i32 = 20;
+const VANISH: Duration = Duration::from_millis(20);
+/// The same where the kernel itself ends a whole namespace, and nothing but what somebody brought in meanwhile
+/// could be left. When a thousand end at once each takes a while, and searching would make it longer.
+const VANISH_NAMESPACE: Duration = Duration::from_secs(1);
 
 /// Ends whatever the program left behind. This process is their reaper, so nothing can escape by
 /// becoming an orphan, and the loop ends when no child is left.
 fn end_remaining(outputs: &mut Outputs, init: Option<Init>) {
+    let mut patience = VANISH;
     if let Some(init) = init {
         // Takes everything in its namespace along. A number that became another's is not taken for it.
         let _ = rustix::process::pidfd_send_signal(&init.descriptor, rustix::process::Signal::KILL);
+        patience = VANISH_NAMESPACE;
     }
-    let mut searching = false;
+    let mut since = Instant::now();
     loop {
         match kernel::reap(kernel::ANY_CHILD) {
             Waited::NoChildren => return,
@@ -209,12 +225,13 @@ fn end_remaining(outputs: &mut Outputs, init: Option<Init>) {
             Waited::NoneEnded => {}
         }
         // The program's own group was killed with it; what still lives left that group.
-        if searching {
+        if since.elapsed() >= patience {
             processes::kill_descendants(rustix::process::getpid().as_raw_nonzero().get());
+            (since, patience) = (Instant::now(), VANISH);
         }
-        searching = true;
         outputs.pump();
-        let _ = kernel::take_signal(Some(VANISH_MILLIS));
+        // Cut short when a child ends.
+        let _ = kernel::take_signal(i32::try_from(patience.as_millis()).ok());
     }
 }
 
