@@ -63,6 +63,7 @@ pub(crate) async fn pull(global: &Global, arguments: &Pull) -> Result<(), CliErr
             let note = |coming| {
                 under.lock().unwrap_or_else(PoisonError::into_inner).insert(node.clone(), coming);
             };
+            note(Coming::default());
             let outcome = images::pull(&client, &address, &image, note).await;
             under.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
             (node, outcome, began.elapsed())
