@@ -562,7 +562,7 @@ fn an_agent_that_is_killed_finds_its_images_again() {
     let begin = Instant::now();
     let line = loop {
         match how_far() {
-            Some(line) if line.contains(" of ") => break line,
+            Some(line) if line.contains(": 0.") => break line,
             line => assert!(begin.elapsed() < PATIENCE, "{line:?}: {}", cluster.said("waits")),
         }
         thread::sleep(Duration::from_millis(20));
