@@ -353,6 +353,9 @@ fn a_task_runs_from_its_image_and_can_be_worked_with() {
         "{}",
         text(&done.stderr)
     );
+    // Rule 353: a session has the variables that the task really has.
+    let variables = ["exec", "-n", "t", "--", "sh", "-c", "echo $GREETING $MESOS_SANDBOX"];
+    assert_eq!(cluster.says(&variables), "hello /mnt/mesos/sandbox\n");
     assert_eq!(cluster.says(&["cp", "t:/etc/motd", "-"]), MOTD);
     let local = cluster.folder.path().join("local");
     fs::write(&local, "brought\n").expect("written");

@@ -3,6 +3,8 @@
 use std::{
     fs,
     path::Path,
+    process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -14,14 +16,15 @@ use crate::{
     support::{Folder, PATIENCE, is_root},
 };
 
-/// What the check of the test runs for ever; no other process has these arguments.
+/// What the check and the session of the test run for ever; no other process has these arguments.
 const FOR_EVER: &str = "86420.25";
+const SESSION: &str = "86420.75";
 
 /// A check sees what its task sees, is made again by an agent that comes back, and does not outlive its task;
-/// that of the killed agent has gone by then.
+/// that of the killed agent has gone by then, and so has a session.
 #[test]
-fn rule_344_checks_run_inside_the_container_and_none_is_left() {
-    if !is_root("rule_344_checks_run_inside_the_container_and_none_is_left") {
+fn rules_344_and_360_checks_and_sessions_are_inside_and_none_is_left() {
+    if !is_root("rules_344_and_360_checks_and_sessions_are_inside_and_none_is_left") {
         return;
     }
     let folder = Folder::new("checks");
@@ -42,26 +45,24 @@ fn rule_344_checks_run_inside_the_container_and_none_is_left() {
         }
     });
     let checked = |cluster: &Cluster, times: usize| {
-        let start = Instant::now();
-        while marks.read("check").lines().count() < times {
-            assert!(start.elapsed() < PATIENCE, "the check runs:\n{}", cluster.agent.log_tail());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_for(cluster, "the check runs", || marks.read("check").lines().count() >= times);
     };
     checked(&cluster, 1);
+    let mut session = Command::new(env!("CARGO_BIN_EXE_mezzo"))
+        .args(["exec", "-n", "task-000", "--", "sleep", SESSION])
+        .env("MEZZO_MASTER", format!("127.0.0.1:{}", cluster.master.port))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("run mezzo exec");
+    wait_for(&cluster, "the session runs", || sleepers(SESSION) == 1);
     cluster.agent.kill();
     cluster.agent.start();
     checked(&cluster, 2);
-    let start = Instant::now();
-    while sleepers() != 1 {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "one check runs, not {}:\n{}",
-            sleepers(),
-            cluster.agent.log_tail()
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_for(&cluster, "one check runs", || sleepers(FOR_EVER) == 1);
+    // Rule 360.
+    wait_for(&cluster, "the session ends", || sleepers(SESSION) == 0);
+    assert!(!session.wait().expect("mezzo exec ends").success());
     marks.let_end();
     scheduler.finish().unwrap_or_else(|error| cluster.fail(0, &error));
     cluster.check(0);
@@ -69,16 +70,20 @@ fn rule_344_checks_run_inside_the_container_and_none_is_left() {
     let seen = marks.read("task");
     assert!(!seen.is_empty() && seen.trim() != own, "the task has its own processes: {seen}");
     assert!(marks.read("check").lines().all(|line| line == seen.trim()), "{seen} {}", marks.read("check"));
+    wait_for(&cluster, "no check is left", || sleepers(FOR_EVER) == 0);
+}
+
+fn wait_for(cluster: &Cluster, what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
-    while sleepers() != 0 {
-        assert!(start.elapsed() < PATIENCE, "a check is left:\n{}", cluster.agent.log_tail());
-        std::thread::sleep(Duration::from_millis(10));
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "{what}:\n{}", cluster.agent.log_tail());
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// Processes that sleep as long as the check does.
-fn sleepers() -> usize {
-    let wanted = format!("sleep\0{FOR_EVER}\0");
+/// Processes that sleep so long.
+fn sleepers(seconds: &str) -> usize {
+    let wanted = format!("sleep\0{seconds}\0");
     let sleeps = |entry: &fs::DirEntry| {
         fs::read(Path::new(&entry.path()).join("cmdline")).is_ok_and(|line| line == wanted.as_bytes())
     };

@@ -21,7 +21,10 @@ use tokio::{
 };
 
 pub(crate) use self::inside::Runs;
-use crate::core::{self, Core};
+use crate::{
+    convert,
+    core::{self, Core},
+};
 
 /// Checks that run at the same moment; each takes a thread. The others wait for their turn.
 const RUNNING_MAX: usize = 64;
@@ -173,10 +176,10 @@ fn action(kind: CheckKind) -> Result<Action, String> {
         CheckKind::Command { command, user, environment, sandbox } => {
             let credentials = user.map(|user| resolve_user(&user)).transpose();
             let program = command.value.clone().unwrap_or_default();
-            let arguments = command.arguments;
             Action::Command(inside::Command {
                 program,
-                arguments,
+                own: convert::variables(&command),
+                arguments: command.arguments,
                 shell: command.shell.unwrap_or(true),
                 environment,
                 credentials: credentials.map_err(|error| error.to_string())?,

@@ -117,6 +117,24 @@ pub(crate) fn launch_request(
     })
 }
 
+/// The plain variables of a command.
+pub(crate) fn variables(command: &v1::CommandInfo) -> Vec<(String, String)> {
+    let all = command.environment.iter().flat_map(|environment| &environment.variables);
+    all.filter_map(|variable| Some((variable.name.clone(), variable.value.clone()?))).collect()
+}
+
+/// What a program inside a container finds: the variables of the container's own program, as they really are
+/// (rule 353), and its own in place of them.
+pub(crate) fn inherited(
+    parents: Option<Vec<(String, String)>>,
+    own: &[(String, String)],
+) -> Option<Vec<(String, String)>> {
+    let mut variables = parents?;
+    variables.retain(|(name, _)| own.iter().all(|(other, _)| other != name));
+    variables.extend_from_slice(own);
+    Some(variables)
+}
+
 /// What the sandbox may use of the disk: what was given to the container without a source of its own and
 /// without persistence. Nothing is watched where nothing was given.
 fn quotas(spec: &ContainerSpec) -> Vec<Quota> {

@@ -260,6 +260,15 @@ impl Launches {
             }),
         };
         let request = request.and_then(|mut request| {
+            if let Some(parent) = request.confinement.enter.as_ref()
+                && self.shared.containers.is_apart(parent)
+                && let Some(environment) = convert::inherited(
+                    self.shared.containers.environment(parent),
+                    &convert::variables(&spec.command),
+                )
+            {
+                request.environment = environment;
+            }
             request.environment.extend(self.shared.containers.secret_variables(&spec.command)?);
             request.environment.extend(self.token(spec)?);
             if self.shared.containers.has_network(&spec.container) {

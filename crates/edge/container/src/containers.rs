@@ -3,7 +3,8 @@
 use std::{
     borrow::Cow,
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
@@ -27,7 +28,7 @@ use crate::{
     port_watch::{self, PortRange, PortWatch},
     processes,
     recovery::{self, Recovered, RecoveredState},
-    request::{LaunchRequest, Places},
+    request::{LaunchRequest, Places, REQUEST_BYTES_MAX},
     scratch::Scratch,
     supervisor::ORDER_DESTROY,
 };
@@ -381,6 +382,12 @@ impl Containers {
         if let Err(error) = shared.hold_ports(id, &request.ports, true) {
             return shared.launch_failed(id, format!("Failed to launch: watch the ports: {error}"));
         }
+        if request.confinement.enter.is_some()
+            && let Err(error) = shared.mark_debug(id)
+        {
+            return shared
+                .launch_failed(id, format!("Failed to launch: mark what ends with the agent: {error}"));
+        }
         let (request, entered) = match shared.entered(request) {
             Ok(entered) => entered,
             Err(message) => return shared.launch_failed(id, message),
@@ -580,6 +587,21 @@ impl Containers {
         self.shared.networks.place(id).is_some()
     }
 
+    /// The variables that a running container's program was started with; those that are not text are left
+    /// out. `None` when it does not run.
+    pub fn environment(&self, id: &ContainerId) -> Option<Vec<(String, String)>> {
+        let file = fs::File::open(format!("/proc/{}/environ", self.pid(id)?)).ok()?;
+        let mut bytes = Vec::new();
+        file.take(REQUEST_BYTES_MAX as u64).read_to_end(&mut bytes).ok()?;
+        let texts = bytes.split(|byte| *byte == 0).filter_map(|text| std::str::from_utf8(text).ok());
+        Some(
+            texts
+                .filter_map(|text| text.split_once('='))
+                .map(|(n, v)| (n.to_owned(), v.to_owned()))
+                .collect(),
+        )
+    }
+
     /// Process id of a running container's program.
     pub fn pid(&self, id: &ContainerId) -> Option<u32> {
         self.shared.state().table.get(id)?.pid
@@ -606,6 +628,12 @@ impl Shared {
     }
 
     /// What a request enters, and the request with what it takes over from there.
+    fn mark_debug(&self, id: &ContainerId) -> io::Result<()> {
+        let directory = self.container_dir(id);
+        fs::create_dir_all(&directory)?;
+        fs::write(directory.join(layout::DEBUG), "")
+    }
+
     fn entered<'a>(
         &self,
         request: &'a LaunchRequest,

@@ -29,6 +29,9 @@ pub(crate) const PORTS: &str = "ports";
 /// How much of the disk the container may use, where that is watched.
 pub(crate) const QUOTAS: &str = "quotas";
 
+/// Marks what is inside another container, and ends when the agent does (rules 356 and 360).
+pub(crate) const DEBUG: &str = "force_destroy_on_recovery";
+
 /// The runtime directory of a container: `containers/<id>[/containers/<child>]`.
 pub(crate) fn container_dir(runtime_dir: &Path, id: &str) -> PathBuf {
     let mut path = runtime_dir.to_path_buf();

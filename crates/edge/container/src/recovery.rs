@@ -20,6 +20,8 @@ pub struct Recovered {
     pub id: ContainerId,
     /// What is known of it.
     pub state: RecoveredState,
+    /// It was inside another one for a look, and has to end (rule 360).
+    pub debug: bool,
     pub(crate) supervisor: u32,
 }
 
@@ -85,7 +87,8 @@ fn read_below(directory: &Path, parent: &str, recovered: &mut Vec<Recovered>) ->
         }
         let path = entry.path();
         if let Some((state, supervisor)) = read_container(&path)? {
-            recovered.push(Recovered { id: ContainerId::from(id.as_str()), state, supervisor });
+            let debug = path.join(layout::DEBUG).exists();
+            recovered.push(Recovered { id: ContainerId::from(id.as_str()), state, debug, supervisor });
         }
         read_below(&path, &id, recovered)?;
     }

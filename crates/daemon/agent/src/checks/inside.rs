@@ -19,6 +19,8 @@ use mezzo_container::{
 use mezzo_ids::{ContainerId, Uuid};
 use rand_core::Rng;
 
+use crate::convert;
+
 /// What the last part of such a container's id begins with.
 const NAME: &str = "check-";
 /// How long the end of a run is waited for that was killed because its time was up.
@@ -38,6 +40,8 @@ pub(super) struct Command {
     pub(super) arguments: Vec<String>,
     pub(super) shell: bool,
     pub(super) environment: Vec<(String, String)>,
+    /// Those of them that are the check's own.
+    pub(super) own: Vec<(String, String)>,
     pub(super) credentials: Option<Credentials>,
     /// Output is appended to its stderr file.
     pub(super) sandbox: PathBuf,
@@ -56,7 +60,7 @@ impl Command {
         }
     }
 
-    fn request(&self, parent: &ContainerId, id: &ContainerId) -> LaunchRequest {
+    fn request(&self, containers: &Containers, parent: &ContainerId, id: &ContainerId) -> LaunchRequest {
         let (program, arguments) = if self.shell {
             ("/bin/sh".to_owned(), vec!["sh".to_owned(), "-c".to_owned(), self.program.clone()])
         } else if self.arguments.is_empty() {
@@ -69,7 +73,8 @@ impl Command {
             id: id.clone(),
             program,
             arguments,
-            environment: self.environment.clone(),
+            environment: convert::inherited(containers.environment(parent), &self.own)
+                .unwrap_or_else(|| self.environment.clone()),
             sandbox: self.sandbox.clone(),
             credentials: self.credentials.clone(),
             rlimits: Vec::new(),
@@ -91,21 +96,20 @@ impl Runs {
         let (ContainerEvent::Started { id, .. }
         | ContainerEvent::LaunchFailed { id, .. }
         | ContainerEvent::Exited { id, .. }) = &event;
-        if !is_run(id) {
-            return Some(event);
-        }
-        if let Some(sender) = self.ends().get(id)
-            && !matches!(event, ContainerEvent::Started { .. })
-        {
+        let is_run = is_run(id);
+        match self.ends().get(id) {
             // Who has stopped waiting does not want to know.
-            let _ = sender.send(event);
+            Some(sender) if !matches!(event, ContainerEvent::Started { .. }) => drop(sender.send(event)),
+            Some(_) => {}
+            None => return (!is_run).then_some(event),
         }
         None
     }
 
-    /// Kills the runs of an earlier agent, whose results nobody waits for; gives back all other containers.
+    /// Kills runs and sessions of an earlier agent, for which nobody waits any more (rule 360); gives back all
+    /// other containers.
     pub(crate) fn discard(&self, containers: &Containers, found: Vec<Recovered>) -> Vec<Recovered> {
-        let (own, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| is_run(&found.id));
+        let (own, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|found| found.debug);
         if own.is_empty() {
             return others;
         }
@@ -121,8 +125,8 @@ impl Runs {
                 containers.remove(&id);
             }
         };
-        if let Err(error) = thread::Builder::new().name("checks".into()).spawn(killing) {
-            tracing::warn!(%error, "start a thread that ends the checks of the earlier agent");
+        if let Err(error) = thread::Builder::new().name("sessions".into()).spawn(killing) {
+            tracing::warn!(%error, "start a thread that ends sessions of the earlier agent");
         }
         others
     }
@@ -143,7 +147,7 @@ impl Runs {
     ) -> mpsc::Receiver<ContainerEvent> {
         let (sender, end) = mpsc::channel();
         self.ends().insert(id.clone(), sender);
-        containers.launch(&command.request(parent, id));
+        containers.launch(&command.request(containers, parent, id));
         end
     }
 
