@@ -476,16 +476,17 @@ pub(super) const FLAGS: [Flag; 168] = [
         "keep CNI state across reboots",
     ),
     flag("network_cni_metrics", None, Switch, Some("true"), NoEffect, "publish CNI metrics"),
-    flag("container_ports_watch_interval", None, Text, Some("30secs"), Used, "network/ports check period"),
+    // A Mesos that was built without the isolator, as most are, does not list these three.
+    flag("container_ports_watch_interval", None, Text, None, Used, "network/ports check period"),
     flag(
         "check_agent_port_range_only",
         None,
         Switch,
-        Some("false"),
+        None,
         Used,
         "network/ports ignores ports the agent does not offer",
     ),
-    flag("enforce_container_ports", None, Switch, Some("false"), Used, "network/ports kills offenders"),
+    flag("enforce_container_ports", None, Switch, None, Used, "network/ports kills offenders"),
     flag("container_ports_isolated_range", None, Text, None, Used, "network/ports checks only these"),
     flag(
         "ephemeral_ports_per_container",
