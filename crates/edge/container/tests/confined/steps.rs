@@ -193,10 +193,14 @@ pub(crate) fn be_tracer(dir: &Path, root: &str, mode: usize, step: usize) -> i32
         return ALL_DONE;
     };
     println!("{agent} {call}");
-    // Its threads are waited for here before anybody else can see that it has ended.
-    while mode != Mode::Launcher
-        && !matches!(waitpid(None, Some(WaitPidFlag::__WALL)), Ok(WaitStatus::Signaled(ended, ..)) if ended == agent)
-    {
+    // Its threads are waited for here before anybody else can see that it has ended. It may just have ended by
+    // itself, and then the signal changed nothing.
+    while mode != Mode::Launcher {
+        match waitpid(None, Some(WaitPidFlag::__WALL)) {
+            Ok(WaitStatus::Signaled(ended, ..) | WaitStatus::Exited(ended, _)) if ended == agent => break,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => break,
+        }
     }
     0
 }
@@ -211,7 +215,8 @@ fn launcher(victim: &mut Child) -> i32 {
     line.parse().expect("a number")
 }
 
-/// Kills at a step, before it is done, and tells which; `None` when all that was traced has ended.
+/// Kills at a step, before it is done, and tells which; `None` when all that was traced, or who was to be killed,
+/// has ended.
 fn trace(doomed: Pid, step: usize) -> Option<&'static str> {
     let mut steps = 0;
     loop {
@@ -228,6 +233,8 @@ fn trace(doomed: Pid, step: usize) -> Option<&'static str> {
             }
             Ok(WaitStatus::PtraceEvent(task, ..)) => drop(ptrace::syscall(task, None)),
             Ok(WaitStatus::Stopped(task, signal)) => drop(ptrace::syscall(task, signal)),
+            // Who is over cannot be killed.
+            Ok(WaitStatus::Exited(task, _)) if task == doomed => return None,
             Ok(_) | Err(Errno::EINTR) => {}
             Err(_) => return None,
         }
