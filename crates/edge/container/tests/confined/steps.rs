@@ -193,16 +193,22 @@ pub(crate) fn be_tracer(dir: &Path, root: &str, mode: usize, step: usize) -> i32
         return ALL_DONE;
     };
     println!("{agent} {call}");
-    // Its threads are waited for here before anybody else can see that it has ended. It may just have ended by
-    // itself, and then the signal changed nothing.
-    while mode != Mode::Launcher {
-        match waitpid(None, Some(WaitPidFlag::__WALL)) {
-            Ok(WaitStatus::Signaled(ended, ..) | WaitStatus::Exited(ended, _)) if ended == agent => break,
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => break,
-        }
+    if mode != Mode::Launcher {
+        await_end(agent);
     }
     0
+}
+
+/// Its threads are waited for here before anybody else can see that it has ended. It may just have ended by itself,
+/// and then the signal changed nothing.
+fn await_end(agent: Pid) {
+    loop {
+        match waitpid(None, Some(WaitPidFlag::__WALL)) {
+            Ok(WaitStatus::Signaled(ended, ..) | WaitStatus::Exited(ended, _)) if ended == agent => return,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// Process id of the launcher of a victim that waits.
