@@ -1,9 +1,7 @@
 //! Whether a scenario can work at all: which resource lacks how much.
 
-use crate::{
-    problem::{Place, Problem},
-    scenario::{Amounts, Scenario, WorkloadKind},
-};
+use crate::scenario::{Amounts, Scenario, WorkloadKind};
+use mezzo_document::{Place, Problem};
 
 /// Refuses tasks that fit on no node or under no limit, and guarantees above the cluster.
 pub(crate) fn check(scenario: &Scenario) -> Result<(), Problem> {

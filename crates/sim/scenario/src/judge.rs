@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use mezzo_sim_cluster::{Outcome, Setup, TaskOutcome};
 
-use crate::{expect::Bounds, scenario::Scenario, units::duration_text};
+use crate::{expect::Bounds, scenario::Scenario};
+use mezzo_document::units::duration_text;
 
 /// One expectation.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,14 +15,13 @@ use toml::de::DeTable;
 
 use crate::{
     feasible,
-    problem::{Place, Problem, Source},
     scenario::{
         FILE_BYTES_MAX, Framework, MasterSettings, NodeGroup, Policy, Preference, Scenario, Sorter,
         TABLES_MAX,
     },
-    section::{At, Section},
     trace::Trace,
 };
+use mezzo_document::{At, Place, Problem, Section, Source};
 
 /// Bytes of a name of a node group, role or framework.
 const NAME_LENGTH_MAX: usize = 200;
@@ -324,7 +323,7 @@ impl Policy {
             format!("there is no policy \"{}\"", word.escape_debug()),
             format!("expected some of: {words}; two may be joined by +"),
         );
-        match crate::problem::nearest(word, Self::WORDS) {
+        match mezzo_document::nearest(word, Self::WORDS) {
             Some(word) => problem.help(format!("did you mean \"{word}\"?")),
             None => problem.help("for example  fair-share+pack"),
         }

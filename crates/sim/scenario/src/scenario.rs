@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{events::Fault, expect::Expect, problem::Place, trace::Trace};
+use crate::{events::Fault, expect::Expect, trace::Trace};
+use mezzo_document::Place;
 
 /// Sizes of what may be simulated; beyond them a mistake is more likely than a wish.
 pub const NODES_MAX: u64 = 200_000;

@@ -5,11 +5,8 @@ mod json;
 
 use std::{collections::BTreeMap, io::BufRead, time::Duration};
 
-use crate::{
-    problem::{Place, Problem, nearest},
-    scenario::Amounts,
-    units,
-};
+use crate::scenario::Amounts;
+use mezzo_document::{Place, Problem, nearest, units};
 
 /// Bytes of a line; a longer one is no trace.
 pub const LINE_BYTES_MAX: usize = 64 << 10;

@@ -3,12 +3,8 @@
 use std::time::Duration;
 
 use super::Names;
-use crate::{
-    events::{Concerns, DIRECTIONS, Direction, Fault, KINDS, Target, When},
-    problem::Problem,
-    section::{At, Section},
-    units::duration_text,
-};
+use crate::events::{Concerns, DIRECTIONS, Direction, Fault, KINDS, Target, When};
+use mezzo_document::{At, Problem, Section, units::duration_text};
 
 /// How far a clock may be wrong, in either direction, or a message late.
 const SECONDS_MAX: f64 = 10.0 * 365.0 * 86_400.0;
@@ -121,7 +117,7 @@ fn seconds(section: &Section<'_>, text: &At<&str>) -> Result<f64, Problem> {
         Some(rest) => (-1.0, rest),
         None => (1.0, text.value.trim()),
     };
-    let found = crate::units::duration(plain).map(|duration| sign * duration.as_secs_f64());
+    let found = mezzo_document::units::duration(plain).map(|duration| sign * duration.as_secs_f64());
     found.filter(|seconds| seconds.abs() <= SECONDS_MAX).ok_or_else(|| {
         let what = format!("{}: 'by' cannot be \"{}\"", section.name, text.value.escape_debug());
         section

@@ -1,11 +1,8 @@
 //! What has to be true.
 
 use super::Names;
-use crate::{
-    expect::{Bounds, Expect, TaskAt},
-    problem::{Problem, nearest},
-    section::{At, Section},
-};
+use crate::expect::{Bounds, Expect, TaskAt};
+use mezzo_document::{At, Problem, Section, nearest};
 
 /// At least, at most.
 type Range = (Option<u64>, Option<u64>);

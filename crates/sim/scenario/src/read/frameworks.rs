@@ -4,14 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Names, check_name, nodes, unique};
 use crate::{
-    problem::{Place, Problem},
     scenario::{
         BEHAVIOURS, Behaviour, FRAMEWORKS_MAX, Framework, TABLES_MAX, TASKS_MAX, Workload, WorkloadKind,
     },
-    section::{At, Section},
     trace::Trace,
-    units::duration_text,
 };
+use mezzo_document::{At, Place, Problem, Section, units::duration_text};
 
 /// Roles of a framework.
 const ROLES_MAX: usize = 1_000;
@@ -239,7 +237,7 @@ fn runtime(section: &Section<'_>) -> Result<Option<(Duration, Duration)>, Proble
     let example = "[\"10s\", \"2m\"]";
     let Some(words) = section.texts("runtime", example)? else { return Ok(None) };
     let read = |word: &At<&str>| {
-        crate::units::duration(word.value).ok_or_else(|| {
+        mezzo_document::units::duration(word.value).ok_or_else(|| {
             let what = format!("{}: 'runtime' cannot be \"{}\"", section.name, word.value.escape_debug());
             section
                 .wrong(word.span.clone(), what, "expected a duration, or two: from and to")

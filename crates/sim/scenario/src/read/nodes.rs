@@ -1,11 +1,8 @@
 //! Machines and roles.
 
 use super::check_name;
-use crate::{
-    problem::Problem,
-    scenario::{Amounts, NODES_MAX, NodeGroup, Role},
-    section::Section,
-};
+use crate::scenario::{Amounts, NODES_MAX, NodeGroup, Role};
+use mezzo_document::{Problem, Section};
 
 /// Attributes of a node.
 const ATTRIBUTES_MAX: usize = 64;

@@ -14,23 +14,40 @@ use crate::{
 
 /// A value and where it was written.
 #[derive(Clone, Debug)]
-pub(crate) struct At<T> {
-    pub(crate) value: T,
-    pub(crate) span: Range<usize>,
+pub struct At<T> {
+    /// What was written.
+    pub value: T,
+    /// Its bytes in the text.
+    pub span: Range<usize>,
+}
+
+/// What a value is, for keys that may be written in several ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A table.
+    Table,
+    /// A list.
+    List,
+    /// A number.
+    Number,
+    /// A text, or anything else.
+    Other,
 }
 
 /// A table whose keys are asked for one by one; [`Section::end`] refuses those that nobody asked for.
-pub(crate) struct Section<'a> {
-    pub(crate) source: &'a Source<'a>,
+pub struct Section<'a> {
+    /// The text it stands in.
+    pub source: &'a Source<'a>,
     /// How messages call it: `[[nodes]]`.
-    pub(crate) name: String,
+    pub name: String,
     span: Range<usize>,
     table: &'a DeTable<'a>,
     asked: RefCell<BTreeMap<&'static str, ()>>,
 }
 
 impl<'a> Section<'a> {
-    pub(crate) fn new(
+    /// A table that messages call `name`.
+    pub fn new(
         source: &'a Source<'a>,
         name: impl Into<String>,
         span: Range<usize>,
@@ -45,12 +62,7 @@ impl<'a> Section<'a> {
     }
 
     /// Something is wrong with a value.
-    pub(crate) fn wrong(
-        &self,
-        span: Range<usize>,
-        what: impl Into<String>,
-        why: impl Into<String>,
-    ) -> Problem {
+    pub fn wrong(&self, span: Range<usize>, what: impl Into<String>, why: impl Into<String>) -> Problem {
         Problem::new(what, why).at(self.source.place(span))
     }
 
@@ -61,13 +73,7 @@ impl<'a> Section<'a> {
     }
 
     /// A key that has to be there.
-    pub(crate) fn need<T>(
-        &self,
-        key: &str,
-        found: Option<T>,
-        wanted: &str,
-        example: &str,
-    ) -> Result<T, Problem> {
+    pub fn need<T>(&self, key: &str, found: Option<T>, wanted: &str, example: &str) -> Result<T, Problem> {
         found.ok_or_else(|| {
             let why = format!("expected {wanted}");
             let asked = self.asked.borrow();
@@ -81,7 +87,8 @@ impl<'a> Section<'a> {
         })
     }
 
-    pub(crate) fn text(&self, key: &'static str, example: &str) -> Result<Option<At<&'a str>>, Problem> {
+    /// A text in quotes.
+    pub fn text(&self, key: &'static str, example: &str) -> Result<Option<At<&'a str>>, Problem> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.get_ref() {
             DeValue::String(text) => Ok(Some(At { value: text, span: value.span() })),
@@ -90,7 +97,7 @@ impl<'a> Section<'a> {
     }
 
     /// One of a few words.
-    pub(crate) fn word(
+    pub fn word(
         &self,
         key: &'static str,
         known: &[&'static str],
@@ -100,7 +107,8 @@ impl<'a> Section<'a> {
         self.known(key, &text, known).map(Some)
     }
 
-    pub(crate) fn known(
+    /// The one of a few words that `text` is.
+    pub fn known(
         &self,
         key: &str,
         text: &At<&str>,
@@ -117,7 +125,8 @@ impl<'a> Section<'a> {
         })
     }
 
-    pub(crate) fn flag(&self, key: &'static str) -> Result<Option<bool>, Problem> {
+    /// True or false.
+    pub fn flag(&self, key: &'static str) -> Result<Option<bool>, Problem> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.get_ref() {
             DeValue::Boolean(flag) => Ok(Some(*flag)),
@@ -126,7 +135,7 @@ impl<'a> Section<'a> {
     }
 
     /// A whole number within bounds.
-    pub(crate) fn whole(
+    pub fn whole(
         &self,
         key: &'static str,
         bounds: std::ops::RangeInclusive<u64>,
@@ -145,12 +154,7 @@ impl<'a> Section<'a> {
     }
 
     /// A number that is not negative.
-    pub(crate) fn number(
-        &self,
-        key: &'static str,
-        most: f64,
-        example: &str,
-    ) -> Result<Option<At<f64>>, Problem> {
+    pub fn number(&self, key: &'static str, most: f64, example: &str) -> Result<Option<At<f64>>, Problem> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match number(value.get_ref()).filter(|number| (0.0..=most).contains(number)) {
             Some(number) => Ok(Some(At { value: number, span: value.span() })),
@@ -158,7 +162,8 @@ impl<'a> Section<'a> {
         }
     }
 
-    pub(crate) fn duration(&self, key: &'static str, example: &str) -> Result<Option<At<Duration>>, Problem> {
+    /// A text such as "90s" or "1h 30m".
+    pub fn duration(&self, key: &'static str, example: &str) -> Result<Option<At<Duration>>, Problem> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let found = match value.get_ref() {
             DeValue::String(text) => units::duration(text),
@@ -174,12 +179,7 @@ impl<'a> Section<'a> {
     }
 
     /// Megabytes: a text such as "32 GiB".
-    pub(crate) fn size(
-        &self,
-        key: &'static str,
-        most: f64,
-        example: &str,
-    ) -> Result<Option<At<f64>>, Problem> {
+    pub fn size(&self, key: &'static str, most: f64, example: &str) -> Result<Option<At<f64>>, Problem> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let found = match value.get_ref() {
             DeValue::String(text) => units::megabytes(text),
@@ -192,11 +192,7 @@ impl<'a> Section<'a> {
     }
 
     /// One text, or a list of them.
-    pub(crate) fn texts(
-        &self,
-        key: &'static str,
-        example: &str,
-    ) -> Result<Option<Vec<At<&'a str>>>, Problem> {
+    pub fn texts(&self, key: &'static str, example: &str) -> Result<Option<Vec<At<&'a str>>>, Problem> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let text = |value: &'a Spanned<DeValue<'a>>| match value.get_ref() {
             DeValue::String(text) => Ok(At { value: text.as_ref(), span: value.span() }),
@@ -209,7 +205,7 @@ impl<'a> Section<'a> {
     }
 
     /// A table of free names, each with a text or a number.
-    pub(crate) fn pairs(&self, key: &'static str, example: &str) -> Result<Vec<(String, String)>, Problem> {
+    pub fn pairs(&self, key: &'static str, example: &str) -> Result<Vec<(String, String)>, Problem> {
         let Some(value) = self.get(key) else { return Ok(Vec::new()) };
         let DeValue::Table(table) = value.get_ref() else {
             return Err(self.expected(key, value, "a table", example));
@@ -226,7 +222,8 @@ impl<'a> Section<'a> {
         table.iter().map(pair).collect()
     }
 
-    pub(crate) fn table(&self, key: &'static str, example: &str) -> Result<Option<Section<'a>>, Problem> {
+    /// A table below this one.
+    pub fn table(&self, key: &'static str, example: &str) -> Result<Option<Section<'a>>, Problem> {
         let Some(value) = self.get(key) else { return Ok(None) };
         match value.get_ref() {
             DeValue::Table(table) => {
@@ -240,8 +237,48 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// Tables of free names below `key`, in the order of the text: `[key.NAME]`.
+    pub fn named(
+        &self,
+        key: &'static str,
+        example: &str,
+    ) -> Result<Vec<(At<&'a str>, Section<'a>)>, Problem> {
+        let Some(value) = self.get(key) else { return Ok(Vec::new()) };
+        let DeValue::Table(table) = value.get_ref() else {
+            return Err(self.expected(key, value, &format!("tables headed [{key}.NAME]"), example));
+        };
+        let mut found = Vec::new();
+        for (name, value) in table.iter() {
+            let DeValue::Table(table) = value.get_ref() else {
+                return Err(self.expected(
+                    name.get_ref(),
+                    value,
+                    &format!("a table headed [{key}.{}]", name.get_ref()),
+                    example,
+                ));
+            };
+            let name = At { value: name.get_ref().as_ref(), span: name.span() };
+            let section =
+                Section::new(self.source, format!("[{key}.{}]", name.value), name.span.clone(), table);
+            found.push((name, section));
+        }
+        found.sort_by_key(|(name, _)| name.span.start);
+        Ok(found)
+    }
+
+    /// Whether a key is there as a table, a list or another kind of value.
+    pub fn kind(&self, key: &str) -> Option<Kind> {
+        let (_, value) = self.table.iter().find(|(name, _)| name.get_ref() == key)?;
+        Some(match value.get_ref() {
+            DeValue::Table(_) => Kind::Table,
+            DeValue::Array(_) => Kind::List,
+            DeValue::Integer(_) | DeValue::Float(_) => Kind::Number,
+            _ => Kind::Other,
+        })
+    }
+
     /// `[[key]]`, as often as it is there.
-    pub(crate) fn tables(&self, key: &'static str, example: &str) -> Result<Vec<Section<'a>>, Problem> {
+    pub fn tables(&self, key: &'static str, example: &str) -> Result<Vec<Section<'a>>, Problem> {
         let Some(value) = self.get(key) else { return Ok(Vec::new()) };
         let name = match self.name.starts_with('[') {
             true => format!("[[{}.{key}]]", self.name.trim_matches(['[', ']'])),
@@ -257,12 +294,13 @@ impl<'a> Section<'a> {
         array.iter().map(section).collect()
     }
 
-    pub(crate) fn span(&self) -> Range<usize> {
+    /// The bytes of the table in the text.
+    pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 
     /// Refuses what nobody asked for.
-    pub(crate) fn end(self) -> Result<(), Problem> {
+    pub fn end(self) -> Result<(), Problem> {
         let asked = self.asked.borrow();
         let stranger = self.table.iter().filter(|(name, _)| !asked.contains_key(name.get_ref().as_ref()));
         let Some((name, _)) = stranger.min_by_key(|(name, _)| name.span().start) else { return Ok(()) };

@@ -6,10 +6,10 @@ const DURATION_UNITS: [(&str, f64); 6] =
     [("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0), ("w", 604_800.0)];
 
 /// Longer than anything simulated: a hundred years.
-pub(crate) const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+pub const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// `90s`, `1.5h`, `1h 30m`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut seconds = 0.0;
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -47,7 +47,7 @@ pub fn duration_text(duration: Duration) -> String {
 }
 
 /// `512 MiB`, `32GiB`, `1 TB`: in megabytes of 1024 * 1024 bytes, as Mesos counts.
-pub(crate) fn megabytes(text: &str) -> Option<f64> {
+pub fn megabytes(text: &str) -> Option<f64> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, unit) = text.split_at(digits);

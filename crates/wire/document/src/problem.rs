@@ -90,14 +90,16 @@ impl std::error::Error for Problem {}
 
 /// A text with a name, so that byte ranges can be told as lines and columns.
 #[derive(Clone, Debug)]
-pub(crate) struct Source<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) text: &'a str,
+pub struct Source<'a> {
+    /// As messages call it: a file's name.
+    pub name: &'a str,
+    /// All of it.
+    pub text: &'a str,
 }
 
 impl Source<'_> {
     /// Line and column of a range of bytes.
-    pub(crate) fn place(&self, span: Range<usize>) -> Place {
+    pub fn place(&self, span: Range<usize>) -> Place {
         let start = floor_char(self.text, span.start);
         let end = floor_char(self.text, span.end.max(start));
         let line_start = self.text[..start].rfind('\n').map_or(0, |at| at + 1);
@@ -121,7 +123,7 @@ fn floor_char(text: &str, mut at: usize) -> usize {
 }
 
 /// The known word that somebody probably meant.
-pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let far = (word.chars().count() / 3).max(2);
     let near = known.into_iter().map(|candidate| (distance(word, candidate), candidate));
     near.filter(|(distance, _)| *distance <= far).min().map(|(_, candidate)| candidate)
