@@ -103,12 +103,15 @@ impl Resource {
     /// As a message, without looking at copies.
     pub fn to_proto(&self, form: Form) -> v1::Resource {
         let mut message = v1::Resource {
-            provider_id: self.provider_id.as_ref().map(|id| v1::ResourceProviderId { value: id.to_string() }),
-            name: self.name.to_string(),
+            provider_id: self
+                .provider_id
+                .as_ref()
+                .map(|id| v1::ResourceProviderId { value: id.as_str().into() }),
+            name: String::from(&*self.name),
             allocation_info: self
                 .allocation_role
                 .as_ref()
-                .map(|role| v1::resource::AllocationInfo { role: Some(role.to_string()) }),
+                .map(|role| v1::resource::AllocationInfo { role: Some(role.as_str().into()) }),
             disk: self.disk.as_deref().cloned().map(Box::new),
             revocable: self.revocable.then(v1::resource::RevocableInfo::default),
             shared: self.copies.map(|_| v1::resource::SharedInfo::default()),
@@ -145,7 +148,7 @@ impl Resource {
         match stack {
             [] => message.role = Some("*".into()),
             [only] => {
-                message.role = Some(only.role.to_string());
+                message.role = Some(only.role.as_str().into());
                 if only.kind == ReservationKind::Dynamic {
                     message.reservation =
                         Some(Box::new(ReservationInfo { r#type: None, role: None, ..reservation_to(only) }));
@@ -380,7 +383,7 @@ fn reservation_to(reservation: &Reservation) -> ReservationInfo {
     };
     ReservationInfo {
         r#type: Some(kind.into()),
-        role: Some(reservation.role.to_string()),
+        role: Some(reservation.role.as_str().into()),
         principal: reservation.principal.as_ref().map(ToString::to_string),
         labels: reservation.labels.as_deref().cloned(),
     }
