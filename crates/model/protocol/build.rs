@@ -3,8 +3,10 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rerun-if-changed=../mesos/proto");
-    let descriptors =
-        protox::compile(["mezzo/link.proto", "mezzo/records.proto"], ["proto", "../mesos/proto"])?;
+    let descriptors = protox::compile(
+        ["mezzo/link.proto", "mezzo/records.proto", "mezzo/services.proto"],
+        ["proto", "../mesos/proto"],
+    )?;
     prost_build::Config::new()
         .btree_map(["."])
         // Inline they would make every message of the link as big as the biggest.

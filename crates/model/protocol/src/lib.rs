@@ -14,3 +14,9 @@ pub mod link {
 pub mod records {
     include!(concat!(env!("OUT_DIR"), "/mezzo.records.rs"));
 }
+
+/// What the services daemon keeps.
+#[expect(missing_docs, reason = "generated; described in proto/mezzo/services.proto")]
+pub mod services {
+    include!(concat!(env!("OUT_DIR"), "/mezzo.services.rs"));
+}
