@@ -1,0 +1,5 @@
+//! Matching, rule by rule.
+
+mod constraints;
+mod fitting;
+mod residency;

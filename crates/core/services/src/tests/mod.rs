@@ -1,0 +1,12 @@
+//! Rules of Marathon, played against a master and agents that do what they are told.
+
+mod corners;
+mod crash;
+mod deployments;
+mod failures;
+mod health;
+mod kills;
+mod planning;
+mod scale;
+mod upgrades;
+mod world;
