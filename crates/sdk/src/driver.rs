@@ -54,6 +54,8 @@ struct Shared {
 
 #[derive(Debug, Default)]
 pub(crate) struct State {
+    /// What to subscribe with, with the id once there is one.
+    pub(crate) framework: v1::FrameworkInfo,
     pub(crate) subscription: Option<Subscription>,
     pub(crate) tasks: Tasks,
 }
@@ -67,9 +69,9 @@ pub(crate) struct Subscription {
 }
 
 impl Driver {
-    pub(crate) fn new() -> Self {
-        let shared =
-            Shared { client: Client::new(), state: Mutex::default(), stop: watch::Sender::default() };
+    pub(crate) fn new(framework: v1::FrameworkInfo) -> Self {
+        let state = Mutex::new(State { framework, ..State::default() });
+        let shared = Shared { client: Client::new(), state, stop: watch::Sender::default() };
         Self { shared: Arc::new(shared) }
     }
 
@@ -178,6 +180,25 @@ impl Driver {
         self.call(Call {
             r#type: Some(Type::Message as i32),
             message: Some(call::Message { agent_id: agent, executor_id: executor, data }),
+            ..Call::default()
+        })
+        .await
+    }
+
+    /// Says something else of the framework from here on, other roles for example: to the master, and with every later
+    /// subscription. The id stays what it is.
+    pub async fn update_framework(&self, mut framework: v1::FrameworkInfo) -> Result<(), CallError> {
+        {
+            let mut state = self.state();
+            framework.id = state.framework.id.take();
+            state.framework = framework.clone();
+        }
+        self.call(Call {
+            r#type: Some(Type::UpdateFramework as i32),
+            update_framework: Some(Box::new(call::UpdateFramework {
+                framework_info: framework,
+                ..call::UpdateFramework::default()
+            })),
             ..Call::default()
         })
         .await

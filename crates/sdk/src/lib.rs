@@ -34,6 +34,19 @@ pub struct Config {
     pub suppressed_roles: Vec<String>,
     /// The longest wait between two attempts to subscribe.
     pub backoff_max: Duration,
+    /// Who acknowledges status updates and reconciles.
+    pub receipts: Receipts,
+}
+
+/// Who acknowledges status updates of tasks, drops repeated ones, and asks for tasks that nobody has heard of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Receipts {
+    /// This library, as described above.
+    #[default]
+    ByLibrary,
+    /// The scheduler, with calls of its own: it gets every delivery, and decides when one counts as received. For schedulers
+    /// that keep books of their tasks themselves.
+    ByScheduler,
 }
 
 impl Config {
@@ -59,12 +72,19 @@ impl Config {
             },
             suppressed_roles: Vec::new(),
             backoff_max: Duration::from_secs(10),
+            receipts: Receipts::default(),
         }
     }
 }
 
 /// Decides what to do with offers and news. Every method has a default that does the obvious.
 pub trait Scheduler: Send {
+    /// The master that the subscription is with, told before each [`Scheduler::subscribed`].
+    fn master(&mut self, driver: &Driver, master: &v1::MasterInfo) -> impl Future<Output = ()> + Send {
+        let _ = (driver, master);
+        async {}
+    }
+
     /// The subscription is up; `resubscribed` tells whether it had been before in this run.
     fn subscribed(
         &mut self,

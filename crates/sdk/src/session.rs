@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{debug, info, warn};
 
 use crate::{
-    Config, Scheduler,
+    Config, Receipts, Scheduler,
     driver::{ANSWER_BYTES_MAX, Driver, PATH, STREAM_ID, Stop, Subscription, protobuf_headers, text},
     error::RunError,
     tasks::{News, RECONCILE_MAX, RECONCILE_MIN, acknowledgement, reconcile},
@@ -47,7 +47,7 @@ pub async fn run(
     if config.masters.is_empty() {
         return Err(RunError::NoMaster);
     }
-    let driver = Driver::new();
+    let driver = Driver::new(config.framework.clone());
     started(driver.clone());
     let mut session = Session { master: config.masters[0].clone(), config, driver, subscribed_before: false };
     session.run(scheduler).await
@@ -112,11 +112,12 @@ impl Session {
     }
 
     async fn subscribe(&mut self) -> Result<Option<(ClientResponse, HeaderValue)>, RunError> {
+        let framework_info = self.driver.state().framework.clone();
         let call = Call {
             r#type: Some(Type::Subscribe as i32),
-            framework_id: self.config.framework.id.clone(),
+            framework_id: framework_info.id.clone(),
             subscribe: Some(Box::new(call::Subscribe {
-                framework_info: self.config.framework.clone(),
+                framework_info,
                 suppressed_roles: self.config.suppressed_roles.clone(),
                 offer_constraints: None,
             })),
@@ -193,6 +194,10 @@ impl Session {
                     warn!(master = %self.master, "no heartbeat, subscribing again");
                     return Ok(Ended::Lost);
                 }
+                Err(_) if self.config.receipts == Receipts::ByScheduler => {
+                    reconcile_at = Instant::now() + RECONCILE_MAX;
+                    continue;
+                }
                 Err(_) => {
                     let call = self.driver.state().tasks.reconcile();
                     if let Some(call) = call {
@@ -225,6 +230,9 @@ impl Session {
                         let interval = Duration::try_from_secs_f64(seconds).unwrap_or(HEARTBEAT_INTERVAL);
                         silence_max = interval * HEARTBEATS_MISSED_MAX;
                     }
+                    if let Some(master) = &subscribed.master_info {
+                        scheduler.master(&self.driver, master).await;
+                    }
                     self.on_subscribed(subscribed.framework_id, stream_id.clone(), scheduler).await;
                     reconcile_wait = RECONCILE_MIN;
                     reconcile_at = Instant::now() + reconcile_wait;
@@ -244,16 +252,19 @@ impl Session {
         stream_id: HeaderValue,
         scheduler: &mut impl Scheduler,
     ) {
-        let takeover = !self.subscribed_before && self.config.framework.id.is_some();
+        let takeover = !self.subscribed_before && self.driver.state().framework.id.is_some();
         let resubscribed = std::mem::replace(&mut self.subscribed_before, true);
-        self.config.framework.id = Some(framework.clone());
         {
             let mut state = self.driver.state();
+            state.framework.id = Some(framework.clone());
             let master = self.master.clone();
             state.subscription = Some(Subscription { master, stream_id, framework: framework.clone() });
             state.tasks.ask_all();
         }
         scheduler.subscribed(&self.driver, &framework, resubscribed).await;
+        if self.config.receipts == Receipts::ByScheduler {
+            return;
+        }
         // A successor does not know its tasks: it asks for all. Otherwise the known ones are enough.
         let call = if takeover { Some(reconcile(Vec::new())) } else { self.driver.state().tasks.reconcile() };
         if let Some(call) = call {
@@ -309,6 +320,9 @@ impl Session {
     }
 
     async fn on_update(&self, status: v1::TaskStatus, scheduler: &mut impl Scheduler) {
+        if self.config.receipts == Receipts::ByScheduler {
+            return scheduler.update(&self.driver, status).await;
+        }
         let news = self.driver.state().tasks.heard(&status);
         let acknowledge = acknowledgement(&status);
         if news == News::Fresh {
