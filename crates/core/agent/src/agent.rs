@@ -127,6 +127,7 @@ impl Agent {
             Input::ExecutorCall { request, call, claims } => self.on_executor_call(m, request, *call, claims),
             Input::StreamClosed(stream) => self.on_stream_closed(stream),
             Input::Joined { container, networks } => self.on_joined(&container, networks),
+            Input::Pulling { container, pull } => self.on_pulling(m, &container, &pull),
             Input::Started { container, pid } => self.on_started(m, &container, pid),
             Input::LaunchFailed { container, stage, message } => {
                 self.on_launch_failed(m, &container, stage, message);

@@ -279,8 +279,8 @@ impl Agent {
             return;
         }
         status.source = Some(v1::task_status::Source::Executor as i32);
-        status.agent_id = Some(v1::AgentId { value: self.id().to_string() });
-        status.executor_id = Some(v1::ExecutorId { value: id.to_string() });
+        status.agent_id = Some(v1::AgentId { value: self.id().as_str().into() });
+        status.executor_id = Some(v1::ExecutorId { value: id.as_str().into() });
         status.timestamp.get_or_insert(m.now.as_secs_f64());
         let networks = self.network_infos(&executor.container);
         let container = status.container_status.get_or_insert_default();

@@ -27,18 +27,20 @@ pub(crate) fn executor_info(
     let command = task.command.as_ref();
     v1::ExecutorInfo {
         executor_id: v1::ExecutorId { value: task.task_id.value.clone() },
-        framework_id: Some(v1::FrameworkId { value: framework.to_string() }),
+        framework_id: Some(v1::FrameworkId { value: framework.as_str().into() }),
         command: Some(v1::CommandInfo {
             uris: command.map(|c| c.uris.clone()).unwrap_or_default(),
             shell: Some(false),
-            value: Some(format!("{}/mesos-executor", config.launcher_dir)),
-            arguments: vec!["mesos-executor".into(), format!("--launcher_dir={}", config.launcher_dir)],
+            value: Some([&*config.launcher_dir, "/mesos-executor"].concat()),
+            arguments: vec!["mesos-executor".into(), ["--launcher_dir=", &*config.launcher_dir].concat()],
             user: command.and_then(|c| c.user.clone()),
             ..Default::default()
         }),
         container: task.container.clone(),
         resources: resources::command_executor(task),
-        name: Some(format!("Command Executor (Task: {}) {}", task.task_id.value, command_name(command))),
+        name: Some(
+            ["Command Executor (Task: ", &*task.task_id.value, ") ", &*command_name(command)].concat(),
+        ),
         source: Some(task.task_id.value.clone()),
         discovery: task.discovery.as_deref().cloned(),
         labels: task.labels.clone(),
@@ -53,7 +55,7 @@ fn command_name(command: Option<&v1::CommandInfo>) -> String {
         (None, true) => "(Command: NO COMMAND)".into(),
         (None, false) => "(Command: NO EXECUTABLE)".into(),
         (Some(value), true) => match cut(value) {
-            Some(start) => format!("(Command: sh -c '{start}...')"),
+            Some(start) => ["(Command: sh -c '", start, "...')"].concat(),
             None => format!("(Command: sh -c '{value}')"),
         },
         (Some(value), false) => {
@@ -132,8 +134,8 @@ impl Agent {
             task_id: task.info.task_id.clone(),
             state: state as i32,
             source: Some(v1::task_status::Source::Executor as i32),
-            agent_id: Some(v1::AgentId { value: self.id().to_string() }),
-            executor_id: Some(v1::ExecutorId { value: executor.id.to_string() }),
+            agent_id: Some(v1::AgentId { value: self.id().as_str().into() }),
+            executor_id: Some(v1::ExecutorId { value: executor.id.as_str().into() }),
             timestamp: Some(m.now.as_secs_f64()),
             uuid: Some(m.uuid().to_vec()),
             healthy: last.and_then(|s| s.healthy),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use mezzo_ids::ContainerId;
+use mezzo_ids::{ContainerId, ExecutorId, FrameworkId};
 use mezzo_mesos::v1;
-use mezzo_protocol::records::{StandaloneRecord, StandaloneRemoved, agent_record::Record};
+use mezzo_protocol::records::{ExecutorKind, StandaloneRecord, StandaloneRemoved, agent_record::Record};
 use v1::agent::{Call, Response, call, response};
 
 use crate::{
@@ -13,7 +13,8 @@ use crate::{
     environment,
     input::RequestId,
     resources, sandbox,
-    state::{Container, Owner, Stage, Termination},
+    state::{Container, Owner, Stage, Termination, Verdict},
+    text,
 };
 
 /// Longest name of one container; it becomes the name of a folder.
@@ -307,8 +308,23 @@ impl Agent {
         if !(1..=64).contains(&signal) {
             return Answer::BadRequest(format!("{signal} is not a signal"));
         }
+        if let Some((framework, executor)) = self.pod_of(&text) {
+            if ends_by_default(signal) {
+                self.destroy_executor(&framework, &executor, Some(killed_pod(signal)));
+            }
+            return Answer::Ok;
+        }
         self.effects.push(Effect::Signal { container: text, signal });
         Answer::Ok
+    }
+
+    /// The task group whose container this is. It has no process that could be sent a signal.
+    fn pod_of(&self, container: &ContainerId) -> Option<(FrameworkId, ExecutorId)> {
+        let Owner::Executor(framework, id) = &self.state.containers.get(container)?.owner else {
+            return None;
+        };
+        let executor = self.executor(framework, id)?;
+        (executor.kind == ExecutorKind::Default).then(|| (framework.clone(), id.clone()))
     }
 
     fn remove_container(&mut self, id: &v1::ContainerId) -> Answer {
@@ -339,6 +355,21 @@ impl Agent {
         self.effects.push(Effect::Remove { container: id.clone(), sandbox: None });
         self.forget_container(id);
         self.collect_later(m, directory);
+    }
+}
+
+/// Whether a process that says nothing about it ends by a signal: all but CHLD, CONT, STOP, TSTP, TTIN, TTOU, URG
+/// and WINCH.
+fn ends_by_default(signal: i32) -> bool {
+    !matches!(signal, 17..=23 | 28)
+}
+
+/// What becomes of the tasks of a group whose executor was killed from outside.
+fn killed_pod(signal: i32) -> Verdict {
+    Verdict {
+        state: v1::TaskState::TaskFailed,
+        reason: v1::task_status::Reason::ExecutorTerminated,
+        message: format!("The container of the task group {}", text::wait_status(signal)),
     }
 }
 

@@ -39,6 +39,8 @@ pub enum Effect {
     Update {
         /// Which.
         container: ContainerId,
+        /// Its sandbox.
+        sandbox: Arc<str>,
         /// The sum of its requests.
         resources: Vec<v1::Resource>,
         /// Limits above the requests.

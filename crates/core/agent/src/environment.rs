@@ -1,7 +1,5 @@
 //! The environment of executors and tasks (rules 292, 293, 308, 318).
 
-use std::collections::BTreeMap;
-
 use mezzo_ids::AgentId;
 use mezzo_mesos::v1;
 use mezzo_time::format_duration;
@@ -18,13 +16,15 @@ const SUBSCRIPTION_BACKOFF_MAX: &str = "2secs";
 pub(crate) const PATH: (&str, &str) =
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 
-/// Collects variables; a later one of the same name wins, the order stays by name.
-#[derive(Default)]
-struct Variables(BTreeMap<String, String>);
+/// Room for what is always there and a few of the task's own.
+const VARIABLES: usize = 32;
+
+/// Collects variables; a later one of the same name wins.
+struct Variables(Vec<(String, String)>);
 
 impl Variables {
     fn set(&mut self, name: &str, value: impl Into<String>) {
-        self.0.insert(name.to_owned(), value.into());
+        self.0.push((name.to_owned(), value.into()));
     }
 
     /// Variables of a message; those of type SECRET are resolved elsewhere or not at all.
@@ -36,14 +36,24 @@ impl Variables {
         }
     }
 
-    fn into_vec(self) -> Vec<(String, String)> {
-        self.0.into_iter().collect()
+    /// By name.
+    fn into_vec(mut self) -> Vec<(String, String)> {
+        // Stable: of equal names the last one set comes last, and stays.
+        self.0.sort_by(|a, b| a.0.cmp(&b.0));
+        self.0.dedup_by(|later, kept| {
+            let same = later.0 == kept.0;
+            if same {
+                std::mem::swap(later, kept);
+            }
+            same
+        });
+        self.0
     }
 }
 
 /// What every executor's process gets. The agent's own environment is not inherited.
 fn base(config: &Config, agent: &AgentId, framework: &Framework, executor: &Executor) -> Variables {
-    let mut variables = Variables::default();
+    let mut variables = Variables(Vec::with_capacity(VARIABLES));
     for (name, value) in &config.executor_environment {
         variables.set(name, value.clone());
     }
@@ -56,7 +66,7 @@ fn base(config: &Config, agent: &AgentId, framework: &Framework, executor: &Exec
     variables.set("MESOS_EXECUTOR_ID", executor.id.as_str());
     variables.set(&config.legacy.agent_id_variable, agent.as_str());
     variables.set(&config.legacy.agent_pid_variable, config.legacy.agent_pid.clone());
-    variables.set("MESOS_AGENT_ENDPOINT", format!("{}:{}", config.ip, config.port));
+    variables.set("MESOS_AGENT_ENDPOINT", [&*config.ip, ":", &config.port.to_string()].concat());
     variables.set("MESOS_DIRECTORY", &*executor.directory);
     variables.set("MESOS_SANDBOX", &*executor.directory);
     variables.set("MESOS_CHECKPOINT", if framework.checkpoint() { "1" } else { "0" });
@@ -119,7 +129,7 @@ pub(crate) fn over(
     inherited: Vec<(String, String)>,
     command: Option<&v1::CommandInfo>,
 ) -> Vec<(String, String)> {
-    let mut variables = Variables(inherited.into_iter().collect());
+    let mut variables = Variables(inherited);
     variables.add(command.and_then(|c| c.environment.as_ref()));
     variables.into_vec()
 }

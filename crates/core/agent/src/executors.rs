@@ -143,6 +143,8 @@ impl Agent {
                 self.on_executor_ended(m, &framework, &executor, &end);
             }
             Owner::Task(framework, executor, task) => {
+                // Before what they are known by is removed with their parent's (rule 358).
+                self.end_children(id);
                 // Its end has to be on disk before the container is removed: without either, an agent
                 // that restarts would take it for lost.
                 if self.on_child_exited(m, &framework, &executor, &task, end) {
@@ -209,8 +211,8 @@ impl Agent {
         // The terminal update of a command task says as much; a framework that is being removed has none.
         if checkpoint && (kind != ExecutorKind::Command || terminating) {
             self.persist(Record::ExecutorEnded(records::ExecutorEnded {
-                framework_id: Some(v1::FrameworkId { value: framework.to_string() }),
-                executor_id: Some(v1::ExecutorId { value: id.to_string() }),
+                framework_id: Some(v1::FrameworkId { value: framework.as_str().into() }),
+                executor_id: Some(v1::ExecutorId { value: id.as_str().into() }),
                 container_id: Some(container_proto(&container)),
             }));
         }
@@ -221,8 +223,8 @@ impl Agent {
             // The pod of a task group is not a process; Mesos' executor leaves with 0 (rule 313).
             let status = if kind == ExecutorKind::Default { 0 } else { end.status.unwrap_or(-1) };
             self.tell(to_master::Message::ExecutorExited(ExecutorExited {
-                framework_id: Some(v1::FrameworkId { value: framework.to_string() }),
-                executor_id: Some(v1::ExecutorId { value: id.to_string() }),
+                framework_id: Some(v1::FrameworkId { value: framework.as_str().into() }),
+                executor_id: Some(v1::ExecutorId { value: id.as_str().into() }),
                 status,
                 command_executor: false,
             }));
@@ -232,7 +234,7 @@ impl Agent {
 
     /// Containers below this one, deepest last.
     fn children(&self, root: &ContainerId) -> Vec<ContainerId> {
-        let prefix = format!("{root}.");
+        let prefix = [root, "."].concat();
         self.state
             .containers
             .range(ContainerId::from(prefix.as_str())..)
@@ -308,7 +310,7 @@ impl Agent {
     pub(crate) fn complete_framework(&mut self, m: &mut Moment<'_>, id: &FrameworkId) {
         let Some(framework) = self.state.frameworks.remove(id) else { return };
         if framework.checkpoint() {
-            let framework_id = Some(v1::FrameworkId { value: id.to_string() });
+            let framework_id = Some(v1::FrameworkId { value: id.as_str().into() });
             self.persist(Record::FrameworkEnded(FrameworkEnded { framework_id }));
         }
         if self.state.completed_frameworks.len() >= COMPLETED_FRAMEWORKS_MAX {

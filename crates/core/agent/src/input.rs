@@ -60,6 +60,13 @@ pub enum Input {
         /// With the addresses it was given.
         networks: Vec<v1::NetworkInfo>,
     },
+    /// An image that a container needs has come further; told at most every second or so.
+    Pulling {
+        /// Which.
+        container: ContainerId,
+        /// How far.
+        pull: Box<Pull>,
+    },
     /// A container runs.
     Started {
         /// Which.
@@ -123,6 +130,21 @@ pub struct ExecutorClaims {
     pub executor: ExecutorId,
     /// This run of it.
     pub container: ContainerId,
+}
+
+/// How far an image is that a container waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pull {
+    /// As it was asked for.
+    pub image: String,
+    /// Packed bytes that are here.
+    pub bytes: u64,
+    /// Of these.
+    pub bytes_total: u64,
+    /// Layers that are unpacked.
+    pub layers: usize,
+    /// Of these; 0 until the registry has said it.
+    pub layers_total: usize,
 }
 
 /// What a launch failed at; it decides how its tasks are reported.

@@ -71,7 +71,7 @@ impl Agent {
             ExecutorKind::Custom => {
                 let Some(stream) = executor.stream else { return };
                 let kill =
-                    event::Kill { task_id: v1::TaskId { value: task.to_string() }, kill_policy: policy };
+                    event::Kill { task_id: v1::TaskId { value: task.as_str().into() }, kill_policy: policy };
                 let event =
                     Event { r#type: Some(event::Type::Kill as i32), kill: Some(kill), ..Default::default() };
                 self.event(stream, event);
@@ -293,9 +293,9 @@ pub(crate) fn killed_early() -> Verdict {
 /// A kill as it is written down.
 pub(crate) fn record(framework: &FrameworkId, executor: &ExecutorId, task: &TaskId, kill: &Kill) -> Record {
     Record::Kill(KillRecord {
-        framework_id: Some(v1::FrameworkId { value: framework.to_string() }),
-        executor_id: Some(v1::ExecutorId { value: executor.to_string() }),
-        task_id: Some(v1::TaskId { value: task.to_string() }),
+        framework_id: Some(v1::FrameworkId { value: framework.as_str().into() }),
+        executor_id: Some(v1::ExecutorId { value: executor.as_str().into() }),
+        task_id: Some(v1::TaskId { value: task.as_str().into() }),
         since: Some(v1::TimeInfo { nanoseconds: kill.since.as_nanos() }),
         deadline: Some(v1::TimeInfo { nanoseconds: kill.deadline.as_nanos() }),
         cause: cause_code(kill.cause),

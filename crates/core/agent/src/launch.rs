@@ -153,12 +153,14 @@ impl Agent {
             self.update_stored(m, &launch.framework_id, &launch.executor_id, status, checkpoint);
         }
         // The master counts on the executor from the first launch on, so that one of which nothing came
-        // would be sent tasks for ever.
-        let is_there = self.executor(&launch.framework_id, &launch.executor_id).is_some();
+        // would be sent tasks for ever. One that has ended and only waits for acknowledgements told of its
+        // end before the master sent this.
+        let executor = self.executor(&launch.framework_id, &launch.executor_id);
+        let is_there = executor.is_some_and(|executor| executor.phase != Phase::Terminated);
         if launch.executor.is_some() && launch.new_executor && !is_there {
             self.tell(to_master::Message::ExecutorExited(ExecutorExited {
-                framework_id: Some(v1::FrameworkId { value: launch.framework_id.to_string() }),
-                executor_id: Some(v1::ExecutorId { value: launch.executor_id.to_string() }),
+                framework_id: Some(v1::FrameworkId { value: launch.framework_id.as_str().into() }),
+                executor_id: Some(v1::ExecutorId { value: launch.executor_id.as_str().into() }),
                 status: -1,
                 command_executor: false,
             }));
@@ -266,7 +268,7 @@ impl Agent {
 
     pub(crate) fn executor_record(executor: &Executor) -> Record {
         Record::Executor(ExecutorRecord {
-            framework_id: Some(v1::FrameworkId { value: executor.framework.to_string() }),
+            framework_id: Some(v1::FrameworkId { value: executor.framework.as_str().into() }),
             info: Some((*executor.info).clone()),
             container_id: Some(container_proto(&executor.container)),
             kind: executor.kind as i32,
@@ -277,8 +279,8 @@ impl Agent {
 
     pub(crate) fn task_record(executor: &Executor, task: &Task) -> Record {
         Record::Task(TaskRecord {
-            framework_id: Some(v1::FrameworkId { value: executor.framework.to_string() }),
-            executor_id: Some(v1::ExecutorId { value: executor.id.to_string() }),
+            framework_id: Some(v1::FrameworkId { value: executor.framework.as_str().into() }),
+            executor_id: Some(v1::ExecutorId { value: executor.id.as_str().into() }),
             info: Some((*task.info).clone()),
             container_id: Some(container_proto(&task.container)),
             group: task.group.as_ref().map(ToString::to_string).unwrap_or_default(),

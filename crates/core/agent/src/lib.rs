@@ -28,6 +28,7 @@ mod link;
 mod metrics;
 mod operations;
 mod pods;
+mod pulling;
 pub mod query;
 mod reconfigure;
 mod records;
@@ -48,10 +49,12 @@ mod tests;
 pub use agent::{Agent, container_proto, container_text};
 pub use config::{Config, LegacyNames, ReconfigurationPolicy, RecoverMode, capabilities};
 pub use effect::{Answer, CheckKind, CheckSpec, ContainerSpec, Effect, Limits};
-pub use input::{CheckId, CheckOutcome, ExecutorClaims, Input, LaunchStage, Limitation, RequestId, StreamId};
+pub use input::{
+    CheckId, CheckOutcome, ExecutorClaims, Input, LaunchStage, Limitation, Pull, RequestId, StreamId,
+};
 pub use metrics::{Counters, monitored, other_metrics, process_metrics};
 pub use recovery::{FoundContainer, FoundState, Recovered, RecoveryError};
 pub use state::{
-    Check, Container, Drain, Executor, Framework, Health, Kill, KillCause, Owner, Phase, Run, Snapshot,
-    Stage, Task, Termination, Verdict, is_terminal,
+    Check, Container, Drain, Executor, Framework, Health, Kill, KillCause, Owner, Phase, PullTold, Run,
+    Snapshot, Stage, Task, Termination, Verdict, is_terminal,
 };

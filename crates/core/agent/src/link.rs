@@ -180,7 +180,7 @@ impl Agent {
         if fresh {
             self.state.id = Some(id.clone());
             let mut info = (*self.state.info).clone();
-            info.id = Some(v1::AgentId { value: id.to_string() });
+            info.id = Some(v1::AgentId { value: id.as_str().into() });
             self.state.info = Arc::new(info);
         }
         if fresh || self.link.info_changed {

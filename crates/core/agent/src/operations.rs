@@ -145,7 +145,7 @@ impl Agent {
             state: state as i32,
             message: applied.err(),
             uuid: wanted.then(|| v1::Uuid { value: m.uuid().to_vec() }),
-            agent_id: Some(v1::AgentId { value: self.id().to_string() }),
+            agent_id: Some(v1::AgentId { value: self.id().as_str().into() }),
             ..Default::default()
         };
         let operation = v1::Operation {
@@ -237,7 +237,7 @@ impl Agent {
             let status = v1::OperationStatus {
                 state: v1::OperationState::OperationDropped as i32,
                 message: Some("Reconciliation: Operation is unknown to the agent".into()),
-                agent_id: Some(v1::AgentId { value: self.id().to_string() }),
+                agent_id: Some(v1::AgentId { value: self.id().as_str().into() }),
                 ..Default::default()
             };
             self.tell(to_master::Message::OperationStatusUpdate(OperationStatusUpdate {

@@ -294,9 +294,11 @@ impl Agent {
             owner.completed_tasks.iter().rev().find(|t| t.info.task_id.value == **id).map(|t| t.state)
         });
         let infectious = !matches!(state, Some(v1::TaskState::TaskFinished) | None);
+        // Where the whole executor is being destroyed nobody has to be asked to end any more.
+        let goes_on = owner.phase == Phase::Running;
         if infectious && let Some(leader) = leader {
             for sibling in self.group(framework, executor, leader) {
-                if !self.tell_early_end(m, framework, executor, &sibling) {
+                if !self.tell_early_end(m, framework, executor, &sibling) && goes_on {
                     self.kill_played(m, framework, executor, &sibling, None, KillCause::Request);
                 }
             }

@@ -23,9 +23,9 @@ pub fn task(state: &Snapshot, executor: &Executor, task: &Task) -> v1::Task {
     v1::Task {
         name: info.name.clone(),
         task_id: info.task_id.clone(),
-        framework_id: v1::FrameworkId { value: executor.framework.to_string() },
+        framework_id: v1::FrameworkId { value: executor.framework.as_str().into() },
         executor_id: (executor.kind != ExecutorKind::Command)
-            .then(|| v1::ExecutorId { value: executor.id.to_string() }),
+            .then(|| v1::ExecutorId { value: executor.id.as_str().into() }),
         agent_id: v1::AgentId { value: state.id.as_ref().map(ToString::to_string).unwrap_or_default() },
         state: task.state as i32,
         resources: info.resources.clone(),
@@ -45,7 +45,7 @@ pub fn task(state: &Snapshot, executor: &Executor, task: &Task) -> v1::Task {
 /// An executor's description with its framework's id.
 pub fn executor_info(executor: &Executor) -> v1::ExecutorInfo {
     let mut info = (*executor.info).clone();
-    info.framework_id.get_or_insert_with(|| v1::FrameworkId { value: executor.framework.to_string() });
+    info.framework_id.get_or_insert_with(|| v1::FrameworkId { value: executor.framework.as_str().into() });
     info
 }
 
@@ -137,8 +137,8 @@ pub fn containers(state: &Snapshot, nested: bool, standalone: bool) -> response:
         };
         let full = container_proto(id);
         answer.containers.push(response::get_containers::Container {
-            framework_id: executor.map(|e| v1::FrameworkId { value: e.framework.to_string() }),
-            executor_id: executor.map(|e| v1::ExecutorId { value: e.id.to_string() }),
+            framework_id: executor.map(|e| v1::FrameworkId { value: e.framework.as_str().into() }),
+            executor_id: executor.map(|e| v1::ExecutorId { value: e.id.as_str().into() }),
             executor_name: executor.map(|e| e.info.name.clone().unwrap_or_default()),
             container_id: v1::ContainerId { value: full.value.clone(), parent: None },
             container_status: Some(v1::ContainerStatus {

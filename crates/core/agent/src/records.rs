@@ -29,7 +29,7 @@ impl Agent {
         for framework in &self.state.completed_frameworks {
             self.framework_records(framework, &mut out);
             if framework.checkpoint() {
-                let framework_id = Some(v1::FrameworkId { value: framework.id.to_string() });
+                let framework_id = Some(v1::FrameworkId { value: framework.id.as_str().into() });
                 out.push(Record::FrameworkEnded(FrameworkEnded { framework_id }));
             }
         }
@@ -82,8 +82,8 @@ impl Agent {
         }
         if executor.phase == Phase::Terminated {
             out.push(Record::ExecutorEnded(ExecutorEnded {
-                framework_id: Some(v1::FrameworkId { value: executor.framework.to_string() }),
-                executor_id: Some(v1::ExecutorId { value: executor.id.to_string() }),
+                framework_id: Some(v1::FrameworkId { value: executor.framework.as_str().into() }),
+                executor_id: Some(v1::ExecutorId { value: executor.id.as_str().into() }),
                 container_id: Some(container_proto(&executor.container)),
             }));
         }
@@ -98,7 +98,7 @@ impl Agent {
         for status in task.statuses.iter().filter(|s| !pending(s)) {
             out.push(update_record(&executor.framework, &executor.id, status));
             out.push(Record::Acknowledged(AcknowledgedRecord {
-                framework_id: Some(v1::FrameworkId { value: executor.framework.to_string() }),
+                framework_id: Some(v1::FrameworkId { value: executor.framework.as_str().into() }),
                 task_id: Some(task.info.task_id.clone()),
                 uuid: status.uuid.clone().unwrap_or_default(),
             }));

@@ -1,7 +1,10 @@
 //! A restarted agent: its log is replayed, then each container that is still there or has ended
 //! meanwhile is taken over without touching it (rules 412 to 422).
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use mezzo_ids::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId};
 use mezzo_mesos::v1;
@@ -14,7 +17,7 @@ use crate::{
     agent::{Agent, Moment},
     config::{Config, RecoverMode},
     effect::Effect,
-    kill, reconfigure, sandbox,
+    kill, pulling, reconfigure, sandbox,
     state::{Executor, Owner, Phase, Stage, Task, Termination, Verdict},
     timers::Timer,
     updates::substitute,
@@ -177,6 +180,7 @@ impl Agent {
         for container in containers {
             found.insert(container.id, container.state);
         }
+        self.end_what_outlived_its_parent(&mut found);
         let executors: Vec<(FrameworkId, ExecutorId)> = self
             .state
             .frameworks
@@ -203,6 +207,27 @@ impl Agent {
         if waiting {
             self.link.held = true;
             self.timers.set(m.now + self.state.config.executor_reregistration_timeout, Timer::RecoveryOver);
+        }
+    }
+
+    /// What runs in a container that has ended meanwhile is told to end (rule 358), and first of all: the folders
+    /// it is known by are removed together with those around it.
+    fn end_what_outlived_its_parent(&mut self, found: &mut BTreeMap<ContainerId, FoundState>) {
+        let executors = self.state.frameworks.values().flat_map(|f| f.executors.values());
+        // Their ends are those of tasks.
+        let own: BTreeSet<&ContainerId> =
+            executors.flat_map(|e| e.tasks.values()).map(|t| &t.container).collect();
+        let outlived = |(id, state): (&ContainerId, &FoundState)| {
+            let mut around =
+                std::iter::successors(id.rsplit_once('.'), |(parent, _)| parent.rsplit_once('.'));
+            let has_ended = around.any(|(parent, _)| matches!(found.get(parent), Some(FoundState::Ended(_))));
+            (matches!(state, FoundState::Running(_)) && has_ended && !own.contains(id)).then(|| id.clone())
+        };
+        let outlived: Vec<ContainerId> = found.iter().filter_map(outlived).collect();
+        // Children before what is around them.
+        for id in outlived.into_iter().rev() {
+            found.remove(&id);
+            self.effects.push(Effect::Destroy(id));
         }
     }
 
@@ -234,7 +259,10 @@ impl Agent {
         }
         let Some(state) = state else {
             if !killed_early {
-                self.set_loss(framework, id, task.state);
+                // Words about its image are no start.
+                let waited = pulling::only_pulled(task);
+                let state = if waited { v1::TaskState::TaskStaging } else { task.state };
+                self.set_loss(framework, id, state);
             }
             return self.on_executor_ended(m, framework, id, &Termination::default());
         };

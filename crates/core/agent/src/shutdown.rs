@@ -37,7 +37,7 @@ impl Agent {
         let Some(framework) = self.framework_mut(id) else {
             if self.streams.len() < before {
                 // Updates of tasks that were refused outlive their framework here.
-                let framework_id = Some(v1::FrameworkId { value: id.to_string() });
+                let framework_id = Some(v1::FrameworkId { value: id.as_str().into() });
                 self.persist(Record::FrameworkEnded(FrameworkEnded { framework_id }));
             }
             return;

@@ -197,7 +197,7 @@ impl Agent {
         if let Some(known) = self.container_mut(&container) {
             known.resources = spec.resources.clone().into();
         }
-        let (resources, limits) = (spec.resources, spec.limits.into());
-        self.effects.push(Effect::Update { container, resources, limits });
+        let (sandbox, resources, limits) = (spec.sandbox, spec.resources, spec.limits.into());
+        self.effects.push(Effect::Update { container, sandbox, resources, limits });
     }
 }

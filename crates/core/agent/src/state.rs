@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use mezzo_ids::{AgentId, ContainerId, ExecutorId, FrameworkId, TaskId, Uuid};
@@ -217,6 +218,8 @@ pub fn is_terminal(state: v1::TaskState) -> bool {
 pub struct Run {
     /// Its container was asked for.
     pub launched: bool,
+    /// When its scheduler was told last of the image that it waits for.
+    pub pull: Option<PullTold>,
     /// Of its first process.
     pub pid: Option<u32>,
     /// TASK_RUNNING was reported.
@@ -229,6 +232,15 @@ pub struct Run {
     pub health: Option<Health>,
     /// Its check.
     pub check: Option<Check>,
+}
+
+/// The last word to a scheduler about an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PullTold {
+    /// When, or when the pull was heard of first.
+    pub at: Timestamp,
+    /// How long after that the next one is due.
+    pub wait: Duration,
 }
 
 /// A kill in progress.

@@ -77,13 +77,13 @@ impl Agent {
         message: impl Into<String>,
     ) -> v1::TaskStatus {
         v1::TaskStatus {
-            task_id: v1::TaskId { value: task.to_string() },
+            task_id: v1::TaskId { value: task.as_str().into() },
             state: state as i32,
             message: Some(message.into()),
             source: Some(v1::task_status::Source::Agent as i32),
             reason: Some(reason as i32),
-            agent_id: Some(v1::AgentId { value: self.id().to_string() }),
-            executor_id: Some(v1::ExecutorId { value: executor.to_string() }),
+            agent_id: Some(v1::AgentId { value: self.id().as_str().into() }),
+            executor_id: Some(v1::ExecutorId { value: executor.as_str().into() }),
             timestamp: Some(m.now.as_secs_f64()),
             uuid: Some(m.uuid().to_vec()),
             ..Default::default()
@@ -136,8 +136,8 @@ impl Agent {
         self.state.counters.valid_status_updates += 1;
         if checkpoint {
             self.persist(Record::Update(UpdateRecord {
-                framework_id: Some(v1::FrameworkId { value: framework.to_string() }),
-                executor_id: Some(v1::ExecutorId { value: executor.to_string() }),
+                framework_id: Some(v1::FrameworkId { value: framework.as_str().into() }),
+                executor_id: Some(v1::ExecutorId { value: executor.as_str().into() }),
                 status: Some((*status).clone()),
             }));
         }
@@ -174,8 +174,8 @@ impl Agent {
             task.forwarded = Some((state, status.uuid.as_deref().unwrap_or_default().into()));
         }
         self.tell(to_master::Message::StatusUpdate(StatusUpdate {
-            framework_id: Some(v1::FrameworkId { value: key.0.to_string() }),
-            executor_id: Some(v1::ExecutorId { value: executor.to_string() }),
+            framework_id: Some(v1::FrameworkId { value: key.0.as_str().into() }),
+            executor_id: Some(v1::ExecutorId { value: executor.as_str().into() }),
             status: Some((*status).clone()),
             latest_state: latest,
         }));
@@ -223,8 +223,8 @@ impl Agent {
         }
         if checkpoint {
             self.persist(Record::Acknowledged(AcknowledgedRecord {
-                framework_id: Some(v1::FrameworkId { value: key.0.to_string() }),
-                task_id: Some(v1::TaskId { value: key.1.to_string() }),
+                framework_id: Some(v1::FrameworkId { value: key.0.as_str().into() }),
+                task_id: Some(v1::TaskId { value: key.1.as_str().into() }),
                 uuid: ack.uuid,
             }));
         }
@@ -250,9 +250,9 @@ impl Agent {
             let (first, last) = (stream.pending.front()?, stream.pending.back()?);
             Some(v1::Task {
                 name: task.to_string(),
-                task_id: v1::TaskId { value: task.to_string() },
-                framework_id: v1::FrameworkId { value: framework.to_string() },
-                agent_id: v1::AgentId { value: self.id().to_string() },
+                task_id: v1::TaskId { value: task.as_str().into() },
+                framework_id: v1::FrameworkId { value: framework.as_str().into() },
+                agent_id: v1::AgentId { value: self.id().as_str().into() },
                 state: last.state,
                 statuses: vec![(**last).clone()],
                 status_update_state: Some(first.state),

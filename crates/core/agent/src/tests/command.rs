@@ -2,9 +2,10 @@
 
 use mezzo_ids::ContainerId;
 use mezzo_mesos::v1;
+use mezzo_protocol::link::{self, to_agent};
 
 use super::harness::{World, task, visible};
-use crate::{Input, LaunchStage, Limitation, query};
+use crate::{Input, LaunchStage, Limitation, Pull, query};
 
 #[test]
 fn rule_301_starting_running_and_one_terminal_state() {
@@ -206,4 +207,85 @@ fn unknown_containers_are_cleaned_up() {
     let stranger = ContainerId::from("stranger");
     assert_eq!(world.started(&stranger, 1), Vec::<String>::new());
     assert_eq!(world.exited(&stranger, 0), ["remove"]);
+}
+
+fn pulled(world: &mut World, container: &ContainerId, megabytes: u64) -> Vec<String> {
+    let pull = Pull {
+        image: "app:1".into(),
+        bytes: megabytes * 1_000_000,
+        bytes_total: 500_000_000,
+        layers: 2,
+        layers_total: 20,
+    };
+    world.step(Input::Pulling { container: container.clone(), pull: Box::new(pull) })
+}
+
+/// The master goes on being there.
+fn wait(world: &mut World, seconds: u64) {
+    for _ in 0..seconds {
+        world.pass(1.0);
+        world.master(to_agent::Message::Ping(link::Ping { connected: true }));
+    }
+}
+
+#[test]
+fn a_task_that_waits_for_its_image_says_how_far_it_is_but_seldom() {
+    let mut world = World::new();
+    world.launch_command("t");
+    let container = world.last_container();
+    // An image that is here soon is not worth a word.
+    assert!(pulled(&mut world, &container, 1).is_empty());
+    let mut words = Vec::new();
+    for second in 1..=300 {
+        wait(&mut world, 1);
+        if !pulled(&mut world, &container, second).is_empty() {
+            words.push(second);
+            assert_eq!(world.newest().state(), v1::TaskState::TaskStarting);
+            let told = format!("Pulling image 'app:1': {second}.0 of 500.0 MB");
+            assert_eq!(world.newest().message.as_deref(), Some(told.as_str()));
+            world.acknowledge_all();
+        }
+    }
+    assert_eq!(words, [2, 6, 14, 30, 62, 122, 182, 242]);
+    assert_eq!(world.states(), [("t".into(), "TASK_STARTING")]);
+    // Every byte is here, but not every layer.
+    wait(&mut world, 60);
+    pulled(&mut world, &container, 500);
+    let told = "Pulling image 'app:1': 500.0 MB are here, 2 of 20 layers unpacked";
+    assert_eq!(world.newest().message.as_deref(), Some(told));
+    // Nothing more is told before this is acknowledged.
+    wait(&mut world, 600);
+    assert!(pulled(&mut world, &container, 500).is_empty());
+    world.started(&container, 100);
+    world.acknowledge_all();
+    assert_eq!(world.states(), [("t".into(), "TASK_RUNNING")]);
+    // A word that comes late is about nothing.
+    wait(&mut world, 600);
+    assert!(pulled(&mut world, &container, 500).is_empty());
+}
+
+#[test]
+fn rule_419_a_task_whose_image_was_on_its_way_when_the_agent_ended_never_started() {
+    let mut world = World::new();
+    world.traits.partition_aware = true;
+    world.launch_command("t");
+    let container = world.last_container();
+    pulled(&mut world, &container, 1);
+    world.pass(2.0);
+    assert!(!pulled(&mut world, &container, 2).is_empty());
+    world.acknowledge_all();
+    world.restart(Vec::new());
+    world.register();
+    assert_eq!(world.newest().state(), v1::TaskState::TaskDropped);
+}
+
+#[test]
+fn a_task_that_is_killed_while_its_image_is_on_its_way_says_no_more() {
+    let mut world = World::new();
+    world.launch_command("t");
+    let container = world.last_container();
+    pulled(&mut world, &container, 1);
+    world.kill("t", None);
+    world.pass(10.0);
+    assert!(pulled(&mut world, &container, 2).is_empty());
 }

@@ -184,6 +184,20 @@ fn rule_287_and_288_an_executor_that_ends_takes_its_tasks_along() {
 }
 
 #[test]
+fn rule_426_a_launch_that_meets_an_ended_executor_is_told_as_its_end() {
+    let mut world = World::new();
+    let container = subscribed(&mut world);
+    world.exited(&container, 9);
+    // The master heard of that end and counts on a new executor from now on.
+    let run = launch(&world, "u", true);
+    let lines = visible(world.launch(run));
+    assert_eq!(lines, ["update u TASK_LOST REASON_EXECUTOR_TERMINATED", "exited e -1"]);
+    world.acknowledge_all();
+    let run = launch(&world, "v", true);
+    assert_eq!(visible(world.launch(run)), ["launch"]);
+}
+
+#[test]
 fn rule_282_registration_timeout() {
     let mut world = World::new();
     let run = launch(&world, "t", true);

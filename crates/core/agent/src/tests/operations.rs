@@ -4,7 +4,7 @@ use mezzo_mesos::v1;
 use mezzo_protocol::link::{self, to_agent, to_master};
 use v1::offer::operation;
 
-use super::harness::{World, task, visible};
+use super::harness::{World, executor, task, visible};
 use crate::resources::scalar;
 
 fn reserved(name: &str, value: f64) -> v1::Resource {
@@ -176,4 +176,26 @@ fn operations_that_cannot_be_applied_are_dropped() {
     let unknown = link::ReconcileOperations { operation_uuids: vec![vec![1; 16], vec![7; 16]] };
     let lines = world.master(to_agent::Message::ReconcileOperations(unknown));
     assert_eq!(visible(lines), ["operation OPERATION_DROPPED"]);
+}
+
+#[test]
+fn rule_317_a_volume_of_a_task_is_in_the_sandbox_of_its_executor_too() {
+    let mut world = World::new();
+    apply(&mut world, None, 1, reserve(vec![reserved("disk", 128.0)]));
+    apply(&mut world, None, 2, create(vec![volume(64.0)]));
+    let mut holder = task("a");
+    holder.resources.push(volume(64.0));
+    let run = link::Run {
+        executor: Some(executor("pod", v1::executor_info::Type::Default)),
+        group: true,
+        ..world.run(vec![holder, task("b")])
+    };
+    world.launch(run);
+    let pod = world.last_container();
+    world.started(&pod, 0);
+    let data = [("/data/volumes/roles/eng/v".to_owned(), "data".to_owned(), false)];
+    let of = |n: usize| world.launches[n].volumes.clone();
+    assert_eq!(of(0), data, "the executor's");
+    assert_eq!(of(1), data, "that of the task that holds it");
+    assert!(of(2).is_empty(), "no other's");
 }

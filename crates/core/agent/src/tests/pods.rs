@@ -57,7 +57,7 @@ fn rule_310_and_311_starting_when_launching_running_when_all_started() {
 }
 
 #[test]
-fn rule_368_children_have_the_network_of_their_pod() {
+fn rule_368_and_370_children_have_the_network_of_their_pod() {
     let mut world = World::new();
     let run = group(&world, &["a"], true);
     world.launch(run);
@@ -77,6 +77,11 @@ fn rule_368_children_have_the_network_of_their_pod() {
     for container in shown {
         let status = container.container_status.unwrap_or_default();
         assert_eq!(status.network_infos, std::slice::from_ref(&network));
+        // What else isolators know of one that runs; none puts it into a class of the network's, which is all
+        // that cgroup_info could tell.
+        let id = crate::container_text(&status.container_id.unwrap_or_default());
+        let pid = if id == pod { None } else { Some(11) };
+        assert_eq!((status.executor_pid, status.cgroup_info), (pid, None), "{id}");
     }
 }
 
@@ -124,6 +129,74 @@ fn rule_186_and_228_a_kill_before_delivery_kills_the_group() {
             "destroy"
         ]
     );
+}
+
+#[test]
+fn rule_358_containers_in_a_task_end_with_it() {
+    let mut world = World::new();
+    let (_, children) = running(&mut world, &["a", "b"]);
+    let mut parent = children[0].clone();
+    for name in ["inner", "innermost"] {
+        let id = ContainerId::from(format!("{parent}.{name}"));
+        world.operator(v1::agent::Call {
+            r#type: Some(v1::agent::call::Type::LaunchNestedContainer as i32),
+            launch_nested_container: Some(v1::agent::call::LaunchNestedContainer {
+                container_id: crate::container_proto(&id),
+                command: Some(v1::CommandInfo { value: Some("sleep 9".into()), ..Default::default() }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        });
+        world.started(&id, 300);
+        parent = id;
+    }
+    // They are known by folders in that of the task.
+    let lines = visible(world.exited(&children[0], 0));
+    assert_eq!(lines, ["destroy", "destroy", "update a TASK_FINISHED", "remove"]);
+}
+
+#[test]
+fn rule_358_containers_in_a_task_end_with_it_while_there_is_no_agent() {
+    let mut world = World::new();
+    let (pod, children) = running(&mut world, &["a", "b"]);
+    let inner = ContainerId::from(format!("{}.inner", children[0]));
+    let innermost = ContainerId::from(format!("{inner}.innermost"));
+    let found = vec![
+        (pod, FoundState::Running(0)),
+        (children[0].clone(), FoundState::Ended(Some(0))),
+        (children[1].clone(), FoundState::Running(201)),
+        (inner.clone(), FoundState::Running(300)),
+        (innermost, FoundState::Running(301)),
+    ];
+    assert_eq!(visible(world.restart(found)), ["destroy", "destroy", "remove"]);
+    assert_eq!(visible(world.exited(&inner, 9)), ["remove"]);
+    world.register();
+    world.acknowledge_all();
+    assert_eq!(world.states(), [("b".into(), "TASK_RUNNING"), ("a".into(), "TASK_FINISHED")]);
+}
+
+/// In Mesos the executor would end by it, and with it all of its containers.
+#[test]
+fn a_group_ends_with_the_container_around_it() {
+    let mut world = World::new();
+    let (pod, children) = running(&mut world, &["a", "b"]);
+    let kill = |signal| v1::agent::Call {
+        r#type: Some(v1::agent::call::Type::KillContainer as i32),
+        kill_container: Some(v1::agent::call::KillContainer {
+            container_id: crate::container_proto(&pod),
+            signal,
+        }),
+        ..Default::default()
+    };
+    assert_eq!(visible(world.operator(kill(Some(28)))), ["answer ok"], "a size of a terminal ends nobody");
+    let lines = visible(world.operator(kill(None)));
+    assert_eq!(lines, ["destroy", "destroy", "destroy", "answer ok"]);
+    for child in &children {
+        let lines = visible(world.exited(child, 9));
+        assert!(lines[0].ends_with("TASK_FAILED") && lines[0].starts_with("update "), "{lines:?}");
+    }
+    let lines = visible(world.exited(&pod, 9));
+    assert_eq!(lines.last().map(|line| &line[..10]), Some("exited pod"), "{lines:?}");
 }
 
 #[test]

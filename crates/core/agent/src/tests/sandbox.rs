@@ -1,8 +1,9 @@
 //! Where sandboxes lie, how they are shown, and when they are deleted.
 
 use mezzo_mesos::v1;
+use mezzo_protocol::link;
 
-use super::harness::{World, visible};
+use super::harness::{World, executor, task, visible};
 use crate::{Effect, Input, LaunchStage, query, spec::volume_path};
 
 #[test]
@@ -25,6 +26,37 @@ fn rule_394_and_399_place_and_names() {
     let run = directory.rsplit('/').next().expect("a name");
     let links = |e: &Effect| matches!(e, Effect::Link { path, target } if path == latest && target == run);
     assert!(effects.iter().any(links));
+}
+
+#[test]
+fn rule_316_and_399_tasks_of_a_group_are_found_below_their_executor() {
+    let mut world = World::new();
+    let run = link::Run {
+        executor: Some(executor("pod", v1::executor_info::Type::Default)),
+        group: true,
+        ..world.run(vec![task("a"), task("b")])
+    };
+    world.launch(run);
+    let pod = world.last_container();
+    world.started(&pod, 0);
+    let directory = world.launches[0].sandbox.clone();
+    let child = world.last_container();
+    let sandbox = world.launches[2].sandbox.clone();
+    let effects = world.agent.step(world.now, &mut world.dice, Input::Started { container: child, pid: 7 });
+    let name = format!("{directory}/tasks/b");
+    let is_link =
+        |e: &Effect| matches!(e, Effect::Link { path, target } if *path == name && **target == *sandbox);
+    assert!(effects.iter().any(is_link), "in the sandbox of the executor");
+    let names: Vec<&str> = effects
+        .iter()
+        .filter_map(|e| match e {
+            Effect::Attach { virtual_path, real_path } if *real_path == sandbox => {
+                Some(virtual_path.as_str())
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(names, [name.as_str(), "/frameworks/F/executors/pod/runs/latest/tasks/b"]);
 }
 
 #[test]
