@@ -99,7 +99,7 @@ impl Master {
         state: v1::TaskState,
         status: v1::TaskStatus,
     ) {
-        let framework_id = v1::FrameworkId { value: framework.to_string() };
+        let framework_id = v1::FrameworkId { value: framework.as_str().into() };
         let updated = master::event::TaskUpdated { framework_id, status, state: state.into() };
         self.publish(master::Event {
             task_updated: Some(Box::new(updated)),

@@ -1,6 +1,10 @@
 //! A framework's comings and goings: disconnected, back, removed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use mezzo_ids::{AgentId, ExecutorId, FrameworkId, Role, TaskId};
 use mezzo_mesos::v1::{self, TaskState, task_status::Reason};
@@ -150,10 +154,15 @@ impl Master {
     /// Every task of a removed framework is KILLED, unreachable ones included, and every agent that may
     /// run something of it is told.
     fn end_framework_tasks(&mut self, moment: &Moment<'_>, id: &FrameworkId) {
-        let framework_id = v1::FrameworkId { value: id.to_string() };
+        let framework_id = v1::FrameworkId { value: id.as_str().into() };
         let message = format!("Framework {id} removed");
-        for agent in self.state.agents.values() {
-            let runs = agent.used.contains_key(id) || agent.executors.keys().any(|(f, _)| f == id);
+        // Also those whose tasks have ended: the scheduler that would acknowledge it is gone.
+        let with_tasks: BTreeSet<&AgentId> =
+            self.task_agents.get(id).into_iter().flat_map(BTreeMap::values).collect();
+        for (agent_id, agent) in &self.state.agents {
+            let runs = with_tasks.contains(agent_id)
+                || agent.used.contains_key(id)
+                || agent.executors.keys().any(|(f, _)| f == id);
             if runs && let Some(link) = agent.link {
                 let shutdown = link::ShutdownFramework { framework_id: Some(framework_id.clone()) };
                 self.effects.push(to_agent(link, link::to_agent::Message::ShutdownFramework(shutdown)));
@@ -207,7 +216,7 @@ impl Master {
 
     /// Tells one agent to end everything of a framework (rule 248).
     pub(crate) fn shut_framework_down(&mut self, link: crate::LinkId, id: &FrameworkId) {
-        let framework_id = Some(v1::FrameworkId { value: id.to_string() });
+        let framework_id = Some(v1::FrameworkId { value: id.as_str().into() });
         let shutdown = link::ShutdownFramework { framework_id };
         self.effects.push(to_agent(link, link::to_agent::Message::ShutdownFramework(shutdown)));
     }

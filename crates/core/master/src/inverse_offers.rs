@@ -24,9 +24,9 @@ impl Master {
             let id = self.mint_offer();
             let Some(agent) = self.state.agents.get_mut(&agent_id).map(Arc::make_mut) else { continue };
             let message = v1::InverseOffer {
-                id: v1::OfferId { value: id.to_string() },
+                id: v1::OfferId { value: id.as_str().into() },
                 url: Some(agent_url(agent, &self.config.agent_url_path)),
-                framework_id: v1::FrameworkId { value: framework.to_string() },
+                framework_id: v1::FrameworkId { value: framework.as_str().into() },
                 agent_id: Some(status::agent_id(&agent_id)),
                 unavailability,
                 resources: Vec::new(),
@@ -108,7 +108,7 @@ impl Master {
             let Some((agent, _)) = self.take_inverse_offer(&id) else { continue };
             let status = v1::allocator::InverseOfferStatus {
                 status: answer.into(),
-                framework_id: v1::FrameworkId { value: framework.to_string() },
+                framework_id: v1::FrameworkId { value: framework.as_str().into() },
                 timestamp: status::time_info(moment.now),
             };
             self.record_inverse_status(&agent, &status);

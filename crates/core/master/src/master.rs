@@ -290,6 +290,6 @@ impl Master {
     pub(crate) fn mint_offer(&mut self) -> OfferId {
         let number = self.next_offer;
         self.next_offer += 1;
-        OfferId::from(format!("{}-O{number}", self.config.id))
+        OfferId::from([self.config.id.as_str(), "-O", &number.to_string()].concat())
     }
 }

@@ -123,7 +123,7 @@ impl Master {
     }
 
     fn send_rescind(&mut self, framework: &FrameworkId, id: &OfferId) {
-        let rescind = Some(scheduler::event::Rescind { offer_id: v1::OfferId { value: id.to_string() } });
+        let rescind = Some(scheduler::event::Rescind { offer_id: v1::OfferId { value: id.as_str().into() } });
         self.send(
             framework,
             scheduler::Event { rescind, ..scheduler_event(scheduler::event::Type::Rescind) },
@@ -163,15 +163,15 @@ pub(crate) fn offer_message(
         .executors
         .keys()
         .filter(|(owner, _)| *owner == offer.framework)
-        .map(|(_, executor)| v1::ExecutorId { value: executor.to_string() })
+        .map(|(_, executor)| v1::ExecutorId { value: executor.as_str().into() })
         .collect();
     let allocation_info = framework
         .capabilities
         .multi_role
-        .then(|| v1::resource::AllocationInfo { role: Some(offer.role.to_string()) });
+        .then(|| v1::resource::AllocationInfo { role: Some(offer.role.as_str().into()) });
     v1::Offer {
-        id: v1::OfferId { value: offer.id.to_string() },
-        framework_id: v1::FrameworkId { value: offer.framework.to_string() },
+        id: v1::OfferId { value: offer.id.as_str().into() },
+        framework_id: v1::FrameworkId { value: offer.framework.as_str().into() },
         agent_id: status::agent_id(&offer.agent),
         hostname: info.hostname.clone(),
         url: Some(agent_url(agent, url_path)),

@@ -202,7 +202,7 @@ pub fn recovered(info: &v1::AgentInfo, kept: Option<&Drain>) -> Record {
 /// The record that marks an agent unreachable; what an operator decided about it stays.
 pub fn unreachable(id: &AgentId, time: Timestamp, kept: Option<&Drain>) -> Record {
     Record::UnreachableAgent(UnreachableAgent {
-        id: Some(v1::AgentId { value: id.to_string() }),
+        id: Some(v1::AgentId { value: id.as_str().into() }),
         time: Some(v1::TimeInfo { nanoseconds: time.as_nanos() }),
         drain: kept.and_then(|kept| kept.info),
         deactivated: kept.is_some_and(|kept| kept.deactivated),
@@ -212,14 +212,14 @@ pub fn unreachable(id: &AgentId, time: Timestamp, kept: Option<&Drain>) -> Recor
 /// The record that marks an agent gone.
 pub fn gone(id: &AgentId, time: Timestamp) -> Record {
     Record::GoneAgent(GoneAgent {
-        id: Some(v1::AgentId { value: id.to_string() }),
+        id: Some(v1::AgentId { value: id.as_str().into() }),
         time: Some(v1::TimeInfo { nanoseconds: time.as_nanos() }),
     })
 }
 
 /// The record that an agent is in no list any more.
 pub fn forgotten(id: &AgentId) -> Record {
-    Record::ForgottenAgent(v1::AgentId { value: id.to_string() })
+    Record::ForgottenAgent(v1::AgentId { value: id.as_str().into() })
 }
 
 fn wrap(record: Record) -> RegistryRecord {

@@ -77,5 +77,5 @@ pub(crate) fn time_info(at: Timestamp) -> v1::TimeInfo {
 
 /// The message form of an agent id.
 pub(crate) fn agent_id(id: &AgentId) -> v1::AgentId {
-    v1::AgentId { value: id.to_string() }
+    v1::AgentId { value: id.as_str().into() }
 }

@@ -23,7 +23,7 @@ pub(crate) fn staging(info: &v1::TaskInfo, framework: &FrameworkId) -> v1::Task 
     v1::Task {
         name: info.name.clone(),
         task_id: info.task_id.clone(),
-        framework_id: v1::FrameworkId { value: framework.to_string() },
+        framework_id: v1::FrameworkId { value: framework.as_str().into() },
         executor_id: executor.map(|executor| executor.executor_id.clone()),
         agent_id: info.agent_id.clone(),
         state: TaskState::TaskStaging.into(),

@@ -42,6 +42,13 @@ pub(super) fn on_reregister(
     if master.links.get(&link).is_some_and(|agent| *agent != id) {
         return master.effects.push(Effect::CloseLink(link));
     }
+    // The answer may have been slow, and the agent asks again over the same link: what it says now is older
+    // than what the master has sent since.
+    let served =
+        master.state.agents.get(&id).is_some_and(|agent| agent.link == Some(link) && agent.connected);
+    if served {
+        return acknowledge(master, &id, link);
+    }
     if is_overtaken(master, link, &description, Some(&id)) {
         return master.effects.push(Effect::CloseLink(link));
     }

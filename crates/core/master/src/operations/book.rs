@@ -26,7 +26,7 @@ pub(crate) fn book(
     holds: bool,
 ) {
     let uuid = moment.uuid();
-    let framework_id = framework.map(|id| v1::FrameworkId { value: id.to_string() });
+    let framework_id = framework.map(|id| v1::FrameworkId { value: id.as_str().into() });
     let Some(agent) = master.agent_mut(agent_id) else { return };
     let message = link::ApplyOperation {
         framework_id: framework_id.clone(),

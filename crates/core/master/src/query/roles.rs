@@ -95,7 +95,11 @@ impl View<'_> {
         let roles = self.snapshot.roles.iter().map(|view| v1::Role {
             name: view.role.to_string(),
             weight: view.weight,
-            frameworks: view.frameworks.iter().map(|id| v1::FrameworkId { value: id.to_string() }).collect(),
+            frameworks: view
+                .frameworks
+                .iter()
+                .map(|id| v1::FrameworkId { value: id.as_str().into() })
+                .collect(),
             resources: amounts(&view.allocated),
         });
         Response { get_roles: Some(GetRoles { roles: roles.collect() }), ..response(Type::GetRoles) }

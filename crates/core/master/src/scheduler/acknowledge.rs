@@ -38,7 +38,7 @@ pub(super) fn on_acknowledge(
         master.remove_task(moment, framework, &id);
     }
     let message = link::Acknowledge {
-        framework_id: Some(v1::FrameworkId { value: framework.to_string() }),
+        framework_id: Some(v1::FrameworkId { value: framework.as_str().into() }),
         task_id: Some(acknowledge.task_id),
         uuid: acknowledge.uuid,
     };

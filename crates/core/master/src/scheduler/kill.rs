@@ -40,7 +40,7 @@ pub(crate) fn kill_message(
     task_id: v1::TaskId,
     kill_policy: Option<v1::KillPolicy>,
 ) -> link::to_agent::Message {
-    let framework_id = Some(v1::FrameworkId { value: framework.to_string() });
+    let framework_id = Some(v1::FrameworkId { value: framework.as_str().into() });
     link::to_agent::Message::Kill(link::Kill { framework_id, task_id: Some(task_id), kill_policy })
 }
 
@@ -49,7 +49,7 @@ pub(super) fn on_shutdown(master: &mut Master, framework: &FrameworkId, shutdown
     let agent = AgentId::from(shutdown.agent_id.value.as_str());
     let Some(link) = master.state.agents.get(&agent).and_then(|agent| agent.link) else { return };
     let message = link::ShutdownExecutor {
-        framework_id: Some(v1::FrameworkId { value: framework.to_string() }),
+        framework_id: Some(v1::FrameworkId { value: framework.as_str().into() }),
         executor_id: Some(shutdown.executor_id),
     };
     master.effects.push(to_agent(link, link::to_agent::Message::ShutdownExecutor(message)));

@@ -15,7 +15,7 @@ pub(super) fn on_message(master: &mut Master, framework: &FrameworkId, message: 
     };
     master.count(Counter::ValidFrameworkToExecutorMessages);
     let message = link::FrameworkMessage {
-        framework_id: Some(v1::FrameworkId { value: framework.to_string() }),
+        framework_id: Some(v1::FrameworkId { value: framework.as_str().into() }),
         executor_id: Some(message.executor_id),
         data: message.data,
     };

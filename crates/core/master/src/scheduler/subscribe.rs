@@ -47,7 +47,7 @@ pub(crate) fn on_subscribe(
         Some(id) if !new => FrameworkId::from(id.value.as_str()),
         _ => master.mint_framework(),
     };
-    subscribe.framework_info.id = Some(v1::FrameworkId { value: id.to_string() });
+    subscribe.framework_info.id = Some(v1::FrameworkId { value: id.as_str().into() });
     if master.state.frameworks.contains_key(&id) {
         fail_over(master, moment, &id, *subscribe);
     } else {
@@ -181,7 +181,7 @@ fn connect(
     master.streams.insert(stream, id.clone());
     master.counters().call(id, call::Type::Subscribe);
     let subscribed = scheduler::event::Subscribed {
-        framework_id: v1::FrameworkId { value: id.to_string() },
+        framework_id: v1::FrameworkId { value: id.as_str().into() },
         heartbeat_interval_seconds: Some(HEARTBEAT_INTERVAL_SECONDS),
         master_info: Some(master.config.info.clone()),
     };

@@ -51,6 +51,19 @@ fn rule_62_a_framework_is_removed_after_its_failover_timeout() {
     assert_eq!(world.master.state.completed_frameworks.len(), 2);
 }
 
+/// The scheduler that would have to acknowledge the end is gone, so that the agent would repeat it for ever, and
+/// a drain of it would never be over.
+#[test]
+fn rule_64_agents_with_ends_that_nobody_acknowledged_are_told() {
+    let mut world = World::new();
+    let (scheduler, agent) = world.running(framework_info());
+    world.update(&agent, &scheduler, "t", TaskState::TaskFinished);
+    world.told(agent.link);
+    assert_eq!(world.call(&scheduler, teardown()), Answer::Accepted);
+    let told = world.told(agent.link);
+    assert!(matches!(told.as_slice(), [to_agent::Message::ShutdownFramework(_)]), "{told:?}");
+}
+
 #[test]
 fn rule_64_tasks_of_a_removed_framework_are_killed() {
     let mut world = World::new();

@@ -11,7 +11,8 @@ use mezzo_protocol::link::{self, to_agent};
 use crate::{
     Input,
     testing::{
-        FakeAgent, World, call, description, framework_info, random, resources, task_id, with_capabilities,
+        FakeAgent, World, call, description, framework_info, random, resources, task, task_id,
+        with_capabilities,
     },
 };
 
@@ -287,4 +288,21 @@ fn who_registered_over_an_older_link_does_not_take_a_newer_agents_place() {
     assert_eq!(world.closed_links, [before, before]);
     assert_eq!(world.master.state.agents.keys().map(|id| id.as_str()).collect::<Vec<_>>(), ["old-S1"]);
     assert_eq!(world.master.state.agents["old-S1"].link, Some(after));
+}
+
+#[test]
+fn an_agent_that_asks_twice_is_older_than_what_was_sent_meanwhile() {
+    let mut world = World::new();
+    let framework = info_of("old-0000");
+    let before = || link::Reregister { frameworks: vec![framework.clone()], ..empty("old-S0", "10.0.0.1") };
+    let link = world.reregister(before());
+    let scheduler = world.subscribe(framework.clone()).expect("a failover");
+    let agent = FakeAgent { id: "old-S0".into(), link };
+    let offer = world.offer(&scheduler);
+    world.launch(&scheduler, &offer, vec![task("t", &offer, "cpus:1;mem:32")]);
+    world.told(link);
+    world.tell(link, to_master::Message::Reregister(before()));
+    let told = world.told(link);
+    assert!(matches!(told.as_slice(), [to_agent::Message::Registered(_)]), "{told:?}");
+    assert!(world.master.task(&"old-0000".into(), &"t".into()).is_some());
 }

@@ -33,7 +33,7 @@ pub(crate) fn prepare(task: &mut v1::TaskInfo, framework: &FrameworkId, role: &R
     prepare_resources(&mut task.resources, role);
     if let Some(executor) = &mut task.executor {
         prepare_resources(&mut executor.resources, role);
-        executor.framework_id.get_or_insert_with(|| v1::FrameworkId { value: framework.to_string() });
+        executor.framework_id.get_or_insert_with(|| v1::FrameworkId { value: framework.as_str().into() });
     }
     if let Some(check) = &mut task.health_check {
         checks::upgrade_health_check(check);
