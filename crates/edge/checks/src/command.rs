@@ -57,12 +57,15 @@ fn spawn(command: &Command) -> std::io::Result<Child> {
         process.args(&command.arguments);
         process
     };
-    // The task owns the directory and may have put a link there; it is not followed.
+    // The task owns the directory and may have put a link there, which is not followed, or a pipe, which is
+    // not waited for.
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let output: Option<File> = OpenOptions::new()
         .append(true)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .custom_flags(flags.bits().cast_signed())
         .open(output_path(&command.sandbox))
-        .ok();
+        .ok()
+        .filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file()));
     let stdio = |file: Option<File>| file.map_or_else(Stdio::null, Stdio::from);
     let copy = output.as_ref().and_then(|file| file.try_clone().ok());
     process
@@ -126,6 +129,23 @@ mod tests {
     fn rule_336_a_command_that_takes_too_long_is_killed_with_its_children() {
         let (_sandbox, command) = shell("sleep 60 & sleep 60");
         assert_eq!(run(&command, Some(Duration::from_millis(50))), Outcome::TimedOut);
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_log_holds_nobody_up() {
+        let (sandbox, command) = shell("echo said; exit 4");
+        let log = sandbox.path().join("stderr");
+        std::fs::remove_file(&log).expect("removed");
+        let kind = rustix::fs::FileType::Fifo;
+        rustix::fs::mknodat(rustix::fs::CWD, &log, kind, rustix::fs::Mode::from_raw_mode(0o600), 0)
+            .expect("a pipe");
+        assert_eq!(run(&command, Some(Duration::from_secs(5))), Outcome::Exit(4));
+        // Also one that somebody reads: what comes of a check is for a file.
+        let reader = std::fs::File::options().read(true).write(true).open(&log).expect("a reader");
+        assert_eq!(run(&command, Some(Duration::from_secs(5))), Outcome::Exit(4));
+        rustix::io::ioctl_fionbio(&reader, true).expect("no waiting");
+        let nothing = std::io::Read::read(&mut &reader, &mut [0; 8]).expect_err("nothing was written");
+        assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! A container by nothing but its system calls: what `cargo xtask bench container` holds containers against.
 //!
-//!     bare_root IMAGE FOLDER
+//!     bare_root IMAGE FOLDER [network]
 //!
 //! Makes one container of an unpacked image for each line on its standard input, which tells the number of the
 //! container, and answers with the microseconds until its program was executed. It makes the control groups,
 //! namespaces, mounts and limits that a container with an image gets, in a straight line: no agent asked for
-//! it, nobody supervises it, nothing is checked or kept. Needs root.
+//! it, nobody supervises it, nothing is checked or kept. With `network` it has a network namespace. Needs root.
 
 use std::{
     ffi::{CStr, CString, c_int, c_void},
@@ -56,6 +56,8 @@ struct Bare {
     folder: PathBuf,
     groups: Vec<PathBuf>,
     filter: Filter,
+    /// What else is made new.
+    network: c_int,
 }
 
 struct Child<'a> {
@@ -68,15 +70,16 @@ struct Child<'a> {
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let (Some(image), Some(folder)) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: bare_root IMAGE FOLDER");
+        eprintln!("usage: bare_root IMAGE FOLDER [network]");
         std::process::exit(2);
     };
+    let network = if arguments.next().as_deref() == Some("network") { libc::CLONE_NEWNET } else { 0 };
     let (image, folder) = (PathBuf::from(image), PathBuf::from(folder));
     for name in ["sandbox", "scratch"] {
         must("make a folder", fs::create_dir_all(folder.join(name)));
     }
     let filter = must("make the filter", Filter::standard(CAPABILITIES));
-    let bare = Bare { image, folder, groups: groups(), filter };
+    let bare = Bare { image, folder, groups: groups(), filter, network };
     let mut stack = vec![0_u8; 1 << 20];
     for line in std::io::stdin().lock().lines() {
         let number = must("read a number", must("read a line", line).trim().parse::<u64>());
@@ -178,6 +181,7 @@ impl Bare {
                     | libc::CLONE_NEWNS
                     | libc::CLONE_NEWIPC
                     | libc::CLONE_NEWUTS
+                    | self.network
                     | libc::SIGCHLD,
                 (&raw mut child).cast(),
             )

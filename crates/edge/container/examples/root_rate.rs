@@ -39,6 +39,7 @@ fn main() {
         scratch_dir: directory.join("scratch"),
         networks_dir: directory.join("networks"),
         protected: Vec::new(),
+        runtime: None,
     };
     let (containers, _) =
         Containers::start(config, move |event| drop(sender.send(event))).expect("containers start");

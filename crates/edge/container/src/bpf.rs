@@ -73,10 +73,14 @@ impl Instruction {
 
 const PROGRAM_LOAD: libc::c_long = 5;
 const PROGRAM_ATTACH: libc::c_long = 8;
+const PROGRAM_BY_ID: libc::c_long = 13;
+const PROGRAM_QUERY: libc::c_long = 16;
 const TYPE_CGROUP_DEVICE: u32 = 15;
 const ATTACH_CGROUP_DEVICE: u32 = 6;
 /// Beside those of the service manager.
 const ALLOW_MULTI: u32 = 2;
+/// Instead of another one.
+const REPLACE: u32 = 4;
 /// The kernel asks for a licence; what it keeps to some is not used here.
 const LICENCE: &CStr = c"Apache-2.0";
 
@@ -134,6 +138,76 @@ pub(crate) fn attach_device_program(group: &Path, program: BorrowedFd<'_>) -> ru
     // SAFETY: the kernel reads the structure and nothing else.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, PROGRAM_ATTACH, &raw const attach, size_of::<Attach>()) };
+    if result == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(crate::kernel::last_errno())) }
+}
+
+/// Puts a program in the place of the one that decides for a control group, at once.
+#[expect(unsafe_code, reason = "bpf is in neither crate")]
+pub(crate) fn replace_device_program(group: &Path, program: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Query {
+        target: i32,
+        kind: u32,
+        flags: u32,
+        attach_flags: u32,
+        ids: u64,
+        count: u32,
+        padding: u32,
+    }
+    #[repr(C)]
+    struct Get {
+        id: u32,
+        next: u32,
+        flags: u32,
+    }
+    #[repr(C)]
+    struct Replace {
+        target: i32,
+        program: i32,
+        kind: u32,
+        flags: u32,
+        replaced: i32,
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let group = rustix::fs::open(group, flags, Mode::empty())?;
+    let mut ids = [0u32; 2];
+    let mut query = Query {
+        target: group.as_raw_fd(),
+        kind: ATTACH_CGROUP_DEVICE,
+        ids: ids.as_mut_ptr() as u64,
+        count: 2,
+        ..Query::default()
+    };
+    // SAFETY: the kernel reads the structure and writes to it, and at most two numbers behind its pointer.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, PROGRAM_QUERY, &raw mut query, size_of::<Query>()) };
+    if result != 0 {
+        return Err(Errno::from_raw_os_error(crate::kernel::last_errno()));
+    }
+    // The group is the container's alone, so what is there is what was attached when it was made.
+    if query.count != 1 {
+        return Err(Errno::NOENT);
+    }
+    let get = Get { id: ids[0], next: 0, flags: 0 };
+    // SAFETY: the kernel reads the structure. A number that is not negative is a descriptor that nobody else
+    // owns.
+    let replaced = unsafe {
+        let result = libc::syscall(libc::SYS_bpf, PROGRAM_BY_ID, &raw const get, size_of::<Get>());
+        match i32::try_from(result) {
+            Ok(descriptor) if descriptor >= 0 => OwnedFd::from_raw_fd(descriptor),
+            _ => return Err(Errno::from_raw_os_error(crate::kernel::last_errno())),
+        }
+    };
+    let replace = Replace {
+        target: group.as_raw_fd(),
+        program: program.as_raw_fd(),
+        kind: ATTACH_CGROUP_DEVICE,
+        flags: ALLOW_MULTI | REPLACE,
+        replaced: replaced.as_raw_fd(),
+    };
+    // SAFETY: the kernel reads the structure and nothing else.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, PROGRAM_ATTACH, &raw const replace, size_of::<Replace>()) };
     if result == 0 { Ok(()) } else { Err(Errno::from_raw_os_error(crate::kernel::last_errno())) }
 }
 

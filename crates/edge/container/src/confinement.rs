@@ -21,6 +21,8 @@ pub struct Confinement {
     pub root: Option<Root>,
     /// What else it sees, in the order in which it is mounted.
     pub mounts: Vec<Mount>,
+    /// What else is in the /dev of a root of its own.
+    pub devices: Vec<DeviceNode>,
     /// What else it has for itself.
     pub namespaces: Namespaces,
     /// What it may do.
@@ -59,6 +61,27 @@ pub enum BackEnd {
     Copy,
 }
 
+impl BackEnd {
+    fn encode(self, writer: &mut Writer<'_>) {
+        writer.number(match self {
+            Self::Any => 0,
+            Self::Overlay => 1,
+            Self::Copy => 2,
+        });
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(match reader.number()? {
+            0 => Self::Any,
+            1 => Self::Overlay,
+            _ => Self::Copy,
+        })
+    }
+}
+
+/// Begins the name of the folder, beside those of the root, that holds what is written to a volume.
+pub(crate) const VOLUME: &str = "volume-";
+
 /// A file or folder that appears in a container.
 #[derive(Clone, Debug)]
 pub struct Mount {
@@ -69,6 +92,29 @@ pub struct Mount {
     pub target: PathBuf,
     /// Also what is mounted below the source cannot be written to.
     pub read_only: bool,
+}
+
+/// A node of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceNode {
+    /// Its place, below /dev.
+    pub path: PathBuf,
+    /// It is a block device, and otherwise one of characters.
+    pub block: bool,
+    /// The first of the kernel's two numbers.
+    pub major: u32,
+    /// The second.
+    pub minor: u32,
+    /// Permissions of the node.
+    pub mode: u32,
+    /// User and group that own it.
+    pub owner: (u32, u32),
+    /// It can be read.
+    pub read: bool,
+    /// It can be written.
+    pub write: bool,
+    /// Nodes of it can be made.
+    pub mknod: bool,
 }
 
 /// Where a mount comes from.
@@ -86,6 +132,13 @@ pub enum Source {
         path: PathBuf,
         /// User and group of a folder that is made.
         owner: Option<(u32, u32)>,
+    },
+    /// What an image holds, put together as a root is, with a folder of the container's own above.
+    Image {
+        /// As those of a [`Root`].
+        layers: Vec<PathBuf>,
+        /// How they become one.
+        back_end: BackEnd,
     },
     /// A file with this content, which lies in memory and nowhere else. Nobody writes to it.
     Content {
@@ -144,12 +197,19 @@ impl Confinement {
     /// Whether anything at all is asked for.
     pub(crate) fn is_plain(&self) -> bool {
         // What is entered is looked up first.
-        let Self { root, mounts, namespaces, privileges, working_directory, enter: _ } = self;
+        let Self { root, mounts, devices: _, namespaces, privileges, working_directory, enter: _ } = self;
+        // Nodes are made in a root only.
         root.is_none()
             && mounts.is_empty()
             && *namespaces == Namespaces::default()
             && privileges.is_none()
             && working_directory.is_none()
+    }
+
+    /// Whether something of what it writes lies neither in its sandbox nor in a volume that stays.
+    pub(crate) fn has_scratch(&self) -> bool {
+        let is_image = |mount: &Mount| matches!(mount.source, Source::Image { .. });
+        self.root.is_some() || self.mounts.iter().any(is_image)
     }
 
     pub(crate) fn encode(&self, places: &Places<'_>, writer: &mut Writer<'_>) {
@@ -174,17 +234,21 @@ impl Confinement {
         writer.flag(self.root.is_some());
         if let Some(root) = &self.root {
             writer.paths("image layer", &root.layers);
-            writer.number(match root.back_end {
-                BackEnd::Any => 0,
-                BackEnd::Overlay => 1,
-                BackEnd::Copy => 2,
-            });
+            root.back_end.encode(writer);
             writer.flag(root.read_only);
             writer.path("sandbox directory", &root.sandbox);
             writer.path("scratch directory", scratch);
+            writer.count(self.devices.len());
+            for node in &self.devices {
+                writer.path("device", &node.path);
+                writer.flag(node.block);
+                for number in [node.major, node.minor, node.mode, node.owner.0, node.owner.1] {
+                    writer.number(number);
+                }
+            }
         }
         writer.count(self.mounts.len());
-        for mount in &self.mounts {
+        for (n, mount) in self.mounts.iter().enumerate() {
             match &mount.source {
                 Source::Host(path) => {
                     writer.number(0);
@@ -199,6 +263,13 @@ impl Confinement {
                     writer.path("volume", path);
                     writer.path("sandbox", sandbox);
                     writer.owner(*owner);
+                }
+                Source::Image { layers, back_end } => {
+                    writer.number(4);
+                    writer.paths("image layer", layers);
+                    back_end.encode(writer);
+                    writer.path("scratch directory", scratch);
+                    writer.path("scratch directory", &scratch.join(format!("{VOLUME}{n}")));
                 }
                 Source::Content { bytes, owner } => {
                     writer.number(3);
@@ -256,7 +327,10 @@ pub(crate) struct Confined<'a> {
     pub(crate) entered: Option<EnteredRef<'a>>,
     pub(crate) network: Option<NetworkRef<'a>>,
     pub(crate) root: Option<RootRef<'a>>,
+    pub(crate) devices: Vec<DeviceRef<'a>>,
     pub(crate) mounts: Vec<MountRef<'a>>,
+    /// Those among the mounts.
+    pub(crate) images: Vec<ImageRef<'a>>,
     pub(crate) protected: Vec<&'a CStr>,
     pub(crate) pid: bool,
     pub(crate) ipc: bool,
@@ -290,6 +364,17 @@ pub(crate) struct RootRef<'a> {
     pub(crate) scratch: &'a CStr,
 }
 
+/// [`DeviceNode`], borrowed, without what control groups say.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct DeviceRef<'a> {
+    pub(crate) path: &'a CStr,
+    pub(crate) block: bool,
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+    pub(crate) mode: u32,
+    pub(crate) owner: (u32, u32),
+}
+
 /// [`Mount`], borrowed.
 #[derive(Debug)]
 pub(crate) struct MountRef<'a> {
@@ -298,13 +383,31 @@ pub(crate) struct MountRef<'a> {
     pub(crate) read_only: bool,
 }
 
+/// [`Source::Image`], borrowed, with its folder for what is written and the folder around that.
+#[derive(Debug)]
+pub(crate) struct ImageRef<'a> {
+    pub(crate) layers: Vec<&'a CStr>,
+    pub(crate) back_end: BackEnd,
+    pub(crate) parent: &'a CStr,
+    pub(crate) scratch: &'a CStr,
+}
+
 /// [`Source`], borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SourceRef<'a> {
     Host(&'a CStr),
     Volume(&'a CStr),
-    Sandbox { sandbox: &'a CStr, path: &'a CStr, owner: Option<(u32, u32)> },
-    Content { bytes: &'a [u8], owner: Option<(u32, u32)> },
+    Sandbox {
+        sandbox: &'a CStr,
+        path: &'a CStr,
+        owner: Option<(u32, u32)>,
+    },
+    Content {
+        bytes: &'a [u8],
+        owner: Option<(u32, u32)>,
+    },
+    /// One of [`Confined::images`].
+    Image(usize),
 }
 
 impl<'a> SourceRef<'a> {
@@ -313,6 +416,7 @@ impl<'a> SourceRef<'a> {
         match self {
             Self::Host(path) | Self::Volume(path) | Self::Sandbox { path, .. } => path,
             Self::Content { .. } => c"(a secret)",
+            Self::Image(_) => c"(an image)",
         }
     }
 }
@@ -335,16 +439,24 @@ impl<'a> Confined<'a> {
         if reader.flag()? {
             confined.root = Some(RootRef {
                 layers: reader.texts()?,
-                back_end: match reader.number()? {
-                    0 => BackEnd::Any,
-                    1 => BackEnd::Overlay,
-                    _ => BackEnd::Copy,
-                },
+                back_end: BackEnd::decode(reader)?,
                 read_only: reader.flag()?,
                 sandbox: reader.text()?,
                 scratch: reader.text()?,
             });
+            // A text takes five bytes, and each number four.
+            confined.devices = reader.many(29, |reader| {
+                Some(DeviceRef {
+                    path: reader.text()?,
+                    block: reader.flag()?,
+                    major: reader.number()?,
+                    minor: reader.number()?,
+                    mode: reader.number()?,
+                    owner: (reader.number()?, reader.number()?),
+                })
+            })?;
         }
+        let images = &mut confined.images;
         confined.mounts = reader.many(18, |reader| {
             let source = match reader.number()? {
                 0 => SourceRef::Host(reader.text()?),
@@ -354,6 +466,15 @@ impl<'a> Confined<'a> {
                     owner: reader.owner()?,
                 },
                 2 => SourceRef::Volume(reader.text()?),
+                4 => {
+                    images.push(ImageRef {
+                        layers: reader.texts()?,
+                        back_end: BackEnd::decode(reader)?,
+                        parent: reader.text()?,
+                        scratch: reader.text()?,
+                    });
+                    SourceRef::Image(images.len() - 1)
+                }
                 _ => SourceRef::Content { bytes: reader.blob()?, owner: reader.owner()? },
             };
             Some(MountRef { source, target: reader.text()?, read_only: reader.flag()? })

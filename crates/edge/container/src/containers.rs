@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Read as _},
     os::fd::{AsFd, OwnedFd},
@@ -14,19 +14,24 @@ use mezzo_ids::ContainerId;
 use mezzo_mesos::v1::{CommandInfo, ContainerInfo, NetworkInfo};
 
 use crate::{
-    confinement::{Confinement, Entered, Root},
+    confinement::{BackEnd, Confinement, Entered, LAYERS_MAX, Root},
     disk_watch::{self, DiskWatch},
     enter,
     event::{ContainerEvent, Limitation},
     events,
+    gpus::Gpus,
     input::{self, InputEnd},
-    isolators::{Circumstances, Isolation, IsolationError, Isolators, Limit, Resources, Statistics},
+    isolators::{
+        Circumstances, Isolation, IsolationError, Isolators, Limit, Load, Quota, Resources, Statistics,
+    },
     kernel,
     launcher::{self, LAUNCHER_ARGUMENT, Launcher},
     layout,
     network::{NetworkError, Networks},
+    oci::{self, OciError, OciRuntime},
     port_watch::{self, PortRange, PortWatch},
     processes,
+    projects::{self, Projects},
     recovery::{self, Recovered, RecoveredState},
     request::{LaunchRequest, Places, REQUEST_BYTES_MAX},
     scratch::Scratch,
@@ -55,6 +60,8 @@ pub struct Config {
     pub networks_dir: PathBuf,
     /// Folders of the agent's that no container may mount, nor a folder around them.
     pub protected: Vec<PathBuf>,
+    /// Another runtime that starts containers; `None` for this one. Sessions are always this one's.
+    pub runtime: Option<OciRuntime>,
 }
 
 /// A program that calls [`crate::launcher_main`] when it is run with these arguments and the runtime
@@ -99,6 +106,9 @@ pub enum StartError {
     /// What is known of the networks of containers cannot be read.
     #[error("read the networks of containers")]
     Networks(#[source] io::Error),
+    /// The other runtime is not usable.
+    #[error(transparent)]
+    Runtime(#[from] OciError),
     /// An isolator does not work here.
     #[error(transparent)]
     Isolation(#[from] IsolationError),
@@ -147,6 +157,8 @@ pub(crate) struct Shared {
     pub(crate) networks: Arc<Networks>,
     pub(crate) disks: DiskWatch,
     pub(crate) ports: PortWatch,
+    pub(crate) gpus: Gpus,
+    pub(crate) projects: Option<Projects>,
     pub(crate) state: Mutex<State>,
     pub(crate) on_event: Arc<dyn Fn(ContainerEvent) + Send + Sync>,
     /// What the event thread waits on.
@@ -162,6 +174,9 @@ pub(crate) struct State {
     pub(crate) next_watch: u64,
     /// Which container a memory watch belongs to.
     pub(crate) memory_watches: BTreeMap<u64, ContainerId>,
+    /// Removed ones whose folder is left, because a supervisor inside wrote to it. Each has one that has not been
+    /// removed yet, so there are never more of them than of containers.
+    unremoved: BTreeSet<ContainerId>,
 }
 
 /// One container that has not ended.
@@ -178,8 +193,8 @@ pub(crate) struct Entry {
     pub(crate) input: Option<InputEnd>,
     /// It has control groups of its own.
     pub(crate) own_cgroups: bool,
-    /// It has a root file system of its own.
-    pub(crate) own_root: bool,
+    /// What it writes to a root or to volumes of its own has a folder.
+    pub(crate) has_scratch: bool,
     /// Tells when it runs out of memory.
     pub(crate) memory_watch: Option<(u64, OwnedFd)>,
     /// It was ended because it ran out of memory.
@@ -205,7 +220,7 @@ impl Shared {
         if removed.own_cgroups {
             self.isolators.cleanup(id);
         }
-        if removed.own_root {
+        if removed.has_scratch {
             self.scratch.remove(id);
         }
         self.tell_end(id, ContainerEvent::LaunchFailed { id: id.clone(), message });
@@ -213,6 +228,7 @@ impl Shared {
 
     /// Tells that a container is gone, once its networks are: before that, its addresses and ports are not free.
     pub(crate) fn tell_end(&self, id: &ContainerId, event: ContainerEvent) {
+        self.take_gpus(id);
         let on_event = self.on_event.clone();
         leave_networks(&self.networks, id, move || on_event(event));
     }
@@ -261,8 +277,14 @@ impl Containers {
         if !launcher::socket_path_fits(&directory.join(layout::EVENTS_SOCKET)) {
             return Err(StartError::PathTooLong(directory));
         }
+        if let Some(runtime) = &config.runtime {
+            let version = runtime.check()?;
+            tracing::info!(program = %runtime.program.display(), version, "another runtime starts containers");
+        }
         fs::create_dir_all(directory.join(layout::CONTAINERS)).map_err(runtime_dir)?;
         let isolators = Isolators::start(&config.isolation)?;
+        let gpus = Gpus::start(&config.isolation)?;
+        let projects = Projects::start(&config.isolation)?;
         recovery::await_earlier_launcher(&directory).map_err(runtime_dir)?;
         // Bound before the files are read: whoever writes a status after they were read is heard.
         let socket = events::bind(&directory).map_err(runtime_dir)?;
@@ -272,17 +294,28 @@ impl Containers {
             .map_err(|source| StartError::ScratchDir { path: config.scratch_dir.clone(), source })?;
         let mut table = BTreeMap::new();
         for container in &recovered {
+            if !matches!(container.state, RecoveredState::Running { .. }) {
+                oci::settle(&layout::container_dir(&directory, &container.id));
+            }
             let own_cgroups = isolators.recover(&container.id);
-            let own_root = scratch.has(&container.id);
+            let has_scratch = scratch.has(&container.id);
             if let RecoveredState::Running { pid } = container.state {
                 let supervisor = Some(container.supervisor);
-                let entry = Entry { pid, supervisor, own_cgroups, own_root, ..Entry::default() };
+                let entry = Entry { pid, supervisor, own_cgroups, has_scratch, ..Entry::default() };
                 table.insert(container.id.clone(), entry);
+                let text =
+                    fs::read_to_string(layout::container_dir(&directory, &container.id).join(layout::GPUS));
+                gpus.recover(&container.id, &text.unwrap_or_default());
             }
         }
         // What has ended is kept until it is removed, but nothing uses its files any more.
         scratch.keep_only(|id| table.contains_key(id));
-        isolators.cleanup_unknown(|id| recovered.iter().any(|container| container.id.as_str() == id));
+        // The container around a task group has control groups, but no process by which it would be found.
+        let is_around =
+            |id: &str, child: &str| child.strip_prefix(id).is_some_and(|rest| rest.starts_with('.'));
+        isolators.cleanup_unknown(|id| {
+            recovered.iter().any(|known| known.id.as_str() == id || is_around(id, known.id.as_str()))
+        });
         let namespaces = directory.join(layout::NETWORKS);
         let settings = config.isolation.networks.clone();
         let networks = Arc::new(Networks::start(settings, config.networks_dir.clone(), namespaces)?);
@@ -293,7 +326,13 @@ impl Containers {
             })
         };
         let unwanted = networks.recover(runs).map_err(StartError::Networks)?;
-        let state = State { launcher: Some(launcher), table, next_watch: 0, memory_watches: BTreeMap::new() };
+        let state = State {
+            launcher: Some(launcher),
+            table,
+            next_watch: 0,
+            memory_watches: BTreeMap::new(),
+            unremoved: BTreeSet::new(),
+        };
         let (poll, ended, alive) = events::poll().map_err(StartError::Events)?;
         let shared = Arc::new(Shared {
             config,
@@ -302,12 +341,14 @@ impl Containers {
             networks,
             disks: DiskWatch::default(),
             ports: PortWatch::default(),
+            gpus,
+            projects,
             state: Mutex::new(state),
             on_event: Arc::new(on_event),
             poll,
             _alive: alive,
         });
-        if shared.networks.is_used() {
+        if shared.networks.is_unsettled() {
             let networks = shared.networks.clone();
             let settle = move || networks.settle(&unwanted);
             std::thread::Builder::new()
@@ -353,8 +394,9 @@ impl Containers {
                 let message = format!("Failed to launch: container '{id}' exists");
                 return (shared.on_event)(ContainerEvent::LaunchFailed { id: id.clone(), message });
             }
-            let own_root = request.confinement.root.is_some();
-            state.table.insert(id.clone(), Entry { own_cgroups, own_root, ..Entry::default() });
+            let has_scratch = request.confinement.has_scratch();
+            state.table.insert(id.clone(), Entry { own_cgroups, has_scratch, ..Entry::default() });
+            state.unremoved.remove(id);
         }
         if own_cgroups && let Err(error) = shared.isolators.prepare(id, &request.resources) {
             return shared.launch_failed(id, error.to_string());
@@ -374,6 +416,14 @@ impl Containers {
                 return shared.launch_failed(id, format!("Failed to make standard input: {errno}"));
             }
         };
+        let with_gpus = match shared.give_gpus(request) {
+            Ok(request) => request,
+            Err(message) => return shared.launch_failed(id, message),
+        };
+        let request = &*with_gpus;
+        if let Err(error) = shared.share_project(request) {
+            return shared.launch_failed(id, format!("Failed to launch: limit what it writes: {error}"));
+        }
         if shared.config.isolation.watches_disk()
             && let Err(error) = shared.watch_disk(id, &request.quotas)
         {
@@ -392,16 +442,26 @@ impl Containers {
             Ok(entered) => entered,
             Err(message) => return shared.launch_failed(id, message),
         };
+        let request = shared.with_places(request);
         let directory = shared.container_dir(id);
         // Who enters a container enters its network as well.
         let network = shared.networks.place(id).filter(|_| entered.is_none());
+        let runtime = shared.config.runtime.as_ref().filter(|_| entered.is_none());
+        let runtime = runtime.map(|runtime| shared.runtime_place(runtime, &request));
+        let cgroup_procs = match &request.confinement.enter {
+            Some(parent) if oci::is_there(&shared.container_dir(parent)) => {
+                shared.isolators.runtime_procs(parent, request.share_cgroups)
+            }
+            _ => shared.isolators.cgroup_procs(id, request.share_cgroups),
+        };
         let places = Places {
             runtime_dir: &directory.to_string_lossy(),
-            cgroup_procs: &shared.isolators.cgroup_procs(id, request.share_cgroups),
+            cgroup_procs: &cgroup_procs,
             scratch: &shared.scratch.folder(id),
             protected: &shared.config.protected,
             entered: entered.as_ref(),
             network: network.as_ref(),
+            runtime: runtime.as_ref(),
         };
         let mut bytes = Vec::with_capacity(1024);
         if let Err(error) = request.encode(places, &mut bytes) {
@@ -437,6 +497,41 @@ impl Containers {
     /// who enters it.
     pub fn is_apart(&self, id: &ContainerId) -> bool {
         self.pid(id).is_some_and(|pid| enter::is_apart(pid).unwrap_or(true))
+    }
+
+    /// Lets the file system limit a folder that is empty yet, a sandbox or a volume, where disk/xfs is. One that is
+    /// limited gets another limit.
+    pub fn limit_folder(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let assigned = self.shared.projects.as_ref().map(|projects| projects.assign(path, bytes));
+        Ok(assigned.transpose().map(drop)?)
+    }
+
+    /// Changes how much a container may write beside its volumes, where that is watched.
+    pub fn resize_disk(&self, id: &ContainerId, bytes: u64) -> io::Result<()> {
+        self.shared.resize_disk(id, bytes)
+    }
+
+    /// Notes a folder that an earlier agent has limited.
+    pub fn limited_folder(&self, path: &Path) {
+        if let Some(projects) = &self.shared.projects {
+            projects.recover(path);
+        }
+    }
+
+    /// Whether [`Containers::limit_folder`] does anything.
+    pub fn limits_folders(&self) -> bool {
+        self.shared.projects.is_some()
+    }
+
+    /// Deletes a folder by `delete`, and then frees what limits it.
+    pub fn delete_folder<T>(&self, path: &Path, delete: impl FnOnce() -> T) -> T {
+        let projects = self.shared.projects.as_ref();
+        let project = projects.and_then(|projects| Some((projects, projects.of(path)?)));
+        let done = delete();
+        if let Some((projects, project)) = project.filter(|_| !path.exists()) {
+            projects.free(project);
+        }
+        done
     }
 
     /// Makes the control groups of a container that has no process of its own, for its children.
@@ -493,9 +588,12 @@ impl Containers {
         for name in [layout::PID, layout::STATUS] {
             let _ = fs::remove_file(directory.join(name));
         }
-        // What else may be in it, a reason why it could not be started or children, seldom is.
-        if fs::remove_dir(&directory).is_err_and(|error| error.kind() == io::ErrorKind::DirectoryNotEmpty) {
-            let _ = fs::remove_dir_all(&directory);
+        self.shared.remove_folder(id);
+        for (end, _) in id.as_str().match_indices('.') {
+            let around = ContainerId::from(&id.as_str()[..end]);
+            if self.shared.state().unremoved.contains(&around) {
+                self.shared.remove_folder(&around);
+            }
         }
         self.shared.isolators.cleanup(id);
         // Tried again where something was left.
@@ -561,7 +659,8 @@ impl Containers {
 
     /// Changes the limits of a running container (rule 363: the hard memory limit only grows).
     pub fn update(&self, id: &ContainerId, resources: &Resources) -> Result<(), ContainerError> {
-        Ok(self.shared.isolators.update(id, resources)?)
+        self.shared.isolators.update(id, resources)?;
+        self.shared.change_gpus(id, resources.gpus)
     }
 
     /// What a running container uses, beside what it may use.
@@ -571,8 +670,15 @@ impl Containers {
             _ => return Err(ContainerError::NotRunning(id.clone())),
         };
         let mut statistics = self.shared.isolators.statistics(id, pid, resources);
-        self.shared.disks.measure(id, &mut statistics);
+        let latest = |quota: &Quota| self.shared.projects.as_ref()?.usage(&quota.path);
+        self.shared.disks.measure(id, &latest, &mut statistics);
         Ok(statistics)
+    }
+
+    /// How many processes a running container has, and how long they wait for what they share with others.
+    pub fn load(&self, id: &ContainerId) -> Option<Load> {
+        let pid = self.pid(id)?;
+        Some(self.shared.isolators.load(id, pid))
     }
 
     /// Notes which ports a container holds from here on, where listeners are watched.
@@ -585,6 +691,11 @@ impl Containers {
     /// Whether a container has another network than the host.
     pub fn has_network(&self, id: &ContainerId) -> bool {
         self.shared.networks.place(id).is_some()
+    }
+
+    /// The address that a container has in a network other than the host's.
+    pub fn address(&self, id: &ContainerId) -> Option<String> {
+        self.shared.networks.address(id)
     }
 
     /// The variables that a running container's program was started with; those that are not text are left
@@ -619,12 +730,70 @@ impl Containers {
 }
 
 impl Shared {
+    /// Removes the folder of a container that has ended, with those of its children.
+    fn remove_folder(&self, id: &ContainerId) {
+        let directory = self.container_dir(id);
+        let is_in_use = |error: &io::Error| error.kind() == io::ErrorKind::DirectoryNotEmpty;
+        // What else may be in it, a reason why it could not be started or children, seldom is.
+        let mut removed = fs::remove_dir(&directory);
+        if removed.as_ref().is_err_and(is_in_use) {
+            removed = fs::remove_dir_all(&directory);
+        }
+        let mut state = self.state();
+        // A child that ends at this moment writes down how; it is removed later.
+        if removed.as_ref().is_err_and(is_in_use) {
+            state.unremoved.insert(id.clone());
+        } else {
+            state.unremoved.remove(id);
+        }
+    }
+
     /// Ends what a supervisor left behind that was itself killed.
     pub(crate) fn end_orphans(&self, id: &ContainerId, pid: Option<u32>) {
         self.isolators.kill(id);
         if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 1) {
             processes::kill_session(pid);
         }
+    }
+
+    /// What another runtime is told beside what every container's supervisor is.
+    fn runtime_place(&self, runtime: &OciRuntime, request: &LaunchRequest) -> oci::Place {
+        let filter = request.confinement.privileges.filter.as_ref();
+        oci::Place {
+            program: runtime.program.clone(),
+            patience: runtime.patience,
+            hierarchy: self.isolators.hierarchy().to_path_buf(),
+            cgroup: self.isolators.runtime_group(&request.id, request.share_cgroups),
+            devices: self.isolators.devices(),
+            given: request.confinement.devices.iter().map(Isolators::device_line).collect(),
+            profile: filter.map(|filter| filter.for_runtimes().to_vec()).unwrap_or_default(),
+        }
+    }
+
+    /// What a container writes elsewhere than to its sandbox counts together with that.
+    fn share_project(&self, request: &LaunchRequest) -> io::Result<()> {
+        let Some(projects) = self.projects.as_ref().filter(|_| request.confinement.has_scratch()) else {
+            return Ok(());
+        };
+        let Some(project) = projects.of(&request.sandbox) else { return Ok(()) };
+        let folder = self.scratch.folder(&request.id);
+        projects::make_folder(&folder)?;
+        Ok(projects.share(&folder, project)?)
+    }
+
+    /// The request, with places for mounts below the layers of its image.
+    fn with_places<'a>(&self, request: Cow<'a, LaunchRequest>) -> Cow<'a, LaunchRequest> {
+        let root = request
+            .confinement
+            .root
+            .as_ref()
+            .filter(|root| root.back_end != BackEnd::Copy && root.layers.len() < LAYERS_MAX);
+        let Some(layer) = root.and_then(|root| self.scratch.places(&root.sandbox)) else { return request };
+        let mut request = request.into_owned();
+        if let Some(root) = &mut request.confinement.root {
+            root.layers.insert(0, layer);
+        }
+        Cow::Owned(request)
     }
 
     /// What a request enters, and the request with what it takes over from there.

@@ -38,12 +38,14 @@ const FREE_MAX: usize = 256;
 
 /// Whether a supervisor may share the launcher's memory.
 ///
-/// Not one whose container is set apart from the host, which takes memory to prepare. Not one that moves output, as with a terminal, which takes buffers. Not one whose program joins control groups: the kernel
+/// Not one whose container is set apart from the host, or started by another runtime, which takes memory to
+/// prepare. Not one that moves output, as with a terminal, which takes buffers. Not one whose program joins control groups: the kernel
 /// may find that group out of memory before the program has memory of its own, and would then end all who
 /// share what it still uses. Not where failed system calls are only told by `errno`.
 pub(crate) fn shares_memory(launch: &Launch<'_>) -> bool {
     kernel::ERRNO_FREE_EXECVE
         && launch.confined.is_none()
+        && launch.assignment.is_none()
         && launch.cgroup_procs.is_empty()
         && launch.rlimits.is_empty()
         && !launch.terminal

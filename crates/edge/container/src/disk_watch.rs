@@ -47,15 +47,23 @@ impl DiskWatch {
         self.watched().remove(id);
     }
 
-    /// Fills what was found last; the first quota is that of the sandbox.
-    pub(crate) fn measure(&self, id: &ContainerId, statistics: &mut Statistics) {
+    /// Fills what was found last, or what `latest` knows.
+    pub(crate) fn measure(
+        &self,
+        id: &ContainerId,
+        latest: &dyn Fn(&Quota) -> Option<u64>,
+        statistics: &mut Statistics,
+    ) {
         let watched = self.watched();
-        let Some(first) = watched.get(id).and_then(|one| Some((one.quotas.first()?, *one.used.first()?)))
-        else {
-            return;
-        };
-        statistics.disk_limit_bytes = Some(first.0.bytes);
-        statistics.disk_used_bytes = first.1;
+        let Some(one) = watched.get(id) else { return };
+        for (quota, used) in one.quotas.iter().zip(&one.used) {
+            let used = latest(quota).or(*used);
+            statistics.disk_statistics.push(quota.statistics(used));
+            if quota.volume.is_none() {
+                statistics.disk_limit_bytes = Some(quota.bytes);
+                statistics.disk_used_bytes = used;
+            }
+        }
     }
 }
 
@@ -71,6 +79,21 @@ impl Shared {
         fs::write(directory.join(layout::QUOTAS), Quota::write_all(quotas))?;
         self.disks.add(id, quotas.to_vec());
         Ok(())
+    }
+
+    /// Changes the quota of a container's sandbox.
+    pub(crate) fn resize_disk(&self, id: &ContainerId, bytes: u64) -> io::Result<()> {
+        let text = {
+            let mut watched = self.disks.watched();
+            let Some(one) = watched.get_mut(id) else { return Ok(()) };
+            let mut sandbox = one.quotas.iter_mut().filter(|quota| quota.volume.is_none());
+            match sandbox.next() {
+                Some(quota) if quota.bytes != bytes => quota.bytes = bytes,
+                _ => return Ok(()),
+            }
+            Quota::write_all(&one.quotas)
+        };
+        fs::write(self.container_dir(id).join(layout::QUOTAS), text)
     }
 
     /// Goes on watching the disk of a container of an earlier agent.
@@ -95,19 +118,21 @@ impl Shared {
             return std::thread::sleep(interval);
         }
         for (id, n, quota) in all {
-            let mut used = disk_used(&quota.path);
-            if n == 0 && self.scratch.has(&id) {
-                // What it writes to its root counts as its sandbox does.
-                used = used.saturating_add(disk_used(&self.scratch.folder(&id).join("upper")));
+            let counted = self.projects.as_ref().and_then(|projects| projects.usage(&quota.path));
+            let mut used = counted.unwrap_or_else(|| disk_used(&quota.path));
+            if counted.is_none() && quota.volume.is_none() && self.scratch.has(&id) {
+                // What it writes to its root, and to images in volumes, counts as its sandbox does.
+                for folder in self.scratch.written(&id) {
+                    used = used.saturating_add(disk_used(&folder));
+                }
             }
             if let Some(slot) = self.disks.watched().get_mut(&id).and_then(|one| one.used.get_mut(n)) {
                 *slot = Some(used);
             }
-            if enforce && used > quota.bytes {
-                self.end_for(
-                    &id,
-                    Limitation::Disk { message: quota.message(used), limit_bytes: quota.bytes },
-                );
+            if enforce && quota.enforced && used > quota.bytes {
+                let message = quota.message(used);
+                let limitation = Limitation::Disk { message, limit_bytes: quota.bytes, volume: quota.volume };
+                self.end_for(&id, limitation);
             }
             std::thread::sleep(pause);
         }

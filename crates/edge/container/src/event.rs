@@ -1,6 +1,7 @@
 //! What happens to containers, for the agent; and the datagrams that supervisors send.
 
 use mezzo_ids::ContainerId;
+use mezzo_mesos::v1::Resource;
 
 /// What happened to a container.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +47,8 @@ pub enum Limitation {
         message: String,
         /// What it may use, in bytes.
         limit_bytes: u64,
+        /// The persistent volume that is too full; `None` for the sandbox.
+        volume: Option<Box<Resource>>,
     },
     /// It listens on ports that it does not hold; REASON_CONTAINER_LIMITATION.
     Ports {

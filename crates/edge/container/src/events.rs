@@ -22,7 +22,7 @@ use crate::{
     event::{ContainerEvent, Limitation, News, Notice},
     kernel,
     launcher::Launcher,
-    layout, recovery,
+    layout, oci, recovery,
     supervisor::ORDER_DESTROY,
 };
 
@@ -217,12 +217,25 @@ impl Thread {
                 .map(|(id, entry)| (id.clone(), entry.pid))
         };
         let Some((id, pid)) = found else { return };
-        let status = shared.status(&shared.container_dir(&id));
+        let directory = shared.container_dir(&id);
+        let status = shared.status(&directory);
         if status.is_none() {
             tracing::warn!(container = %id, "the supervisor ended without a word");
         }
         shared.end_orphans(&id, pid);
-        on_exited(shared, &id, status);
+        let Some(again) = self.shared.upgrade().filter(|_| oci::is_there(&directory)) else {
+            return on_exited(shared, &id, status);
+        };
+        // Another runtime takes its time.
+        let name = id.clone();
+        let settle = move || {
+            oci::settle(&directory);
+            on_exited(&again, &id, status);
+        };
+        if let Err(error) = std::thread::Builder::new().name("runtime".to_owned()).spawn(settle) {
+            tracing::error!(container = %name, %error, "what its runtime has left is cleared away when the agent starts again");
+            on_exited(shared, &name, status);
+        }
     }
 
     /// Starts another launcher. Containers that were on their way are looked up on disk once the
@@ -308,13 +321,13 @@ fn destroy_started(shared: &Shared, id: &ContainerId) {
 
 fn on_exited(shared: &Shared, id: &ContainerId, status: Option<i32>) {
     // Notices of containers that were recovered as ended, or were told before, find no entry.
-    let (own_cgroups, own_root, out_of_memory, known) = {
+    let (own_cgroups, has_scratch, out_of_memory, known) = {
         let mut state = shared.state();
         let Some(entry) = state.table.remove(id) else { return };
         if let Some((number, _)) = entry.memory_watch {
             state.memory_watches.remove(&number);
         }
-        (entry.own_cgroups, entry.own_root, entry.out_of_memory, entry.limitation)
+        (entry.own_cgroups, entry.has_scratch, entry.out_of_memory, entry.limitation)
     };
     let limitation = own_cgroups.then(|| shared.isolators.limitation(id, out_of_memory)).flatten().or(known);
     shared.disks.forget(id);
@@ -322,7 +335,7 @@ fn on_exited(shared: &Shared, id: &ContainerId, status: Option<i32>) {
     if own_cgroups {
         shared.isolators.cleanup(id);
     }
-    if own_root {
+    if has_scratch {
         shared.scratch.remove(id);
     }
     shared.tell_end(id, ContainerEvent::Exited { id: id.clone(), status, limitation });

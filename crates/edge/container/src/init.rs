@@ -137,7 +137,8 @@ fn prepare(job: &Job) -> Result<(), Failure> {
     {
         set_hostname(hostname).map_err(failed("set the host name"))?;
     }
-    filesystem::enter(&job.launch, confined)
+    let stage = (job.stage >= 0).then(|| kernel::borrow_descriptor(job.stage));
+    filesystem::enter(&job.launch, confined, stage)
         .map_err(|problem| Failure { step: Step::Confine(problem.part), errno: problem.errno.raw_os_error() })
 }
 
@@ -152,7 +153,7 @@ fn join_network(namespace: &CStr) -> rustix::io::Result<()> {
 }
 
 /// Whether it has a host name of its own.
-fn has_name(confined: &Confined<'_>) -> bool {
+pub(crate) fn has_name(confined: &Confined<'_>) -> bool {
     confined.root.is_some() || confined.network.is_some()
 }
 

@@ -35,6 +35,8 @@ pub(crate) struct Inherited {
     pub(crate) lock: OwnedFd,
     /// Where the launcher hears the agent. Closed first: it tells the agent whether the launcher lives.
     pub(crate) requests: OwnedFd,
+    /// See [`crate::stage`]; `None` where there can be none.
+    pub(crate) stage: Option<OwnedFd>,
 }
 
 /// The work of one supervisor.
@@ -72,6 +74,8 @@ pub(crate) struct Job {
     pub(crate) socket: RawFd,
     pub(crate) lock: RawFd,
     pub(crate) requests: RawFd,
+    /// Where a container with a root of its own begins; negative for none.
+    pub(crate) stage: RawFd,
     events: SocketAddrUnix,
     notice: Vec<u8>,
     pub(crate) reason: Reason,
@@ -124,6 +128,7 @@ impl Job {
             socket: inherited.socket.as_raw_fd(),
             lock: inherited.lock.as_raw_fd(),
             requests: inherited.requests.as_raw_fd(),
+            stage: inherited.stage.as_ref().map_or(-1, AsRawFd::as_raw_fd),
             events: inherited.events.clone(),
             notice: Vec::with_capacity(Notice::SIZE_WITHOUT_TEXTS + launch.id.len() + REASON_BYTES_MAX),
             reason,

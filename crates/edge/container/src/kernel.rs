@@ -21,6 +21,9 @@ pub(crate) fn order_signal() -> i32 {
     libc::SIGRTMIN()
 }
 
+/// The signal by which the leader of a terminal hears of its size.
+pub(crate) const SIZE_SIGNAL: i32 = libc::SIGWINCH;
+
 /// Blocks every signal, for this process and what it forks.
 pub(crate) fn block_all_signals() {
     change_mask(true);
@@ -78,7 +81,7 @@ pub(crate) fn restore_signals() {
     }
 }
 
-/// Waits until a child changed or an order came. `None` when the wait was cut short, or (with a
+/// Waits until a child or the size of this session's terminal changed, or an order came. `None` when the wait was cut short, or (with a
 /// timeout) nothing came.
 #[expect(unsafe_code, reason = "sigtimedwait is in neither crate")]
 pub(crate) fn take_signal(timeout_millis: Option<i32>) -> Option<Taken> {
@@ -95,6 +98,7 @@ pub(crate) fn take_signal(timeout_millis: Option<i32>) -> Option<Taken> {
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGWINCH);
         libc::sigaddset(set.as_mut_ptr(), order_signal());
         let signal = libc::sigtimedwait(set.as_ptr(), info.as_mut_ptr(), timeout);
         if signal <= 0 {
@@ -117,6 +121,7 @@ pub(crate) fn signal_descriptor() -> io::Result<std::os::fd::OwnedFd> {
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
         libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD);
+        libc::sigaddset(set.as_mut_ptr(), libc::SIGWINCH);
         libc::sigaddset(set.as_mut_ptr(), order_signal());
         let fd = libc::signalfd(-1, set.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
         if fd < 0 {
@@ -152,6 +157,15 @@ pub(crate) fn reap(child: i32) -> Waited {
         pid if pid > 0 => Waited::Ended { status },
         _ => Waited::NoChildren,
     }
+}
+
+/// Waits until a child has ended, and reaps it.
+#[expect(unsafe_code, reason = "waitpid through libc, as above")]
+pub(crate) fn await_end(child: i32) {
+    // SAFETY: waitpid writes nothing for a null pointer.
+    while unsafe { libc::waitpid(child, std::ptr::null_mut(), libc::__WALL) } < 0
+        && last_errno() == libc::EINTR
+    {}
 }
 
 /// Process id of a child that has ended and is not reaped.
@@ -389,6 +403,14 @@ pub(crate) fn last_errno() -> i32 {
 /// Opens a file by a path that may be attacker-owned in its last component: links are not followed,
 /// and a pipe without a reader does not block.
 pub(crate) fn open_for_append(path: &CStr) -> rustix::io::Result<std::os::fd::OwnedFd> {
+    open_for_append_at(rustix::fs::CWD, path)
+}
+
+/// The same below a folder.
+pub(crate) fn open_for_append_at(
+    folder: BorrowedFd<'_>,
+    path: &CStr,
+) -> rustix::io::Result<std::os::fd::OwnedFd> {
     use rustix::fs::{Mode, OFlags};
     let flags = OFlags::WRONLY
         | OFlags::CREATE
@@ -397,7 +419,37 @@ pub(crate) fn open_for_append(path: &CStr) -> rustix::io::Result<std::os::fd::Ow
         | OFlags::NOCTTY
         | OFlags::NONBLOCK
         | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, Mode::from_raw_mode(0o644))
+    rustix::fs::openat(folder, path, flags, Mode::from_raw_mode(0o644))
+}
+
+/// Lets a program be killed when this process is, or the thread that has started it.
+#[expect(unsafe_code, reason = "a step between fork and execve")]
+pub(crate) fn die_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt as _;
+    // SAFETY: one system call that asks for no memory and takes no lock.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+                .map_err(io::Error::from)
+        });
+    }
+}
+
+/// Lets a program have none but the standard descriptors, whatever this process has open without the flag for it,
+/// and no blocked signals, which what it starts would have as well.
+#[expect(unsafe_code, reason = "a step between fork and execve")]
+pub(crate) fn start_clean(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt as _;
+    // SAFETY: two system calls that ask for no memory and take no lock; nothing is closed before `execve`.
+    unsafe {
+        command.pre_exec(|| {
+            unblock_all_signals();
+            match libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        });
+    }
 }
 
 /// Closes all descriptors from `first` to `last`.

@@ -1,6 +1,7 @@
 //! The small process that starts supervisors, and the agent's end of it.
 
 use std::{
+    ffi::CString,
     fmt::Write as _,
     fs::File,
     io::{self, IoSlice, IoSliceMut},
@@ -28,6 +29,7 @@ use crate::{
     kernel, layout,
     mount_api::{self, Limits},
     request::REQUEST_BYTES_MAX,
+    stage,
 };
 
 /// The hidden first argument that makes the binary a launcher. Its main function must check for it
@@ -74,14 +76,16 @@ fn serve() -> io::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     kernel::restore_signals();
     kernel::block_all_signals();
-    kernel::reap_children_automatically(true);
 
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     let events = SocketAddrUnix::new(runtime_dir.join(layout::EVENTS_SOCKET))?;
     // Saves each notice the way to the name. Where that fails, the name is used.
     let _ = rustix::net::connect(&socket, &events);
-    let inherited = Inherited { socket, events, lock, requests };
+    let stage = CString::new(runtime_dir.as_os_str().as_bytes()).ok();
+    let stage = stage.and_then(|folder| stage::make(&folder).ok());
+    kernel::reap_children_automatically(true);
+    let inherited = Inherited { socket, events, lock, requests, stage };
     // Never dropped: supervisors go on using it when the launcher has ended.
     let mut crew = ManuallyDrop::new(Crew::default());
     let mut buffer = vec![0; PACKET_BYTES_MAX];

@@ -26,6 +26,9 @@ pub(crate) const NETWORKS: &str = "networks";
 /// The ports that the container holds, where listeners are watched.
 pub(crate) const PORTS: &str = "ports";
 
+/// The gpus that the container has, by name.
+pub(crate) const GPUS: &str = "gpus";
+
 /// How much of the disk the container may use, where that is watched.
 pub(crate) const QUOTAS: &str = "quotas";
 

@@ -27,6 +27,7 @@ mod event;
 mod events;
 mod filesystem;
 mod filter;
+mod gpus;
 mod init;
 mod input;
 mod isolators;
@@ -36,30 +37,38 @@ mod launcher;
 mod layout;
 mod mount_api;
 mod network;
+mod oci;
 mod outputs;
 mod port_watch;
 mod privileges;
 mod processes;
+mod projects;
 mod recovery;
+mod relay;
 mod request;
 mod scratch;
+mod stage;
 mod supervisor;
 mod users;
 
 pub use confinement::{
-    BackEnd, Capabilities, Confinement, LAYERS_MAX, Mount, Namespaces, Privileges, Root, SHM_BYTES, Source,
+    BackEnd, Capabilities, Confinement, DeviceNode, LAYERS_MAX, Mount, Namespaces, Privileges, Root,
+    SHM_BYTES, Source,
 };
 pub use containers::{Config, ContainerError, Containers, LauncherProgram, StartError};
 pub use event::{ContainerEvent, Limitation};
 pub use filter::{Filter, ProfileError};
+pub use gpus::{GpuSettings, gpu_count};
 pub use input::InputEnd;
 pub use isolators::{
-    AllowedDevice, Circumstances, Isolation, IsolationError, Limit, Quota, Resources, Statistics, Support,
-    check_isolation, parse_isolation, rlimits_of, support,
+    AllowedDevice, Circumstances, ImageLayers, Isolation, IsolationError, Limit, Load, Pressure, Quota,
+    Resources, Shares, Statistics, Support, Waits, check_isolation, parse_isolation, rlimits_of, support,
 };
 pub use launcher::{LAUNCHER_ARGUMENT, launcher_main};
 pub use network::{DefaultNames, NetworkError, NetworkSettings};
+pub use oci::{OciError, OciRuntime};
 pub use port_watch::{PortRange, PortSettings};
+pub use projects::ProjectSettings;
 pub use recovery::{Recovered, RecoveredState};
 pub use request::{Credentials, Input, LaunchRequest, Output, Rlimit, Rotation, WindowSize};
 pub use users::{UserError, resolve_user};

@@ -15,6 +15,7 @@ use rustix::{
 use crate::{
     job::Job,
     kernel::{self, Taken},
+    relay::Relay,
     request::{OutputRef, Rotation},
 };
 
@@ -29,6 +30,8 @@ pub(crate) struct Outputs {
     terminal: bool,
     /// Readable when a signal waits; only there when a stream is.
     signals: Option<OwnedFd>,
+    /// Input to a terminal that another runtime has made.
+    relay: Option<Relay>,
 }
 
 struct Stream {
@@ -100,21 +103,41 @@ impl Outputs {
     /// Waits for a signal, moving output meanwhile. May return `None`.
     pub(crate) fn next_signal(&mut self) -> Option<Taken> {
         let Some(signals) = &self.signals else { return kernel::take_signal(None) };
-        let mut waits = Vec::with_capacity(3);
+        let mut waits = Vec::with_capacity(4);
         waits.push(PollFd::new(signals, PollFlags::IN));
         for stream in self.streams.iter().flatten() {
             waits.extend(stream.reading_end.as_ref().map(|end| PollFd::new(end, PollFlags::IN)));
         }
+        waits.extend(self.relay.as_ref().map(Relay::wait));
         let _ = rustix::event::poll(&mut waits, None);
         drop(waits);
         self.pump();
-        kernel::take_signal(Some(0))
+        let taken = kernel::take_signal(Some(0));
+        if let (Some(relay), Some(Taken { signal: kernel::SIZE_SIGNAL, .. })) = (&self.relay, &taken) {
+            relay.resize();
+        }
+        taken
+    }
+
+    /// Lets another terminal take the place of the one that was made for the container, which only passes on
+    /// from here what is written to it.
+    pub(crate) fn use_terminal(&mut self, terminal: OwnedFd) -> rustix::io::Result<()> {
+        let stream = self.streams[0].as_mut().ok_or(Errno::NOTTY)?;
+        rustix::fs::fcntl_setfl(&terminal, OFlags::RDWR | OFlags::NONBLOCK)?;
+        let copy = rustix::io::fcntl_dupfd_cloexec(&terminal, 3)?;
+        let (agent, from) = (stream.reading_end.take(), stream.writing_end.take());
+        self.relay = Some(Relay::new(from.ok_or(Errno::NOTTY)?, agent.ok_or(Errno::NOTTY)?, copy)?);
+        stream.reading_end = Some(terminal);
+        Ok(())
     }
 
     /// Moves some of what waits.
     pub(crate) fn pump(&mut self) {
         for stream in self.streams.iter_mut().flatten() {
             stream.pump();
+        }
+        if let Some(relay) = &mut self.relay {
+            relay.pump();
         }
     }
 

@@ -24,8 +24,14 @@ pub(crate) const NAME: &str = "network/ports";
 /// Ports from the first to the last, both included.
 pub type PortRange = (u16, u16);
 
-/// The state of a socket that listens, as the kernel writes it.
-const LISTENS: &str = "0A";
+/// The kernel's tables of sockets, and how it writes the state of one that others can reach.
+const TABLES: [(&str, &str); 4] =
+    [("tcp", "0A"), ("tcp6", "0A"), ("udp", UNCONNECTED), ("udp6", UNCONNECTED)];
+/// A socket for datagrams from anybody. One that only asks has the same state, and a port that the kernel
+/// chose.
+const UNCONNECTED: &str = "07";
+/// Which ports the kernel chooses.
+const CHOSEN: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// The settings of the isolator.
 #[derive(Clone, Debug)]
@@ -108,9 +114,11 @@ impl Shared {
     fn look_for_listeners(&self) {
         let settings = &self.config.isolation.ports;
         let mut listeners = BTreeMap::new();
-        for name in ["tcp", "tcp6"] {
+        let chosen = chosen(&fs::read_to_string(CHOSEN).unwrap_or_default());
+        for (name, state) in TABLES {
             let text = fs::read_to_string(format!("/proc/self/net/{name}")).unwrap_or_default();
-            listeners.extend(text.lines().filter_map(listener));
+            let found = text.lines().filter_map(|line| listener(line, state));
+            listeners.extend(found.filter(|(_, port)| state != UNCONNECTED || !contains(&chosen, *port)));
         }
         listeners.retain(|_, port| settings.isolated.as_ref().is_none_or(|all| contains(all, *port)));
         if listeners.is_empty() {
@@ -171,11 +179,21 @@ pub(crate) fn spawn(shared: &Arc<Shared>, interval: Duration) -> io::Result<()> 
     Ok(())
 }
 
-/// The inode and the port of a line of the kernel's table of sockets, if that one listens.
-fn listener(line: &str) -> Option<(u64, u16)> {
+/// The ports that programs get which ask for none in particular. All, where the kernel does not say: nobody is
+/// ended by mistake.
+fn chosen(text: &str) -> [PortRange; 1] {
+    let mut numbers = text.split_whitespace().map(|number| number.parse().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(first), Some(last)) => [(first, last)],
+        _ => [(0, u16::MAX)],
+    }
+}
+
+/// The inode and the port of a line of the kernel's table of sockets, if that one is in this state.
+fn listener(line: &str, state: &str) -> Option<(u64, u16)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (_, port) = fields.get(1)?.split_once(':')?;
-    if *fields.get(3)? != LISTENS {
+    if *fields.get(3)? != state {
         return None;
     }
     Some((fields.get(9)?.parse().ok()?, u16::from_str_radix(port, 16).ok()?))
@@ -215,11 +233,13 @@ mod tests {
     fn only_what_listens_is_found_in_the_kernels_table() {
         let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 \
             4711 1 0000000000000000 100 0 0 10 0";
-        assert_eq!(listener(line), Some((4711, 8080)));
-        assert_eq!(listener(&line.replace(" 0A ", " 01 ")), None);
+        assert_eq!(listener(line, "0A"), Some((4711, 8080)));
+        assert_eq!(listener(&line.replace(" 0A ", " 01 "), "0A"), None);
         let six = line.replace("0100007F:1F90", "00000000000000000000000000000000:0050");
-        assert_eq!(listener(&six), Some((4711, 80)));
-        assert_eq!(listener("  sl  local_address rem_address   st tx_queue"), None);
+        assert_eq!(listener(&six, "0A"), Some((4711, 80)));
+        assert_eq!(listener("  sl  local_address rem_address   st tx_queue", "0A"), None);
+        assert_eq!(chosen("32768\t60999\n"), [(32_768, 60_999)]);
+        assert_eq!(chosen(""), [(0, u16::MAX)]);
         assert_eq!(socket(Path::new("socket:[12]")), Some(12));
         assert_eq!(socket(Path::new("pipe:[12]")), None);
     }
@@ -240,7 +260,7 @@ mod tests {
         let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a socket");
         let port = socket.local_addr().expect("an address").port();
         let text = fs::read_to_string("/proc/self/net/tcp").expect("the table");
-        let listeners: BTreeMap<u64, u16> = text.lines().filter_map(listener).collect();
+        let listeners: BTreeMap<u64, u16> = text.lines().filter_map(|line| listener(line, "0A")).collect();
         let own = i32::try_from(std::process::id()).expect("a number");
         assert!(sockets(own).iter().any(|inode| listeners.get(inode) == Some(&port)));
     }

@@ -14,7 +14,7 @@ use mezzo_ids::ContainerId;
 use crate::{
     confinement::{Confined, Confinement, Entered},
     isolators::{Quota, Resources},
-    network,
+    network, oci,
     port_watch::PortRange,
 };
 
@@ -70,6 +70,8 @@ pub(crate) struct Places<'a> {
     pub(crate) entered: Option<&'a Entered>,
     /// The network it is in; `None` for the host's, or that of what it enters.
     pub(crate) network: Option<&'a network::Place>,
+    /// The runtime that starts it; `None` for this one.
+    pub(crate) runtime: Option<&'a oci::Place>,
 }
 
 /// A user as the kernel knows it.
@@ -159,6 +161,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) cgroup_procs: Vec<&'a CStr>,
     /// `None` for a plain one.
     pub(crate) confined: Option<Confined<'a>>,
+    /// What another runtime is told; `None` for one of our own.
+    pub(crate) assignment: Option<oci::Assignment<'a>>,
 }
 
 /// [`Output`], borrowed.
@@ -223,6 +227,10 @@ impl LaunchRequest {
         }
         writer.paths("control group", places.cgroup_procs);
         self.confinement.encode(&places, &mut writer);
+        writer.flag(places.runtime.is_some());
+        if let Some(runtime) = places.runtime {
+            runtime.encode(&mut writer);
+        }
         match writer.zero_byte {
             Some(what) => Err(ZeroByte { what }),
             None => Ok(()),
@@ -368,6 +376,9 @@ impl<'a> Launch<'a> {
         }
         launch.cgroup_procs = reader.texts()?;
         launch.confined = Confined::decode(&mut reader)?;
+        if reader.flag()? {
+            launch.assignment = Some(oci::Assignment::decode(&mut reader)?);
+        }
         Some(launch)
     }
 }
@@ -432,7 +443,9 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::confinement::{BackEnd, Capabilities, Mount, Namespaces, Privileges, Root, Source, SourceRef};
+    use crate::confinement::{
+        BackEnd, Capabilities, DeviceNode, Mount, Namespaces, Privileges, Root, Source, SourceRef,
+    };
 
     fn request() -> LaunchRequest {
         LaunchRequest {
@@ -479,6 +492,17 @@ mod tests {
                     read_only: true,
                 },
             ],
+            devices: vec![DeviceNode {
+                path: "/dev/dri/card0".into(),
+                block: false,
+                major: 226,
+                minor: 1,
+                mode: 0o660,
+                owner: (0, 44),
+                read: true,
+                write: true,
+                mknod: false,
+            }],
             namespaces: Namespaces { pid: true, ipc: true, shm_bytes: Some(9), hostname: Some("h".into()) },
             privileges: Privileges {
                 capabilities: Some(Capabilities { effective: 1, bounding: 3 }),
@@ -501,6 +525,15 @@ mod tests {
                 namespace: PathBuf::from("/run/networks/c"),
                 files: PathBuf::from("/networks/c"),
                 hostname: "host".to_owned(),
+            }),
+            runtime: Some(&oci::Place {
+                program: PathBuf::from("/usr/bin/crun"),
+                patience: std::time::Duration::from_secs(1),
+                hierarchy: PathBuf::from("/sys/fs/cgroup"),
+                cgroup: "/mesos/c".to_owned(),
+                devices: Some(vec!["c 1:3 rwm".to_owned()]),
+                given: Vec::new(),
+                profile: b"{}".to_vec(),
             }),
         };
         request.encode(places, to)
@@ -555,6 +588,7 @@ mod tests {
             protected: &[PathBuf::from("/work")],
             entered: None,
             network: None,
+            runtime: None,
         };
         plain.encode(places, &mut without).unwrap();
         assert!(Launch::decode(&without).unwrap().confined.is_none());

@@ -1,30 +1,52 @@
 //! What containers with a root of their own write to it: a folder each, deleted with the container.
 
 use std::{
-    fs, io,
+    fs::{self, Permissions},
+    io,
     os::fd::AsFd,
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::{Component, Path, PathBuf},
     sync::{
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
         mpsc::{Sender, channel},
     },
 };
 
+use rustix::fs::IFlags;
+
+use crate::confinement::VOLUME;
+
 /// Holds what is being deleted. No container id begins with a dot.
 const REMOVED: &str = ".removed";
+
+/// Holds layers of places for mounts. No container id begins with a dot.
+const PLACES: &str = ".places";
+
+/// What is mounted in every root and is not in every image. A host name of its own is not: it has no file.
+const FOLDERS: [&str; 4] = ["proc", "sys", "dev", "etc"];
+const FILES: [&str; 2] = ["etc/hosts", "etc/resolv.conf"];
+
+/// How many paths of sandboxes are remembered; an agent has one.
+const SANDBOXES_MAX: usize = 16;
+
+/// Holds what is written, beside what the kernel needs for that.
+const UPPER: &str = "upper";
 
 /// All these folders, and the thread that deletes them: a container may leave a million files.
 pub(crate) struct Scratch {
     folder: PathBuf,
     next: AtomicU64,
     removals: Sender<PathBuf>,
+    /// Layers that are there, by where sandboxes are in them.
+    places: Mutex<Vec<(PathBuf, PathBuf)>>,
 }
 
 impl Scratch {
     /// Makes the folder for root alone, and goes on with what an earlier agent was deleting.
     pub(crate) fn start(folder: &Path) -> io::Result<Self> {
         let removed = folder.join(REMOVED);
+        place_anew(folder)?;
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&removed)?;
         // The folder may have been there already.
         rustix::fs::chmod(folder, rustix::fs::Mode::from_raw_mode(0o700))?;
@@ -43,7 +65,12 @@ impl Scratch {
                 }
             }
         })?;
-        Ok(Self { folder: folder.to_path_buf(), next: AtomicU64::new(next), removals })
+        Ok(Self {
+            folder: folder.to_path_buf(),
+            next: AtomicU64::new(next),
+            removals,
+            places: Mutex::default(),
+        })
     }
 
     /// Where a container's folder is, or would be.
@@ -51,8 +78,53 @@ impl Scratch {
         self.folder.join(id)
     }
 
+    /// A layer to put below those of images: with it nobody has to make these places for every container, which
+    /// is a dozen files on the disk for each. What an image has in such a place hides it. A container without
+    /// makes what it needs, so `None` is no more than slow.
+    pub(crate) fn places(&self, sandbox: &Path) -> Option<PathBuf> {
+        let mut made = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, layer)) = made.iter().find(|(known, _)| known == sandbox) {
+            return Some(layer.clone());
+        }
+        // One for each path that a sandbox ever had here, since containers may still have it below them.
+        let name = sandbox.to_str()?.replace('%', "%25").replace('/', "%2f");
+        let layer = self.folder.join(PLACES).join(name);
+        let inside = sandbox.strip_prefix("/").ok()?;
+        if !inside.components().all(|part| matches!(part, Component::Normal(_))) {
+            return None;
+        }
+        fs::create_dir_all(&layer).ok()?;
+        for name in FOLDERS.iter().map(Path::new).chain([inside]) {
+            fs::create_dir_all(layer.join(name)).ok()?;
+            // Whatever the agent's mask is.
+            for folder in name.ancestors() {
+                fs::set_permissions(layer.join(folder), Permissions::from_mode(0o755)).ok()?;
+            }
+        }
+        for name in FILES {
+            fs::File::options().create(true).append(true).open(layer.join(name)).ok()?;
+            fs::set_permissions(layer.join(name), Permissions::from_mode(0o644)).ok()?;
+        }
+        if made.len() < SANDBOXES_MAX {
+            made.push((sandbox.to_path_buf(), layer.clone()));
+        }
+        Some(layer)
+    }
+
     pub(crate) fn has(&self, id: &str) -> bool {
         self.folder(id).exists()
+    }
+
+    /// The folders below it that hold what the container has written.
+    pub(crate) fn written(&self, id: &str) -> Vec<PathBuf> {
+        let folder = self.folder(id);
+        let mut all = vec![folder.join(UPPER)];
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(VOLUME)) {
+                all.push(entry.path().join(UPPER));
+            }
+        }
+        all
     }
 
     /// Puts a container's folder aside at once, and deletes it in a while.
@@ -73,11 +145,26 @@ impl Scratch {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten() {
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if name != REMOVED && !is_kept(&name) {
+            if name != REMOVED && name != PLACES && !is_kept(&name) {
                 self.remove(&name);
             }
         }
     }
+}
+
+/// Makes a folder, on ext4 far from what lies beside it: where other things are deleted a lot, it searches past
+/// every inode that was freed in the last minutes for each one that it gives out.
+fn place_anew(folder: &Path) -> io::Result<()> {
+    let Some(parent) = folder.parent().filter(|_| !folder.exists()) else { return Ok(()) };
+    fs::create_dir_all(parent)?;
+    let parent = fs::File::open(parent)?;
+    let make = || fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    // A hint: other file systems have no such flag.
+    let Ok(flags) = rustix::fs::ioctl_getflags(&parent) else { return make() };
+    let _ = rustix::fs::ioctl_setflags(&parent, flags | IFlags::TOPDIR);
+    let made = make();
+    let _ = rustix::fs::ioctl_setflags(&parent, flags);
+    made
 }
 
 /// Deletes a folder with everything in it, without following a link.

@@ -14,12 +14,13 @@ use rustix::{
 };
 
 use crate::{
-    child::{self, Step},
+    child::{self, Failure, Step},
     enter,
     event::News,
     init::{self, Init},
     job::{Job, Shown},
     kernel::{self, Waited},
+    oci,
     outputs::Outputs,
     processes,
 };
@@ -38,16 +39,23 @@ pub(crate) fn supervise(job: &mut Job) -> ! {
     let own_pid = rustix::process::getpid();
     let _ = rustix::process::set_child_subreaper(Some(own_pid));
     let own_pid = own_pid.as_raw_nonzero().get().cast_unsigned();
-    let Err(Failed) = run(job, own_pid) else { kernel::exit_now(0) };
+    let mut foreign = None;
+    let Err(Failed) = run(job, own_pid, &mut foreign) else { kernel::exit_now(0) };
     if job.launch.runtime_dir.is_some() {
         // The agent may be away; without this file it could not tell why nothing runs.
         let _ = write_new(&job.failed_file, job.reason.as_bytes());
+    }
+    if let Some(container) = foreign {
+        kernel::close_copy(job.lock);
+        end_remaining(&mut job.outputs, None);
+        container.clear();
     }
     job.tell_failure(own_pid);
     kernel::exit_now(0)
 }
 
-fn run(job: &mut Job, own_pid: u32) -> Result<(), Failed> {
+/// A container of another runtime that did not start is left in `foreign`, to be cleared away.
+fn run(job: &mut Job, own_pid: u32, foreign: &mut Option<oci::Container>) -> Result<(), Failed> {
     if job.launch.runtime_dir.is_none() {
         let _ = write!(job.reason, "Failed to launch: no runtime directory was given");
         return Err(Failed);
@@ -67,6 +75,12 @@ fn run(job: &mut Job, own_pid: u32) -> Result<(), Failed> {
             let _ = write!(job.reason, "Failed to create pipes: {why}");
             return Err(Failed);
         }
+    }
+    if job.launch.assignment.is_some() {
+        let pid = start_foreign(job, foreign)?;
+        hold(job, own_pid, pid, &pid_file);
+        finish(job, own_pid, pid, None, foreign.take());
+        return Ok(());
     }
     let init = match &job.launch.confined {
         Some(confined) if confined.has_namespaces() => Some(init::start(job).map_err(|()| Failed)?),
@@ -113,24 +127,56 @@ fn run(job: &mut Job, own_pid: u32) -> Result<(), Failed> {
             return Err(Failed);
         }
     };
+    hold(job, own_pid, pid, &pid_file);
+    finish(job, own_pid, pid, init.filter(|_| keep_init), None);
+    Ok(())
+}
+
+/// Has another runtime start the program; returns its process id. On failure the reason is in the job.
+fn start_foreign(job: &mut Job, foreign: &mut Option<oci::Container>) -> Result<i32, Failed> {
+    // Taken out, as it borrows from what the job keeps and not from the job.
+    let Some(assignment) = job.launch.assignment.take() else { return Err(Failed) };
+    let started = oci::Container::new(job, &assignment)
+        .and_then(|container| foreign.insert(container).start(job, &assignment));
+    started.map_err(|error| {
+        match error {
+            oci::Error::Problem(problem) => {
+                let errno = problem.errno.raw_os_error();
+                let _ = job.describe(Failure { step: Step::Confine(problem.part), errno });
+            }
+            oci::Error::Words(words) => {
+                let _ = write!(job.reason, "Failed to {words}");
+            }
+        }
+        Failed
+    })
+}
+
+/// Makes it known that the program runs.
+fn hold(job: &mut Job, own_pid: u32, pid: i32, pid_file: &OwnedFd) {
     job.outputs.close_writing_ends();
     if job.input >= 0 && !job.launch.terminal {
         // The program must hear when nobody else holds the other end.
         kernel::close_copy(job.input);
     }
     // Should this write fail, recovery knows the container by its lock and only misses the number.
-    let _ = write_number(&pid_file, pid);
+    let _ = write_number(pid_file, pid);
     // From here on a restarted agent finds the container on disk. Closing gives up this process'
     // share of the lock; unlocking would take it from the launcher and all other supervisors.
     kernel::close_copy(job.lock);
     job.tell(own_pid, News::Started(pid.cast_unsigned()));
+}
 
+/// Waits for the end of the program, and ends and clears away the rest.
+fn finish(job: &mut Job, own_pid: u32, pid: i32, init: Option<Init>, foreign: Option<oci::Container>) {
     let status = wait(pid, &mut job.outputs);
     let _ = open_new(&job.status_file).and_then(|file| write_number(&file, status));
-    end_remaining(&mut job.outputs, init.filter(|_| keep_init));
+    end_remaining(&mut job.outputs, init);
     job.outputs.drain();
+    if let Some(container) = foreign {
+        container.clear();
+    }
     job.tell(own_pid, News::Exited(status));
-    Ok(())
 }
 
 /// Makes the runtime directory and locks the `pid` file in it. The directory ends in a zero byte.

@@ -53,9 +53,9 @@ fn answer(mut stream: TcpStream, counter: &AtomicU32) {
     };
     let text = match first.split(' ').nth(1).unwrap_or_default() {
         "/file" | "/a-rather-long-name-of-a-file" => ok("content"),
-        "/redirect" => "HTTP/1.1 302 Found\r\nLocation: /file\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        "/redirect" => "HTTP/1.1 302 Found\r\nLocation: /file\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
         "/to-file" => {
-            "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n".to_owned()
+            "HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned()
         }
         "/chunked" => {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n7\r\ncontent\r\n0\r\n\r\n"
@@ -68,7 +68,7 @@ fn answer(mut stream: TcpStream, counter: &AtomicU32) {
             let _ = reader.read_line(&mut line);
             return;
         }
-        _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_owned(),
+        _ => "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_owned(),
     };
     let _ = stream.write_all(text.as_bytes());
 }

@@ -5,11 +5,14 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use rustix::fs::{FileType, Mode};
+use rustix::{
+    fs::{AtFlags, FileType, Gid, Mode, Uid},
+    io::Errno,
+};
 
 use super::target::{self, Kind, Links};
 use crate::{
-    confinement::Confined,
+    confinement::{Confined, DeviceRef},
     mount_api::{self, Limits},
 };
 
@@ -51,6 +54,9 @@ pub(super) fn mount(root: BorrowedFd<'_>, confined: &Confined<'_>) -> rustix::io
     for (to, name) in LINKS {
         rustix::fs::symlinkat(to, &dev, name)?;
     }
+    for node in &confined.devices {
+        given(dev.as_fd(), node)?;
+    }
     mount_api::attach(dev.as_fd(), place.as_fd())?;
     let folder = |name: &[u8]| target::make(dev.as_fd(), name, Kind::Folder, Links::Refused);
     let pts = mount_api::fresh(c"devpts", &PTS_OPTIONS, limits)?;
@@ -61,6 +67,32 @@ pub(super) fn mount(root: BorrowedFd<'_>, confined: &Confined<'_>) -> rustix::io
         message_queues(folder(b"mqueue")?.as_fd())?;
     }
     Ok(dev)
+}
+
+/// Makes the node of a device that the container was given. One that everybody has is there already.
+fn given(dev: BorrowedFd<'_>, node: &DeviceRef<'_>) -> rustix::io::Result<()> {
+    let path = node.path.to_bytes().strip_prefix(b"/dev/").ok_or(Errno::INVAL)?;
+    let (folder, name) = match path.iter().rposition(|byte| *byte == b'/') {
+        Some(at) => path.split_at(at + 1),
+        None => (&b""[..], path),
+    };
+    let made;
+    let folder = match folder {
+        b"" => dev,
+        folder => {
+            made = target::make(dev, folder, Kind::Folder, Links::Refused)?;
+            made.as_fd()
+        }
+    };
+    let kind = if node.block { FileType::BlockDevice } else { FileType::CharacterDevice };
+    let (mode, number) =
+        (Mode::from_raw_mode(node.mode & 0o777), rustix::fs::makedev(node.major, node.minor));
+    match rustix::fs::mknodat(folder, name, kind, mode, number) {
+        Err(Errno::EXIST) => return Ok(()),
+        result => result?,
+    }
+    let (user, group) = (Some(Uid::from_raw(node.owner.0)), Some(Gid::from_raw(node.owner.1)));
+    rustix::fs::chownat(folder, name, user, group, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// Mounts memory that its processes share by name.

@@ -7,6 +7,7 @@
 
 mod copy;
 mod device;
+mod foreign;
 mod overlay;
 mod system;
 mod target;
@@ -20,7 +21,7 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
-    mount::{MountPropagationFlags, UnmountFlags},
+    mount::MountPropagationFlags,
 };
 
 use crate::{
@@ -28,8 +29,11 @@ use crate::{
     mount_api::{self, Limits},
     network::HOSTNAME,
     request::Launch,
+    stage,
 };
 pub(crate) use copy::remove;
+pub(crate) use foreign::{Left, arrange};
+pub(crate) use system::{PROC_HIDDEN, READ_ONLY, SYS_HIDDEN};
 use target::{Kind, Links};
 use volume::Origin;
 
@@ -62,20 +66,30 @@ fn at(part: Part) -> impl Fn(Errno) -> Problem {
 const HOST_FILES: [&CStr; 3] = [c"/etc/hosts", c"/etc/resolv.conf", c"/etc/hostname"];
 
 /// Makes the container's file system that of the calling process, which has mounts of its own already.
-pub(crate) fn enter(launch: &Launch<'_>, confined: &Confined<'_>) -> Result<(), Problem> {
-    // What the host unmounts is unmounted here as well, or its disks would stay busy; and nothing that is
-    // mounted here is mounted on the host.
-    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    rustix::mount::mount_change(c"/", flags).map_err(at(Part::Do("separate mounts")))?;
+///
+/// A root of its own is put on the stage, where there is one.
+pub(crate) fn enter(
+    launch: &Launch<'_>,
+    confined: &Confined<'_>,
+    stage: Option<BorrowedFd<'_>>,
+) -> Result<(), Problem> {
+    separate()?;
     // Modes are given in full.
     let mask = rustix::process::umask(Mode::empty());
     let origins = volume::open_all(confined, launch.runtime_dir.unwrap_or_default())?;
     match &confined.root {
-        Some(root) => own_root(launch, confined, root, origins)?,
+        Some(root) => own_root(launch, confined, root, origins, stage)?,
         None => shared_root(launch, confined, origins)?,
     }
     rustix::process::umask(mask);
     Ok(())
+}
+
+/// What the host unmounts is unmounted here as well, or its disks would stay busy; and nothing that is mounted
+/// here is mounted on the host.
+fn separate() -> Result<(), Problem> {
+    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    rustix::mount::mount_change(c"/", flags).map_err(at(Part::Do("separate mounts")))
 }
 
 /// The host's files with something in other places.
@@ -93,25 +107,35 @@ fn shared_root(launch: &Launch<'_>, confined: &Confined<'_>, origins: Vec<Origin
             device::message_queues(place.as_fd()).map_err(at(Part::Do("mount /dev/mqueue")))?;
         }
     }
+    furnish_shared(launch, confined, root.as_fd(), origins)
+}
+
+/// Puts what a container has of its own over the host's files, which are below a root.
+fn furnish_shared(
+    launch: &Launch<'_>,
+    confined: &Confined<'_>,
+    root: BorrowedFd<'_>,
+    origins: Vec<Origin>,
+) -> Result<(), Problem> {
     let own_files = match &confined.network {
         Some(_) => network_files(confined).map_err(at(Part::Do("open the container's network files")))?,
         None => Vec::new(),
     };
     for (name, file) in &own_files {
-        match existing(root.as_fd(), &[b"etc/", name.as_bytes()].concat()) {
+        match existing(root, &[b"etc/", name.as_bytes()].concat()) {
             // A host without it.
             Err(Errno::NOENT) => continue,
             place => place.and_then(|place| mount_api::attach(file.as_fd(), place.as_fd())),
         }
         .map_err(at(Part::Do("mount the container's network files")))?;
     }
-    let sandbox = launch.sandbox.unwrap_or(c"/");
-    let sandbox = open_folder(sandbox).map_err(at(Part::Do("open the sandbox")))?;
+    let sandbox = launch.sandbox.unwrap_or(c"/").to_bytes();
+    let sandbox = existing(root, sandbox).map_err(at(Part::Do("open the sandbox")))?;
     for (n, (origin, mount)) in origins.iter().zip(&confined.mounts).enumerate() {
         let path = mount.target.to_bytes();
         let place = if path.starts_with(b"/") {
             // Nothing is made on the host: a path that is missing is missing (rule 366).
-            existing(root.as_fd(), path)
+            existing(root, path)
         } else {
             target::make(sandbox.as_fd(), path, origin.kind, Links::Refused)
         };
@@ -126,6 +150,7 @@ fn own_root(
     confined: &Confined<'_>,
     root: &RootRef<'_>,
     origins: Vec<Origin>,
+    stage: Option<BorrowedFd<'_>>,
 ) -> Result<(), Problem> {
     let sandbox =
         volume::open_sandbox(launch.sandbox.unwrap_or_default()).map_err(at(Part::Do("open the sandbox")))?;
@@ -139,18 +164,45 @@ fn own_root(
     system::restrict(proc.as_fd(), sys.as_fd(), devices.as_fd())
         .map_err(at(Part::Do("restrict /proc and /sys")))?;
 
+    furnish(confined, root, top, (&sandbox, &files), origins, |_| false)?;
+    if root.read_only {
+        let limits = Limits { read_only: true, ..Limits::default() };
+        mount_api::limit(top, limits, false).map_err(at(Part::Do("make the root read-only")))?;
+    }
+    match stage {
+        Some(stage) => stage::enter(stage, top),
+        None => stage::pivot(top),
+    }
+    .map_err(at(Part::Do("switch the root")))
+}
+
+/// Puts the sandbox, the volumes and the network's files into a root. Returns the volumes whose place is for
+/// somebody else to make, with their numbers and paths.
+fn furnish(
+    confined: &Confined<'_>,
+    root: &RootRef<'_>,
+    top: BorrowedFd<'_>,
+    (sandbox, files): (&OwnedFd, &[(&'static str, OwnedFd)]),
+    origins: Vec<Origin>,
+    elsewhere: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<(usize, Origin, Vec<u8>)>, Problem> {
     let place = target::make(top, root.sandbox.to_bytes(), Kind::Folder, Links::Inside);
     let place = place.map_err(at(Part::Do("make the sandbox directory")))?;
     mount_api::attach(sandbox.as_fd(), place.as_fd()).map_err(at(Part::Do("mount the sandbox")))?;
-    for (n, (origin, mount)) in origins.iter().zip(&confined.mounts).enumerate() {
+    let mut left = Vec::new();
+    for (n, (origin, mount)) in origins.into_iter().zip(&confined.mounts).enumerate() {
         let mut path = mount.target.to_bytes().to_vec();
         if !path.starts_with(b"/") {
             path = [root.sandbox.to_bytes(), b"/", &path].concat();
         }
+        if elsewhere(&path) {
+            left.push((n, origin, path));
+            continue;
+        }
         let place = target::make(top, &path, origin.kind, Links::Inside).map_err(at(Part::Mount(n)))?;
         mount_api::attach(origin.tree.as_fd(), place.as_fd()).map_err(at(Part::Mount(n)))?;
     }
-    for (name, file) in &files {
+    for (name, file) in files {
         // A volume of this name has been put there on purpose, and so has one that covers the folder.
         if confined.mounts.iter().any(|mount| covers(mount.target.to_bytes(), name.as_bytes())) {
             continue;
@@ -159,20 +211,7 @@ fn own_root(
             .and_then(|place| mount_api::attach(file.as_fd(), place.as_fd()))
             .map_err(at(Part::Do("mount the network files")))?;
     }
-    if root.read_only {
-        let limits = Limits { read_only: true, ..Limits::default() };
-        mount_api::limit(top, limits, false).map_err(at(Part::Do("make the root read-only")))?;
-    }
-    switch(top).map_err(at(Part::Do("switch the root")))
-}
-
-/// Makes a mount the root, and lets go of the one before.
-fn switch(top: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    rustix::process::fchdir(top)?;
-    // The old root is put over the new one, where no name leads to it, and is then taken off.
-    rustix::process::pivot_root(c".", c".")?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
-    rustix::process::chdir(c"/")
+    Ok(left)
 }
 
 /// Mounts of the files by which a container finds others, without places: those of its network, or the host's.

@@ -13,10 +13,12 @@ use rustix::{
 
 use super::{Part, Problem, at, copy};
 use crate::{
-    confinement::{BackEnd, LAYERS_MAX, RootRef},
+    confinement::{BackEnd, ImageRef, LAYERS_MAX, RootRef},
     mount_api::{self, Limits},
 };
 
+/// Where the file system is mounted, in the container's folder.
+pub(super) const PLACE: &str = "root";
 /// What the kernel takes as options in one call.
 const OPTIONS_BYTES_MAX: usize = 4095;
 
@@ -32,15 +34,30 @@ struct Scratch {
 /// Mounts the layers and, above them, what the container writes. Only this process's mount namespace, which
 /// is the container's, has the mount: it ends with the container, and nothing is left on the host.
 pub(super) fn mount(root: &RootRef<'_>) -> Result<OwnedFd, Problem> {
-    if root.layers.is_empty() || root.layers.len() > LAYERS_MAX {
+    mounted(&root.layers, root.back_end, root.scratch)
+}
+
+/// The same for a volume, which has no place yet.
+pub(super) fn volume(image: &ImageRef<'_>) -> Result<OwnedFd, Problem> {
+    let mounting = at(Part::Do("mount the image of a volume"));
+    make_folder(image.parent).map_err(at(Part::Do("make the scratch directory")))?;
+    let top = mounted(&image.layers, image.back_end, image.scratch)?;
+    let tree = mount_api::clone(top.as_fd(), false).map_err(&mounting)?;
+    // Its only place is the one that it gets.
+    rustix::mount::unmount(name(&top), rustix::mount::UnmountFlags::DETACH).map_err(&mounting)?;
+    Ok(tree)
+}
+
+fn mounted(paths: &[&CStr], back_end: BackEnd, scratch: &CStr) -> Result<OwnedFd, Problem> {
+    if paths.is_empty() || paths.len() > LAYERS_MAX {
         return Err(Problem { part: Part::Do("use so many image layers"), errno: Errno::INVAL });
     }
-    let mut layers = Vec::with_capacity(root.layers.len());
-    for (n, path) in root.layers.iter().enumerate() {
+    let mut layers = Vec::with_capacity(paths.len());
+    for (n, path) in paths.iter().enumerate() {
         layers.push(open_folder(path).map_err(at(Part::Layer(n)))?);
     }
-    let scratch = Scratch::make(root.scratch, &layers).map_err(at(Part::Do("make the scratch directory")))?;
-    let mounted = match root.back_end {
+    let scratch = Scratch::make(scratch, &layers).map_err(at(Part::Do("make the scratch directory")))?;
+    let mounted = match back_end {
         BackEnd::Copy => copied(&layers, &scratch),
         BackEnd::Overlay => overlaid(&layers, &scratch),
         BackEnd::Any => match overlaid(&layers, &scratch) {
@@ -56,26 +73,34 @@ pub(super) fn mount(root: &RootRef<'_>) -> Result<OwnedFd, Problem> {
 
 impl Scratch {
     fn make(path: &CStr, layers: &[OwnedFd]) -> rustix::io::Result<Self> {
-        rustix::fs::mkdir(path, Mode::from_raw_mode(0o700))?;
+        make_folder(path)?;
         let folder = open_folder(path)?;
-        let inside = |name: &CStr| {
+        let inside = |name: &str| {
             rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755))?;
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             rustix::fs::openat(&folder, name, flags, Mode::empty())
         };
-        let (upper, work, place) = (inside(c"upper")?, inside(c"work")?, inside(c"root")?);
+        let (upper, work, place) = (inside("upper")?, inside("work")?, inside(PLACE)?);
         // The root itself comes from above, but looks as in the image.
         if let Some(top) = layers.last() {
             let top = rustix::fs::fstat(top)?;
             let (user, group) =
                 (rustix::fs::Uid::from_raw(top.st_uid), rustix::fs::Gid::from_raw(top.st_gid));
-            for name in [c"upper", c"root"] {
+            for name in ["upper", PLACE] {
                 let none = rustix::fs::AtFlags::empty();
                 rustix::fs::chownat(&folder, name, Some(user), Some(group), none)?;
                 rustix::fs::chmodat(&folder, name, Mode::from_raw_mode(top.st_mode & 0o7777), none)?;
             }
         }
         Ok(Self { folder, upper, work, place })
+    }
+}
+
+/// Volumes and the root have folders in the same one. Nobody but the agent has made it, or can.
+fn make_folder(path: &CStr) -> rustix::io::Result<()> {
+    match rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)) {
+        Err(Errno::EXIST) => Ok(()),
+        result => result,
     }
 }
 
@@ -145,7 +170,7 @@ fn overlay_by_text(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<
 /// The root of what is mounted there, and not the folder below it.
 fn open_place(scratch: &Scratch) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(&scratch.folder, c"root", flags, Mode::empty())
+    rustix::fs::openat(&scratch.folder, PLACE, flags, Mode::empty())
 }
 
 fn copied(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<OwnedFd> {

@@ -11,10 +11,10 @@ use super::target::{self, Kind, Links};
 use crate::mount_api::{self, Limits};
 
 /// Parts of /proc that change the whole host (attack A019).
-const READ_ONLY: [&[u8]; 5] = [b"bus", b"fs", b"irq", b"sys", b"sysrq-trigger"];
+pub(crate) const READ_ONLY: [&[u8]; 5] = [b"bus", b"fs", b"irq", b"sys", b"sysrq-trigger"];
 
 /// Parts of /proc that tell too much about the host (attack A021).
-const PROC_HIDDEN: [&[u8]; 11] = [
+pub(crate) const PROC_HIDDEN: [&[u8]; 11] = [
     b"acpi",
     b"asound",
     b"interrupts",
@@ -29,7 +29,7 @@ const PROC_HIDDEN: [&[u8]; 11] = [
 ];
 
 /// The same of /sys.
-const SYS_HIDDEN: [&[u8]; 2] = [b"firmware", b"devices/virtual/powercap"];
+pub(crate) const SYS_HIDDEN: [&[u8]; 2] = [b"firmware", b"devices/virtual/powercap"];
 
 /// The place must be the image's own folder: with a link in its place, what is written to /proc would go
 /// elsewhere (attacks A009, A010).

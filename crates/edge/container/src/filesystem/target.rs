@@ -4,10 +4,10 @@
 //! for links at any moment. So a place is looked for by the kernel with the container's root as the end of
 //! the world, once, and from then on it is a descriptor (attacks A008, A010, A011, A012).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::{
-    fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags},
+    fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid},
     io::Errno,
 };
 
@@ -16,6 +16,16 @@ use rustix::{
 pub(super) enum Kind {
     Folder,
     File,
+}
+
+impl Kind {
+    /// What a new one lets others do.
+    const fn mode(self) -> Mode {
+        match self {
+            Self::Folder => Mode::from_raw_mode(0o755),
+            Self::File => Mode::from_raw_mode(0o644),
+        }
+    }
 }
 
 /// How links on the way are taken.
@@ -65,13 +75,41 @@ pub(super) fn make(
     kind: Kind,
     links: Links,
 ) -> rustix::io::Result<OwnedFd> {
-    make_to(root, path, kind, links, DEPTH_MAX)
+    make_to(root, path, (kind, kind.mode()), links, DEPTH_MAX)
+}
+
+/// The mode of a folder that waits for its owner: nobody else uses it.
+const UNOWNED: Mode = Mode::SVTX;
+/// What of a file's mode is not its type.
+const ALL_MODES: u32 = 0o7777;
+
+/// Opens a path below a root; a folder that is missing is made for this owner, together with those on the way.
+///
+/// Several containers may do so at once, and each may end in between. So a folder says itself that it has no
+/// owner yet, and whoever comes across it gives it one.
+pub(super) fn make_owned(
+    root: BorrowedFd<'_>,
+    path: &[u8],
+    owner: Option<(u32, u32)>,
+) -> rustix::io::Result<OwnedFd> {
+    let folder = make_to(root, path, (Kind::Folder, UNOWNED), Links::Refused, DEPTH_MAX)?;
+    let mode = rustix::fs::fstat(&folder)?.st_mode;
+    if FileType::from_raw_mode(mode) != FileType::Directory || mode & ALL_MODES != UNOWNED.as_raw_mode() {
+        return Ok(folder);
+    }
+    if let Some((user, group)) = owner {
+        let (user, group) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+        rustix::fs::chownat(&folder, c"", user, group, AtFlags::EMPTY_PATH)?;
+    }
+    // By its name among the descriptors: what was opened for its path alone has no other call for it.
+    rustix::fs::chmod(format!("/proc/self/fd/{}", folder.as_raw_fd()), Kind::Folder.mode())?;
+    Ok(folder)
 }
 
 fn make_to(
     root: BorrowedFd<'_>,
     path: &[u8],
-    kind: Kind,
+    (kind, mode): (Kind, Mode),
     links: Links,
     depth: usize,
 ) -> rustix::io::Result<OwnedFd> {
@@ -88,20 +126,17 @@ fn make_to(
     if name.is_empty() || name == b"." || name == b".." || depth == 0 {
         return Err(Errno::NOENT);
     }
-    let parent = make_to(root, parent, Kind::Folder, links, depth - 1)?;
+    let parent = make_to(root, parent, (Kind::Folder, Kind::Folder.mode()), links, depth - 1)?;
     let made = match kind {
-        Kind::Folder => rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755)),
-        Kind::File => {
-            rustix::fs::mknodat(&parent, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)
-        }
+        Kind::Folder => rustix::fs::mkdirat(&parent, name, mode),
+        Kind::File => rustix::fs::mknodat(&parent, name, FileType::RegularFile, mode, 0),
     };
     match made {
-        Ok(()) => {}
-        // A link to nowhere: following it could make something where it points to.
-        Err(Errno::EXIST) => return Err(Errno::LOOP),
-        Err(errno) => return Err(errno),
+        // Another container of the group made it in between; or it is a link to nowhere, which is refused:
+        // following it could make something where it points to.
+        Ok(()) | Err(Errno::EXIST) => open(parent.as_fd(), name, Links::Refused),
+        Err(errno) => Err(errno),
     }
-    open(parent.as_fd(), name, Links::Refused)
 }
 
 /// Opens a place for a file that replaces the image's. A link of the image's is put away: it could lead to
@@ -140,6 +175,8 @@ mod tests {
     use std::{
         fs,
         os::unix::fs::{MetadataExt, symlink},
+        sync::Barrier,
+        thread,
     };
 
     use super::*;
@@ -177,6 +214,54 @@ mod tests {
             assert!(make(top.as_fd(), path.as_bytes(), Kind::Folder, Links::Refused).is_err(), "{path}");
         }
         assert_eq!(fs::read_dir(outside.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn containers_that_make_the_same_folder_at_once_all_get_it() {
+        const MAKERS: usize = 4;
+        let root = tempfile::tempdir().expect("a folder");
+        let top = opened(root.path());
+        let start = Barrier::new(MAKERS);
+        for round in 0..200 {
+            let path = format!("{round}/shared");
+            let one = || {
+                start.wait();
+                make(top.as_fd(), path.as_bytes(), Kind::Folder, Links::Refused).map(|folder| inode(&folder))
+            };
+            let made: Vec<_> = thread::scope(|scope| {
+                let makers: Vec<_> = (0..MAKERS).map(|_| scope.spawn(one)).collect();
+                makers.into_iter().map(|maker| maker.join().expect("no panic")).collect()
+            });
+            let inode = fs::metadata(root.path().join(&path)).expect("a folder").ino();
+            assert_eq!(made, [Ok(inode); MAKERS], "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_folder_without_owner_is_completed_by_whoever_comes() {
+        let root = tempfile::tempdir().expect("a folder");
+        let top = opened(root.path());
+        let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let owner = if me.0 == 0 { (65_534, 65_533) } else { me };
+        // Somebody ended right behind the making of it.
+        rustix::fs::mkdirat(&top, "shared", UNOWNED).expect("made");
+        make_owned(top.as_fd(), b"shared", Some(owner)).expect("completed");
+        make_owned(top.as_fd(), b"a/new", Some(owner)).expect("made");
+        for name in ["shared", "a/new"] {
+            let found = fs::metadata(root.path().join(name)).expect("a folder");
+            assert_eq!(
+                (found.uid(), found.gid(), found.mode() & 0o7777),
+                (owner.0, owner.1, 0o755),
+                "{name}"
+            );
+        }
+        // What was there before stays as it is.
+        fs::create_dir(root.path().join("theirs")).expect("a folder");
+        fs::write(root.path().join("file"), "text").expect("a file");
+        for name in ["theirs", "file"] {
+            make_owned(top.as_fd(), name.as_bytes(), Some(owner)).expect("opened");
+            assert_eq!(fs::metadata(root.path().join(name)).expect("there").uid(), me.0, "{name}");
+        }
     }
 
     #[test]

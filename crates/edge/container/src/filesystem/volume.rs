@@ -11,8 +11,8 @@ use rustix::{
 };
 
 use super::{
-    Part, Problem, at,
-    target::{self, Kind, Links},
+    Part, Problem, at, overlay,
+    target::{self, Kind},
 };
 use crate::{
     confinement::{Confined, SourceRef},
@@ -44,6 +44,16 @@ pub(super) fn open_all(confined: &Confined<'_>, passage: &CStr) -> Result<Vec<Or
             }
             SourceRef::Volume(path) => opened(path).map_err(at(part))?,
             SourceRef::Sandbox { sandbox, path, owner } => own(sandbox, path, owner).map_err(at(part))?,
+            SourceRef::Image(number) => {
+                let missing = Problem { part, errno: Errno::INVAL };
+                let tree = overlay::volume(confined.images.get(number).ok_or(missing)?)?;
+                if mount.read_only {
+                    let limits = Limits { read_only: true, ..Limits::default() };
+                    mount_api::limit(tree.as_fd(), limits, false).map_err(at(part))?;
+                }
+                origins.push(Origin { tree, kind: Kind::Folder });
+                continue;
+            }
             SourceRef::Content { bytes, owner } => {
                 let tree = content(bytes, owner, passage).map_err(at(part))?;
                 origins.push(Origin { tree, kind: Kind::File });
@@ -110,17 +120,7 @@ fn open_without_links(path: &CStr) -> rustix::io::Result<OwnedFd> {
 /// A folder below a sandbox, which is made for its owner when it is missing.
 fn own(sandbox: &CStr, path: &CStr, owner: Option<(u32, u32)>) -> rustix::io::Result<OwnedFd> {
     let sandbox = open_without_links(sandbox)?;
-    let path = path.to_bytes();
-    match target::open(sandbox.as_fd(), path, Links::Refused) {
-        Err(Errno::NOENT) => {}
-        result => return result,
-    }
-    let folder = target::make(sandbox.as_fd(), path, Kind::Folder, Links::Refused)?;
-    if let Some((user, group)) = owner {
-        let (user, group) = (Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
-        rustix::fs::chownat(&folder, c"", user, group, rustix::fs::AtFlags::EMPTY_PATH)?;
-    }
-    Ok(folder)
+    target::make_owned(sandbox.as_fd(), path.to_bytes(), owner)
 }
 
 /// Whether a file is what no container may have: the host's root, kernel interfaces, what belongs to the

@@ -21,6 +21,8 @@ const DEFAULT: &str = include_str!("default.json");
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     programs: Vec<Vec<u8>>,
+    /// In the form of the OCI runtime specification (JSON).
+    for_runtimes: Vec<u8>,
 }
 
 impl Filter {
@@ -57,7 +59,8 @@ impl Filter {
         if otherwise != SeccompAction::Allow {
             add(named, otherwise, SeccompAction::Allow)?;
         }
-        Ok(Self { programs })
+        let for_runtimes = serde_json::to_vec(&profile.for_runtimes(capabilities))?;
+        Ok(Self { programs, for_runtimes })
     }
 
     /// The filter of the default profile.
@@ -68,6 +71,11 @@ impl Filter {
     /// Each as the kernel takes it: instructions of eight bytes.
     pub fn programs(&self) -> &[Vec<u8>] {
         &self.programs
+    }
+
+    /// The same for a runtime of somebody else's, which makes programs of it itself.
+    pub(crate) fn for_runtimes(&self) -> &[u8] {
+        &self.for_runtimes
     }
 }
 
@@ -123,7 +131,29 @@ mod tests {
             {"names": ["no_such_call", "write"], "action": "SCMP_ACT_ALLOW"}]}"#;
         let plain = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
             {"names": ["write", "read"], "action": "SCMP_ACT_ALLOW"}]}"#;
-        assert_eq!(Filter::from_profile(text, 0).unwrap(), Filter::from_profile(plain, 0).unwrap());
+        let programs = |text| Filter::from_profile(text, 0).expect("a filter").programs;
+        assert_eq!(programs(text), programs(plain));
+    }
+
+    #[test]
+    fn other_runtimes_get_only_what_applies() {
+        let text = r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+            {"names": ["mount", "no_such_call"], "action": "SCMP_ACT_ALLOW", "includes": {"caps": ["CAP_SYS_ADMIN"]}},
+            {"names": ["read"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1},
+            {"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [
+                {"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}, {"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}]}]}"#;
+        let profile = |capabilities| -> serde_json::Value {
+            let filter = Filter::from_profile(text, capabilities).expect("a filter");
+            serde_json::from_slice(filter.for_runtimes()).expect("a profile")
+        };
+        let none = profile(0);
+        assert_eq!(none["defaultErrnoRet"], 1);
+        let calls = none["syscalls"].as_array().expect("a list");
+        assert!(
+            calls.len() == 2 && calls.iter().all(|call| call["args"].as_array().unwrap().len() == 1),
+            "{calls:?}"
+        );
+        assert_eq!(profile(u64::MAX)["syscalls"][0]["names"], serde_json::json!(["mount"]));
     }
 
     #[test]

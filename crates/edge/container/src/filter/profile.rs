@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, str::FromStr};
 
 use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::isolators::capability_number;
 
@@ -91,12 +92,7 @@ impl Profile {
         capabilities: u64,
     ) -> Result<Vec<(SeccompAction, i64, Option<SeccompRule>)>, ProfileError> {
         let mut rules = Vec::new();
-        for entry in &self.syscalls {
-            let included = entry.includes.as_ref().is_none_or(|what| what.all_hold(capabilities));
-            let excluded = entry.excludes.as_ref().is_some_and(|what| what.any_holds(capabilities));
-            if !included || excluded {
-                continue;
-            }
+        for entry in self.applicable(capabilities) {
             let action = action(&entry.action, entry.errno_ret)?;
             let conditions = conditions(entry.args.as_deref().unwrap_or_default())?;
             for name in entry.names.iter().chain(&entry.name) {
@@ -114,6 +110,87 @@ impl Profile {
         }
         Ok(rules)
     }
+
+    /// The same in the form of the OCI runtime specification, where nothing depends on capabilities any more.
+    pub(super) fn for_runtimes(&self, capabilities: u64) -> Value {
+        let default_errno = self.default_errno_ret.or_else(|| errno_of(&self.default_action));
+        let mut calls = Vec::new();
+        for entry in self.applicable(capabilities) {
+            let errno = entry.errno_ret.or_else(|| errno_of(&entry.action));
+            // Runtimes refuse a rule that says what is the case without it.
+            if entry.action == self.default_action && errno == default_errno {
+                continue;
+            }
+            let known = entry.names.iter().chain(&entry.name);
+            let names: Vec<&String> = known.filter(|name| syscalls::Sysno::from_str(name).is_ok()).collect();
+            if names.is_empty() {
+                continue;
+            }
+            for arguments in alternatives(entry.args.as_deref().unwrap_or_default()) {
+                let mut call = json!({ "names": names, "action": entry.action });
+                if let Some(errno) = errno {
+                    call["errnoRet"] = errno.into();
+                }
+                if !arguments.is_empty() {
+                    call["args"] = arguments.into();
+                }
+                calls.push(call);
+            }
+        }
+        let mut profile = json!({ "defaultAction": self.default_action, "syscalls": calls });
+        if let Some(errno) = default_errno {
+            profile["defaultErrnoRet"] = errno.into();
+        }
+        if let Some(architecture) = own_architecture() {
+            profile["architectures"] = json!([architecture]);
+        }
+        profile
+    }
+
+    fn applicable(&self, capabilities: u64) -> impl Iterator<Item = &Entry> {
+        self.syscalls.iter().filter(move |entry| {
+            let included = entry.includes.as_ref().is_none_or(|what| what.all_hold(capabilities));
+            let excluded = entry.excludes.as_ref().is_some_and(|what| what.any_holds(capabilities));
+            included && !excluded
+        })
+    }
+}
+
+/// "Operation not permitted", where an answer is a number and nothing else is said.
+fn errno_of(action: &str) -> Option<u32> {
+    (action == "SCMP_ACT_ERRNO").then_some(1)
+}
+
+fn own_architecture() -> Option<&'static str> {
+    match std::env::consts::ARCH {
+        "x86_64" => Some("SCMP_ARCH_X86_64"),
+        "aarch64" => Some("SCMP_ARCH_AARCH64"),
+        _ => None,
+    }
+}
+
+/// Lists of conditions, all of which must hold; one list where each condition is on an argument of its own, and one
+/// per condition otherwise (see [`conditions`]).
+fn alternatives(arguments: &[Argument]) -> Vec<Vec<Value>> {
+    let condition = |argument: &Argument| {
+        json!({
+            "index": argument.index,
+            "value": argument.value,
+            "valueTwo": argument.value_two,
+            "op": argument.op,
+        })
+    };
+    if is_repeated(arguments) {
+        arguments.iter().map(|argument| vec![condition(argument)]).collect()
+    } else {
+        vec![arguments.iter().map(condition).collect()]
+    }
+}
+
+/// Whether there are several conditions on one argument.
+fn is_repeated(arguments: &[Argument]) -> bool {
+    let mut seen = [false; 256];
+    arguments.iter().any(|argument| std::mem::replace(&mut seen[usize::from(argument.index)], true))
 }
 
 impl Circumstances {
@@ -182,10 +259,7 @@ fn conditions(arguments: &[Argument]) -> Result<Option<Vec<SeccompRule>>, Profil
         };
         conditions.push(SeccompCondition::new(argument.index, length, operator, value).map_err(refused)?);
     }
-    let mut seen = [false; 256];
-    let repeated =
-        arguments.iter().any(|argument| std::mem::replace(&mut seen[usize::from(argument.index)], true));
-    let alternatives = if repeated {
+    let alternatives = if is_repeated(arguments) {
         conditions.into_iter().map(|condition| SeccompRule::new(vec![condition])).collect()
     } else {
         SeccompRule::new(conditions).map(|rule| vec![rule])

@@ -154,8 +154,12 @@ fn set_of(info: &CapabilityInfo) -> Result<u64, String> {
 }
 
 fn names(set: u64) -> String {
-    let known = NAMES.iter().enumerate().filter(|(number, _)| set & (1 << number) != 0);
-    known.map(|(_, name)| *name).collect::<Vec<_>>().join(", ")
+    each_name(set).collect::<Vec<_>>().join(", ")
+}
+
+/// The names of a set, without `CAP_`.
+pub(crate) fn each_name(set: u64) -> impl Iterator<Item = &'static str> {
+    NAMES.iter().enumerate().filter(move |(number, _)| set & (1 << number) != 0).map(|(_, name)| *name)
 }
 
 #[cfg(test)]

@@ -3,12 +3,21 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::Duration,
 };
 
 use super::IsolationError;
 
 const CGROUP_MAGIC: u64 = 0x0027_e0eb;
 const CGROUP2_MAGIC: u64 = 0x6367_7270;
+
+/// How often, and after which time, a group that is in use is tried again: for five seconds.
+const LATER_ATTEMPTS: usize = 500;
+const LATER_PAUSE: Duration = Duration::from_millis(10);
+/// Groups that are waited for at a time, each by a thread. More are only told of; the next agent removes them.
+const WAITING_MAX: usize = 64;
 
 /// Which of the two interfaces a group has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +36,16 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn child(&self, name: &str) -> Group {
         Group { path: self.path.join(name), version: self.version }
+    }
+
+    /// Its path in its hierarchy, which is mounted below a folder; `None` when it is not.
+    pub(super) fn below(&self, mounts: &Path) -> Option<PathBuf> {
+        let path = self.path.strip_prefix(mounts).ok()?;
+        Some(match self.version {
+            // The first is the controller's.
+            Version::V1 => path.iter().skip(1).collect(),
+            Version::V2 => path.strip_prefix("unified").unwrap_or(path).to_path_buf(),
+        })
     }
 
     pub(super) fn create(&self) -> Result<(), IsolationError> {
@@ -82,15 +101,46 @@ impl Group {
     /// of a container is empty when its supervisor has reported the end.
     pub(super) fn remove(&self) {
         // The kernel counts a member a moment longer than its parent sees it.
-        for _ in 0..10 {
+        if !self.is_removed_within(10, Duration::from_millis(1)) {
+            self.remove_later();
+        }
+    }
+
+    fn is_removed_within(&self, attempts: usize, pause: Duration) -> bool {
+        for _ in 0..attempts {
             match fs::remove_dir(&self.path) {
                 Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                    std::thread::sleep(std::time::Duration::from_millis(1));
+                    // Another runtime may not have removed its own.
+                    for name in self.children() {
+                        let _ = fs::remove_dir(self.path.join(name));
+                    }
+                    thread::sleep(pause);
                 }
-                _ => return,
+                _ => return true,
             }
         }
-        tracing::warn!(path = %self.path.display(), "a control group could not be removed: it is in use");
+        false
+    }
+
+    /// Where many wait for a processor the moment is longer. Who has others to look after does not wait for it.
+    fn remove_later(&self) {
+        static WAITING: AtomicUsize = AtomicUsize::new(0);
+        let told = |path: &Path| {
+            tracing::warn!(path = %path.display(), "a control group could not be removed: it is in use");
+        };
+        let group = self.clone();
+        let wait = move || {
+            if !group.is_removed_within(LATER_ATTEMPTS, LATER_PAUSE) {
+                told(&group.path);
+            }
+            WAITING.fetch_sub(1, Ordering::Relaxed);
+        };
+        let is_waiting = WAITING.fetch_add(1, Ordering::Relaxed) < WAITING_MAX
+            && thread::Builder::new().name("groups".to_owned()).spawn(wait).is_ok();
+        if !is_waiting {
+            WAITING.fetch_sub(1, Ordering::Relaxed);
+            told(&self.path);
+        }
     }
 }
 
@@ -220,6 +270,41 @@ mod tests {
         assert_eq!(field(text, "cache"), Some(1));
         assert_eq!(field(text, "rss"), Some(3));
         assert_eq!(field(text, "rss_h"), None);
+    }
+
+    #[test]
+    fn a_group_goes_when_its_last_member_has_gone() {
+        let host = Host::inspect(Path::new("/sys/fs/cgroup"), &format!("mezzo-leave-{}", std::process::id()));
+        let Ok(root) = host.controller("cgroups/pids", "pids") else {
+            return println!("skipped, needs root and control groups");
+        };
+        let group = root.child("one");
+        group.create().expect("made");
+        let mut member = std::process::Command::new("sleep").arg("2").spawn().expect("started");
+        group.write("cgroup.procs", member.id()).expect("moved");
+        group.remove();
+        assert!(group.path.exists(), "it is in use");
+        member.wait().expect("ended");
+        let start = std::time::Instant::now();
+        while group.path.exists() {
+            assert!(start.elapsed() < Duration::from_secs(60), "it is left");
+            thread::sleep(LATER_PAUSE);
+        }
+        root.remove();
+    }
+
+    #[test]
+    fn a_group_has_one_path_in_all_hierarchies() {
+        let group = |path: &str, version| Group { path: PathBuf::from(path), version };
+        let mounts = Path::new("/sys/fs/cgroup");
+        for (path, version, expected) in [
+            ("/sys/fs/cgroup/memory/mesos", Version::V1, Some("mesos")),
+            ("/sys/fs/cgroup/unified/mesos", Version::V2, Some("mesos")),
+            ("/sys/fs/cgroup/a.slice/mesos", Version::V2, Some("a.slice/mesos")),
+            ("/elsewhere/mesos", Version::V2, None),
+        ] {
+            assert_eq!(group(path, version).below(mounts), expected.map(PathBuf::from), "{path}");
+        }
     }
 
     #[test]

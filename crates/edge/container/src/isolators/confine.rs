@@ -1,6 +1,6 @@
 //! From what a container asks for, and the isolators that are there, to how it is set apart.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mezzo_mesos::v1::{CommandInfo, ContainerInfo, container_info};
 use rustix::thread::CapabilitySet;
@@ -12,32 +12,26 @@ use super::{
     secrets,
     volumes::{self, Volumes},
 };
-use crate::confinement::{Confinement, Mount, Privileges, Root, Source};
+use crate::confinement::{BackEnd, Confinement, Mount, Privileges, Root, Source};
 
 pub(super) const FILESYSTEM: &str = "filesystem/linux";
 pub(super) const NO_NEW_PRIVILEGES: &str = "linux/nnp";
-/// All that are started here.
-pub(super) const NAMES: [&str; 10] = [
-    FILESYSTEM,
-    namespaces::PID,
-    namespaces::IPC,
-    volumes::HOST_PATH,
-    volumes::SANDBOX_PATH,
-    secrets::VOLUME,
-    secrets::ENVIRONMENT,
-    capabilities::NAME,
-    seccomp::NAME,
-    NO_NEW_PRIVILEGES,
-];
 /// Those that need namespaces and mounts.
-const MOUNTING: [&str; 6] = [
+const MOUNTING: [&str; 7] = [
     FILESYSTEM,
     namespaces::PID,
     namespaces::IPC,
     volumes::HOST_PATH,
     volumes::SANDBOX_PATH,
+    volumes::IMAGE,
     secrets::VOLUME,
 ];
+const OTHERS: [&str; 4] = [secrets::ENVIRONMENT, capabilities::NAME, seccomp::NAME, NO_NEW_PRIVILEGES];
+
+/// All that are started here.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    MOUNTING.into_iter().chain(OTHERS)
+}
 
 /// What is known of a container beside what it asks for.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +45,12 @@ pub struct Circumstances<'a> {
     /// Persistent volumes: path on the host, path in the sandbox, read only. Mounted into containers with a
     /// root of their own; others have links.
     pub persistent: &'a [(String, String, bool)],
+    /// The images of its volumes, in their order.
+    pub images: &'a [ImageLayers],
 }
+
+/// The folders of an image's layers, the lowest first, and how they become one file system.
+pub type ImageLayers = (Vec<PathBuf>, BackEnd);
 
 /// The isolators that set containers apart.
 #[derive(Debug, Default)]
@@ -70,7 +69,7 @@ pub(super) struct Confiner {
 impl Confiner {
     /// Whether the name is that of an isolator that is started here.
     pub(super) fn knows(name: &str) -> bool {
-        NAMES.contains(&name)
+        names().any(|known| known == name)
     }
 
     pub(super) fn start(isolation: &Isolation) -> Result<Self, IsolationError> {
@@ -80,16 +79,9 @@ impl Confiner {
                 check_host(name)?;
             }
         }
-        // Rule 350.
-        let filesystem = has(FILESYSTEM);
         let mut confiner = Self {
-            filesystem,
-            volumes: Volumes {
-                host_paths: filesystem || has(volumes::HOST_PATH),
-                sandbox_paths: filesystem || has(volumes::SANDBOX_PATH),
-                secrets: has(secrets::VOLUME),
-                force_creation: isolation.host_path_volume_force_creation.clone(),
-            },
+            filesystem: has(FILESYSTEM),
+            volumes: Volumes::by_name(has, isolation),
             namespaces: Namespaces {
                 pid: has(namespaces::PID),
                 ipc: has(namespaces::IPC),
@@ -138,11 +130,21 @@ impl Confiner {
                 mounts.push(Mount { source, target: inside.into(), read_only: *read_only });
             }
         }
+        let mut images = circumstances.images.iter();
         for volume in info.map(|info| info.volumes.as_slice()).unwrap_or_default() {
-            mounts.extend(self.volumes.mount(volume, circumstances)?);
+            mounts.extend(self.volumes.mount(volume, circumstances, &mut images)?);
         }
         let privileges = self.privileges(linux, has_root)?;
-        Ok(Confinement { root, mounts, namespaces, privileges, working_directory: None, enter: None })
+        let devices = Vec::new();
+        Ok(Confinement {
+            root,
+            mounts,
+            devices,
+            namespaces,
+            privileges,
+            working_directory: None,
+            enter: None,
+        })
     }
 
     /// The variables of a command that are secrets.
@@ -199,12 +201,9 @@ fn check_host(name: &'static str) -> Result<(), IsolationError> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use mezzo_mesos::v1::{CapabilityInfo, LinuxInfo, SeccompInfo};
 
     use super::*;
-    use crate::confinement::BackEnd;
 
     fn root() -> Option<Root> {
         Some(Root {
@@ -216,7 +215,13 @@ mod tests {
     }
 
     fn nothing() -> Circumstances<'static> {
-        Circumstances { sandbox: Path::new("/s"), parent_sandbox: None, owner: None, persistent: &[] }
+        Circumstances {
+            sandbox: Path::new("/s"),
+            parent_sandbox: None,
+            owner: None,
+            persistent: &[],
+            images: &[],
+        }
     }
 
     fn info(linux: LinuxInfo) -> ContainerInfo {
@@ -254,6 +259,18 @@ mod tests {
         let lets = Confiner { filesystem: true, seccomp: Some(Seccomp::default()), ..Confiner::default() };
         let confined = lets.confine(Some(&info(unconfined)), root(), &nothing()).unwrap();
         assert!(confined.privileges.filter.is_none());
+    }
+
+    #[test]
+    fn rule_350_files_of_their_own_bring_volumes_along() {
+        let volumes =
+            |names: &[&str]| Volumes::by_name(|wanted| names.contains(&wanted), &Isolation::default());
+        let three = |volumes: &Volumes| (volumes.images, volumes.host_paths, volumes.sandbox_paths);
+        assert_eq!(three(&volumes(&[FILESYSTEM])), (true, true, true));
+        assert_eq!(three(&volumes(&["filesystem/posix"])), (false, false, false));
+        assert_eq!(three(&volumes(&[volumes::IMAGE])), (true, false, false));
+        assert_eq!(three(&volumes(&[volumes::HOST_PATH])), (false, true, false));
+        assert_eq!(three(&volumes(&[volumes::SANDBOX_PATH])), (false, false, true));
     }
 
     #[test]

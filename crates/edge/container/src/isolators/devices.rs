@@ -12,7 +12,10 @@ use super::{
     IsolationError,
     cgroup::{Group, Host, Version},
 };
-use crate::bpf::{self, Instruction};
+use crate::{
+    bpf::{self, Instruction},
+    confinement::DeviceNode,
+};
 
 pub(super) const NAME: &str = "cgroups/devices";
 
@@ -92,6 +95,11 @@ impl Devices {
         Ok(Self { root, entries, program })
     }
 
+    /// All that can be used, as the files of v1 take it.
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.entries.iter().map(line).collect()
+    }
+
     pub(super) fn prepare(&self, id: &str) -> Result<(), IsolationError> {
         let group = self.root.child(id);
         let Some(program) = &self.program else {
@@ -103,6 +111,53 @@ impl Devices {
             value: "a program for devices".to_owned(),
             source: errno.into(),
         })
+    }
+
+    /// Lets a group that was prepared use these as well, and takes away others unless everybody has them.
+    pub(super) fn allow(
+        &self,
+        id: &str,
+        allowed: &[DeviceNode],
+        taken: &[DeviceNode],
+    ) -> Result<(), IsolationError> {
+        let group = self.root.child(id);
+        let allowed: Vec<Entry> = allowed.iter().map(node_entry).collect();
+        if self.program.is_none() {
+            let is_kept = |entry: &Entry| {
+                let same = |known: &&Entry| {
+                    (known.kind, known.major, known.minor) == (entry.kind, entry.major, entry.minor)
+                };
+                self.entries.iter().find(same).is_some()
+            };
+            for entry in taken.iter().map(node_entry).filter(|entry| !is_kept(entry)) {
+                group.write("devices.deny", line(&entry))?;
+            }
+            return allowed.iter().try_for_each(|entry| group.write("devices.allow", line(entry)));
+        }
+        let entries: Vec<Entry> = self.entries.iter().chain(&allowed).copied().collect();
+        let replaced = bpf::load_device_program(&program(&entries))
+            .and_then(|program| bpf::replace_device_program(&group.path, program.as_fd()));
+        replaced.map_err(|errno| IsolationError::Write {
+            path: group.path.clone(),
+            value: "a program for devices".to_owned(),
+            source: errno.into(),
+        })
+    }
+}
+
+/// As the files of v1 take it.
+pub(super) fn node_line(node: &DeviceNode) -> String {
+    line(&node_entry(node))
+}
+
+/// As the list has it.
+fn node_entry(node: &DeviceNode) -> Entry {
+    let access = [(node.read, READ), (node.write, WRITE), (node.mknod, MKNOD)];
+    Entry {
+        kind: if node.block { Kind::Block } else { Kind::Character },
+        major: Some(node.major),
+        minor: Some(node.minor),
+        access: access.iter().filter(|(given, _)| *given).fold(0, |access, (_, bit)| access | bit),
     }
 }
 

@@ -3,10 +3,13 @@
 use std::{
     collections::BTreeSet,
     ffi::CStr,
+    fmt::Write as _,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
+use mezzo_mesos::v1::{DiskStatistics, Resource};
+use prost::Message as _;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
 use super::MIB;
@@ -21,31 +24,73 @@ const LINKS_MAX: usize = 100_000;
 const BLOCK_BYTES: u64 = 512;
 
 /// How much a folder may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Quota {
     /// The folder.
     pub path: PathBuf,
     /// Bytes.
     pub bytes: u64,
+    /// The persistent volume that lies there; `None` for the sandbox, with all that the container writes
+    /// elsewhere and that ends with it.
+    pub volume: Option<Box<Resource>>,
+    /// Whether a container that uses more may be ended for it: a disk of its own has an end of its own.
+    pub enforced: bool,
 }
 
 impl Quota {
     /// One line per quota.
     pub(crate) fn write_all(quotas: &[Self]) -> String {
-        quotas.iter().map(|quota| format!("{} {}\n", quota.bytes, quota.path.display())).collect()
+        quotas.iter().map(Self::write).collect()
+    }
+
+    fn write(&self) -> String {
+        let volume = self.volume.as_ref().map(|volume| hex(&volume.encode_to_vec())).unwrap_or_default();
+        let enforced = u8::from(self.enforced);
+        format!("{} {enforced} {volume} {}\n", self.bytes, self.path.display())
     }
 
     pub(crate) fn read_all(text: &str) -> Vec<Self> {
-        text.lines()
-            .filter_map(|line| line.split_once(' '))
-            .filter_map(|(bytes, path)| Some(Self { bytes: bytes.parse().ok()?, path: path.into() }))
-            .collect()
+        text.lines().filter_map(Self::read).collect()
+    }
+
+    fn read(line: &str) -> Option<Self> {
+        let mut parts = line.splitn(4, ' ');
+        let (bytes, enforced) = (parts.next()?.parse().ok()?, parts.next()? == "1");
+        let volume = match parts.next()? {
+            "" => None,
+            text => Some(Box::new(Resource::decode(&*unhex(text)?).ok()?)),
+        };
+        Some(Self { path: parts.next()?.into(), bytes, volume, enforced })
+    }
+
+    /// What is told of it beside other quotas of the container.
+    pub(crate) fn statistics(&self, used: Option<u64>) -> DiskStatistics {
+        let disk = self.volume.as_ref().and_then(|volume| volume.disk.as_ref());
+        DiskStatistics {
+            source: disk.and_then(|disk| disk.source.clone()),
+            persistence: disk.and_then(|disk| disk.persistence.clone()),
+            limit_bytes: Some(self.bytes),
+            used_bytes: used,
+        }
     }
 
     /// What is told about a container that uses more.
     pub(crate) fn message(&self, used: u64) -> String {
         format!("Disk usage ({}) exceeds quota ({})", size(used), size(self.bytes))
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a text does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes().chunks(2);
+    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 /// In the largest unit that needs no fraction, as Mesos writes sizes.
@@ -137,8 +182,12 @@ mod tests {
 
     #[test]
     fn quotas_survive_the_agent_and_are_told_as_mesos_does() {
-        let quotas =
-            vec![Quota { path: "/a b/c".into(), bytes: 64 << 20 }, Quota { path: "/d".into(), bytes: 1 }];
+        let volume = Resource { name: "disk".to_owned(), ..Resource::default() };
+        let sandbox = |path: &str, bytes| Quota { path: path.into(), bytes, volume: None, enforced: true };
+        let quotas = vec![
+            sandbox("/a b/c", 64 << 20),
+            Quota { volume: Some(Box::new(volume)), enforced: false, ..sandbox("/d", 1) },
+        ];
         assert_eq!(Quota::read_all(&Quota::write_all(&quotas)), quotas);
         assert_eq!(quotas[0].message(65 << 20), "Disk usage (65MB) exceeds quota (64MB)");
         assert_eq!(

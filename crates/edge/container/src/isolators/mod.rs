@@ -8,6 +8,7 @@ mod cpu;
 mod cpuset;
 mod devices;
 mod disk;
+mod load;
 mod memory;
 mod namespaces;
 mod pids;
@@ -30,26 +31,29 @@ pub use mezzo_mesos::v1::ResourceStatistics as Statistics;
 use mezzo_mesos::v1::{CapabilityInfo, CommandInfo, ContainerInfo};
 
 use blkio::Blkio;
-pub(crate) use capabilities::number as capability_number;
+pub(crate) use capabilities::{each_name as capability_names, number as capability_number};
 use cgroup::{Group, Host};
-pub use confine::Circumstances;
 use confine::Confiner;
+pub use confine::{Circumstances, ImageLayers};
 use cpu::Cpu;
 use cpuset::Cpuset;
 pub use devices::AllowedDevice;
 use devices::Devices;
 pub use disk::Quota;
 pub(crate) use disk::used as disk_used;
+pub use load::{Load, Pressure, Shares, Waits};
 use memory::Memory;
 use pids::Pids;
 pub use rlimits::rlimits_of;
 pub use support::{Support, support};
 
 use crate::{
-    confinement::{Confinement, Root},
+    confinement::{Confinement, DeviceNode, Root},
     event::Limitation,
+    gpus::{self, GpuSettings},
     network::{self, NetworkSettings},
     port_watch::{self, PortSettings},
+    projects::{self, ProjectSettings},
 };
 
 const MIB: u64 = 1 << 20;
@@ -57,6 +61,8 @@ const MIB: u64 = 1 << 20;
 /// The isolators that use control groups.
 const CGROUPS: [&str; 6] =
     ["cgroups/cpu", "cgroups/mem", pids::NAME, devices::NAME, blkio::NAME, cpuset::NAME];
+/// What containers have without `filesystem/linux`.
+const FILES_OF_THE_HOST: &str = "filesystem/posix";
 /// All of them that the host has.
 const CGROUPS_ALL: &str = "cgroups/all";
 
@@ -73,6 +79,8 @@ pub struct Resources {
     pub mem_bytes: u64,
     /// Bytes above the request; `u64::MAX` for no limit at all.
     pub mem_limit_bytes: Option<u64>,
+    /// Whole gpus.
+    pub gpus: usize,
 }
 
 /// A kind of task limit.
@@ -127,6 +135,10 @@ pub struct Isolation {
     pub networks: NetworkSettings,
     /// Ports that containers listen on.
     pub ports: PortSettings,
+    /// Quotas of the file system.
+    pub projects: ProjectSettings,
+    /// Gpus that containers are given.
+    pub gpus: GpuSettings,
 }
 
 impl Isolation {
@@ -137,7 +149,7 @@ impl Isolation {
 
     /// Whether somebody looks how much of the disk containers use.
     pub(crate) fn watches_disk(&self) -> bool {
-        self.names.iter().any(|name| name == disk::NAME)
+        self.names.iter().any(|name| name == disk::NAME || name == projects::NAME)
     }
 }
 
@@ -164,6 +176,8 @@ impl Default for Isolation {
             default_container_shm_bytes: None,
             networks: NetworkSettings::default(),
             ports: PortSettings::default(),
+            projects: ProjectSettings::default(),
+            gpus: GpuSettings::default(),
         }
     }
 }
@@ -174,6 +188,9 @@ pub enum IsolationError {
     /// Named twice (rule 348).
     #[error("Isolator '{0}' is named twice in --isolation")]
     Duplicate(String),
+    /// Two that decide about the same (rule 349).
+    #[error("Isolators '{0}' and '{1}' cannot be used together")]
+    Contrary(&'static str, &'static str),
     /// Not one of those known here.
     #[error("Unknown or unsupported isolator '{0}'")]
     Unsupported(String),
@@ -242,6 +259,9 @@ pub(crate) struct Isolators {
     cpuset: Option<Cpuset>,
     confiner: Confiner,
     count_processes: bool,
+    /// Where control groups are, and the agent's own below.
+    hierarchy: PathBuf,
+    cgroups_root: String,
 }
 
 impl Isolators {
@@ -254,14 +274,18 @@ impl Isolators {
             match name.as_str() {
                 // Measuring needs nothing, limits of the kernel's own need nothing either, and
                 // sharing the host's files and network is what happens anyway (rule 349).
-                "posix/cpu" | "posix/mem" | "posix/rlimits" | "filesystem/posix" => {}
+                "posix/cpu" | "posix/mem" | "posix/rlimits" | FILES_OF_THE_HOST => {}
                 // There without being named.
-                network::NAME | port_watch::NAME => {}
+                network::NAME | port_watch::NAME | gpus::NAME | projects::NAME => {}
                 name if CGROUPS.contains(&name) || name == CGROUPS_ALL => cgroup_names.push(name),
                 disk::NAME => {}
                 name if Confiner::knows(name) => {}
                 _ => return Err(IsolationError::Unsupported(name.clone())),
             }
+        }
+        let has = |wanted: &str| isolation.names.iter().any(|name| name == wanted);
+        if has(FILES_OF_THE_HOST) && has(confine::FILESYSTEM) {
+            return Err(IsolationError::Contrary(FILES_OF_THE_HOST, confine::FILESYSTEM));
         }
         let mut isolators = Self {
             cpu: None,
@@ -272,6 +296,8 @@ impl Isolators {
             cpuset: None,
             confiner: Confiner::start(isolation)?,
             count_processes: isolation.cgroups_cpu_enable_pids_and_tids_count,
+            hierarchy: isolation.cgroups_hierarchy.clone(),
+            cgroups_root: isolation.cgroups_root.clone(),
         };
         if cgroup_names.is_empty() {
             return Ok(isolators);
@@ -388,10 +414,55 @@ impl Isolators {
         Ok(())
     }
 
+    /// Lets the processes in a container's control groups use some devices more, and no longer those that are
+    /// taken away from it.
+    pub(crate) fn allow_devices(
+        &self,
+        id: &str,
+        allowed: &[DeviceNode],
+        taken: &[DeviceNode],
+    ) -> Result<(), IsolationError> {
+        self.devices.as_ref().map_or(Ok(()), |devices| devices.allow(id, allowed, taken))
+    }
+
     /// The files a process writes itself into to join its container.
     pub(crate) fn cgroup_procs(&self, id: &ContainerId, shared: bool) -> Vec<PathBuf> {
         let id = if shared { root_of(id) } else { id.clone() };
         self.roots().into_iter().map(|root| root.child(&id).path.join("cgroup.procs")).collect()
+    }
+
+    /// The control group for a container of another runtime, by its path in each hierarchy: below the group
+    /// that has the container's limits, which it must not empty or remove.
+    pub(crate) fn runtime_group(&self, id: &ContainerId, shared: bool) -> String {
+        let root = self.roots().into_iter().find_map(|root| root.below(&self.hierarchy));
+        let root = root.unwrap_or_else(|| PathBuf::from(self.cgroups_root.trim_matches('/')));
+        let around = if shared { root_of(id) } else { id.clone() };
+        format!("/{}/{around}/{id}", root.display())
+    }
+
+    /// Where a process joins a container of another runtime. Unified groups above it can have no processes.
+    pub(crate) fn runtime_procs(&self, id: &ContainerId, shared: bool) -> Vec<PathBuf> {
+        let around = if shared { root_of(id) } else { id.clone() };
+        let group = |root: &Group| match root.version {
+            cgroup::Version::V1 => root.child(&around),
+            cgroup::Version::V2 => root.child(&around).child(id),
+        };
+        self.roots().into_iter().map(|root| group(root).path.join("cgroup.procs")).collect()
+    }
+
+    /// The devices that can be used, as the kernel writes them; `None` where nobody limits them.
+    pub(crate) fn devices(&self) -> Option<Vec<String>> {
+        self.devices.as_ref().map(Devices::lines)
+    }
+
+    /// One of those that a container is given, in the same form.
+    pub(crate) fn device_line(node: &DeviceNode) -> String {
+        devices::node_line(node)
+    }
+
+    /// Where control groups are.
+    pub(crate) fn hierarchy(&self) -> &std::path::Path {
+        &self.hierarchy
     }
 
     pub(crate) fn update(&self, id: &ContainerId, resources: &Resources) -> Result<(), IsolationError> {
@@ -482,7 +553,8 @@ impl Isolators {
     }
 }
 
-fn root_of(id: &ContainerId) -> ContainerId {
+/// The container around all others that one is in.
+pub(crate) fn root_of(id: &ContainerId) -> ContainerId {
     ContainerId::from(id.as_str().split('.').next().unwrap_or_default())
 }
 
@@ -503,10 +575,27 @@ mod tests {
     }
 
     #[test]
+    fn rule_349_there_is_one_isolator_of_files_and_one_of_networks() {
+        let start = |names: &[&str]| {
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            Isolators::start(&Isolation { names, ..Isolation::default() }).map(drop)
+        };
+        start(&["filesystem/posix", "network/cni", "network/ports"]).unwrap();
+        start(&[]).unwrap();
+        let error = start(&["filesystem/posix", "filesystem/linux"]).unwrap_err();
+        assert!(matches!(error, IsolationError::Contrary("filesystem/posix", "filesystem/linux")), "{error}");
+        // The other isolators of networks that Mesos has.
+        for other in ["network/port_mapping", "network/host"] {
+            let error = start(&["network/cni", other]).unwrap_err();
+            assert_eq!(error.to_string(), format!("Unknown or unsupported isolator '{other}'"));
+        }
+    }
+
+    #[test]
     fn an_isolator_that_is_not_there_is_named() {
-        let isolation = Isolation { names: vec!["gpu/nvidia".to_owned()], ..Isolation::default() };
+        let isolation = Isolation { names: vec!["perf/everything".to_owned()], ..Isolation::default() };
         let error = Isolators::start(&isolation).unwrap_err();
-        assert_eq!(error.to_string(), "Unknown or unsupported isolator 'gpu/nvidia'");
+        assert_eq!(error.to_string(), "Unknown or unsupported isolator 'perf/everything'");
         let isolation = Isolation {
             names: vec!["cgroups/mem".to_owned()],
             cgroups_hierarchy: PathBuf::from("/nowhere"),

@@ -7,10 +7,15 @@ use mezzo_mesos::v1::{
     volume::{Mode, source},
 };
 
-use super::{confine::Circumstances, secrets};
+use super::{
+    Isolation,
+    confine::{self, Circumstances, ImageLayers},
+    secrets,
+};
 use crate::confinement::{Mount, Source};
 
 pub(super) const HOST_PATH: &str = "volume/host_path";
+pub(super) const IMAGE: &str = "volume/image";
 pub(super) const SANDBOX_PATH: &str = "volume/sandbox_path";
 
 /// What volumes are allowed to be.
@@ -19,29 +24,56 @@ pub(super) struct Volumes {
     pub(super) host_paths: bool,
     pub(super) sandbox_paths: bool,
     pub(super) secrets: bool,
+    pub(super) images: bool,
     /// Folders below which missing host paths are made.
     pub(super) force_creation: Vec<PathBuf>,
 }
 
 impl Volumes {
+    /// What the isolators with these names let volumes be: `filesystem/linux` brings those of the host, of the
+    /// sandbox and of images (rule 350).
+    pub(super) fn by_name(has: impl Fn(&str) -> bool, isolation: &Isolation) -> Self {
+        let filesystem = has(confine::FILESYSTEM);
+        Self {
+            host_paths: filesystem || has(HOST_PATH),
+            sandbox_paths: filesystem || has(SANDBOX_PATH),
+            secrets: has(secrets::VOLUME),
+            images: filesystem || has(IMAGE),
+            force_creation: isolation.host_path_volume_force_creation.clone(),
+        }
+    }
+
     /// What a volume mounts; `None` for one that belongs to an isolator that is not there, as in Mesos.
-    pub(super) fn mount(
+    ///
+    /// `images` are those of the volumes that come from images, in their order.
+    pub(super) fn mount<'i>(
         &self,
         volume: &Volume,
         circumstances: &Circumstances<'_>,
+        images: &mut impl Iterator<Item = &'i ImageLayers>,
     ) -> Result<Option<Mount>, String> {
         let target = PathBuf::from(&volume.container_path);
         if !is_clean(&target) {
             return Err(format!("Path '{}' of a volume leads upwards", volume.container_path));
         }
         let read_only = volume.mode() == Mode::Ro;
-        let Some(source) = self.source(volume, circumstances)? else { return Ok(None) };
+        let Some(source) = self.source(volume, circumstances, images)? else { return Ok(None) };
         Ok(Some(Mount { source, target, read_only }))
     }
 
-    fn source(&self, volume: &Volume, circumstances: &Circumstances<'_>) -> Result<Option<Source>, String> {
+    fn source<'i>(
+        &self,
+        volume: &Volume,
+        circumstances: &Circumstances<'_>,
+        images: &mut impl Iterator<Item = &'i ImageLayers>,
+    ) -> Result<Option<Source>, String> {
         if volume.image.is_some() {
-            return Err("Volumes from images are not supported".to_owned());
+            if !self.images {
+                return Err(format!("Volumes from images need the isolator '{IMAGE}'"));
+            }
+            let image = images.next();
+            let (layers, back_end) = image.ok_or("The image of a volume is not there")?;
+            return Ok(Some(Source::Image { layers: layers.clone(), back_end: *back_end }));
         }
         if let Some(path) = &volume.host_path {
             if path.starts_with('/') {
@@ -81,11 +113,15 @@ impl Volumes {
                 };
                 below(sandbox, &path.path, circumstances.owner).map(Some)
             }
-            source::Type::DockerVolume => Err("Docker volumes are not supported".to_owned()),
+            source::Type::DockerVolume => {
+                Err("Volumes of Docker's volume drivers are not supported: use a host path or a persistent volume".to_owned())
+            },
             source::Type::Secret => {
                 self.secret(source.secret.as_ref(), &volume.container_path, circumstances)
             }
-            source::Type::CsiVolume => Err("CSI volumes are not supported".to_owned()),
+            source::Type::CsiVolume => {
+                Err("CSI volumes are not supported: use a host path or a persistent volume".to_owned())
+            },
             source::Type::Unknown => Err("A volume has a source of an unknown type".to_owned()),
         }
     }
@@ -142,7 +178,13 @@ mod tests {
     use super::*;
 
     fn volumes() -> Volumes {
-        Volumes { host_paths: true, sandbox_paths: true, secrets: true, force_creation: Vec::new() }
+        Volumes {
+            host_paths: true,
+            sandbox_paths: true,
+            secrets: true,
+            images: true,
+            force_creation: Vec::new(),
+        }
     }
 
     fn circumstances() -> Circumstances<'static> {
@@ -151,7 +193,16 @@ mod tests {
             parent_sandbox: None,
             owner: Some((1, 2)),
             persistent: &[],
+            images: &[],
         }
+    }
+
+    fn mounted(
+        volumes: &Volumes,
+        volume: &Volume,
+        circumstances: &Circumstances<'_>,
+    ) -> Result<Option<Mount>, String> {
+        volumes.mount(volume, circumstances, &mut circumstances.images.iter())
     }
 
     fn host(host_path: &str, container_path: &str) -> Volume {
@@ -168,25 +219,27 @@ mod tests {
         let missing = folder.path().join("a/b");
         let volume = host(missing.to_str().expect("text"), "/v");
         let mut volumes = volumes();
-        assert!(volumes.mount(&volume, &circumstances()).unwrap_err().ends_with("does not exist"));
+        assert!(mounted(&volumes, &volume, &circumstances()).unwrap_err().ends_with("does not exist"));
         volumes.force_creation.push(folder.path().to_path_buf());
         let upwards = host(&format!("{}/a/../b-not-there", folder.path().display()), "/v");
-        assert!(volumes.mount(&upwards, &circumstances()).is_err());
-        assert!(volumes.mount(&volume, &circumstances()).unwrap().is_some());
+        assert!(mounted(&volumes, &upwards, &circumstances()).is_err());
+        assert!(mounted(&volumes, &volume, &circumstances()).unwrap().is_some());
         assert!(missing.is_dir());
         volumes.host_paths = false;
-        assert!(volumes.mount(&volume, &circumstances()).unwrap().is_none());
+        assert!(mounted(&volumes, &volume, &circumstances()).unwrap().is_none());
     }
 
     #[test]
     fn rule_367_relative_host_paths_are_in_the_sandbox() {
-        let mount = volumes().mount(&host("tmp", "/tmp"), &circumstances()).unwrap().expect("a mount");
+        let mount = mounted(&volumes(), &host("tmp", "/tmp"), &circumstances()).unwrap().expect("a mount");
         let Source::Sandbox { sandbox, path, owner } = mount.source else { panic!("in the sandbox") };
         assert_eq!((sandbox.as_path(), path.as_path()), (Path::new("/sandbox"), Path::new("tmp")));
         assert_eq!(owner, Some((1, 2)));
-        assert!(volumes().mount(&host("tmp", "tmp"), &circumstances()).unwrap_err().contains("not absolute"));
+        assert!(
+            mounted(&volumes(), &host("tmp", "tmp"), &circumstances()).unwrap_err().contains("not absolute")
+        );
         for (path, inside) in [("../x", "/tmp"), ("a/../../x", "/tmp"), ("tmp", "/../etc")] {
-            assert!(volumes().mount(&host(path, inside), &circumstances()).is_err(), "{path} {inside}");
+            assert!(mounted(&volumes(), &host(path, inside), &circumstances()).is_err(), "{path} {inside}");
         }
         let parent = Volume {
             container_path: "shared".to_owned(),
@@ -200,9 +253,31 @@ mod tests {
             }),
             ..Volume::default()
         };
-        assert!(volumes().mount(&parent, &circumstances()).unwrap_err().contains("Only a child"));
+        assert!(mounted(&volumes(), &parent, &circumstances()).unwrap_err().contains("Only a child"));
         let child = Circumstances { parent_sandbox: Some(Path::new("/parent")), ..circumstances() };
-        let mount = volumes().mount(&parent, &child).unwrap().expect("a mount");
+        let mount = mounted(&volumes(), &parent, &child).unwrap().expect("a mount");
         assert!(matches!(mount.source, Source::Sandbox { sandbox, .. } if sandbox == Path::new("/parent")));
+    }
+
+    #[test]
+    fn images_are_given_in_their_order_and_other_kinds_are_refused_by_name() {
+        let from_image = || Volume {
+            container_path: "/v".to_owned(),
+            image: Some(mezzo_mesos::v1::Image::default()),
+            ..Volume::default()
+        };
+        let images = [(vec![PathBuf::from("/l")], crate::BackEnd::Any)];
+        let circumstances = Circumstances { images: &images, ..circumstances() };
+        let found = mounted(&volumes(), &from_image(), &circumstances).unwrap().expect("a mount");
+        assert!(matches!(found.source, Source::Image { layers, .. } if layers == [PathBuf::from("/l")]));
+        let without = Volumes { images: false, ..volumes() };
+        assert!(mounted(&without, &from_image(), &circumstances).unwrap_err().contains("volume/image"));
+        for (kind, name) in [(source::Type::DockerVolume, "Docker"), (source::Type::CsiVolume, "CSI")] {
+            let source = mezzo_mesos::v1::volume::Source { r#type: Some(kind as i32), ..Default::default() };
+            let volume =
+                Volume { container_path: "/v".to_owned(), source: Some(source), ..Volume::default() };
+            let why = mounted(&volumes(), &volume, &circumstances).unwrap_err();
+            assert!(why.contains(name) && why.contains("not supported"), "{why}");
+        }
     }
 }

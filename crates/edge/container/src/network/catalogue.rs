@@ -75,7 +75,7 @@ impl Networks {
 
 /// The networks of a folder's files, in the order of their names, each with its file or the reason why it
 /// cannot be used.
-fn configurations(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Network, String>)>> {
+pub(super) fn configurations(folder: &Path) -> io::Result<Vec<(PathBuf, Result<Network, String>)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();

@@ -6,6 +6,8 @@ use std::cmp::Ordering;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::record::Asked;
+
 /// Plugins of one network. Lists in use have two to four.
 pub(super) const PLUGINS_MAX: usize = 32;
 
@@ -13,8 +15,10 @@ pub(super) const PLUGINS_MAX: usize = 32;
 const ARGUMENTS: &str = "org.apache.mesos";
 /// The plugin that maps the ports it finds there, and so needs no capability for it.
 const PORT_MAPPER: &str = "mesos-cni-port-mapper";
-/// The capability of plugins that map ports.
+/// Capabilities: of plugins that map ports, and of those that give the addresses they are told.
 const PORT_MAPPINGS: &str = "portMappings";
+const ADDRESSES: &str = "ips";
+const HARDWARE: &str = "mac";
 
 /// A network that containers can join.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +28,9 @@ pub(crate) struct Network {
     version: String,
     /// The operator does not want the network to be checked.
     check_disabled: bool,
+    /// It is this agent's alone: see [`Network::collects`].
+    #[serde(default)]
+    collects: bool,
     /// At least one; each an object with a `type`.
     plugins: Vec<Map<String, Value>>,
 }
@@ -63,6 +70,8 @@ const CHECKS: Version = Version(0, 4, 0);
 /// The first whose plugins are given what the one before has answered.
 const CHAINS: Version = Version(0, 3, 0);
 const FIRST: Version = Version(0, 1, 0);
+/// The first whose plugins can be told who is still there, and forget all others.
+const COLLECTS: Version = Version(1, 1, 0);
 const LAST: Version = Version(1, 1, 0);
 
 impl Version {
@@ -101,6 +110,10 @@ impl Network {
             Some(Value::String(text)) => text == "true",
             other => other.and_then(Value::as_bool).unwrap_or(false),
         };
+        let collects = match object.get("disableGC") {
+            Some(Value::String(text)) => text == "false",
+            other => other.and_then(Value::as_bool) == Some(false),
+        };
         let plugins = match object.remove("plugins") {
             None => vec![object],
             Some(Value::Array(list)) => {
@@ -115,7 +128,7 @@ impl Network {
         if plugins.is_empty() || plugins.len() > PLUGINS_MAX {
             return Err(ConfigError::Plugins);
         }
-        let network = Self { name, version, check_disabled, plugins };
+        let network = Self { name, version, check_disabled, collects, plugins };
         for n in 0..network.plugins.len() {
             // The name of a file in one of the folders of plugins, and nothing else.
             if !is_name(network.plugin(n)) {
@@ -144,6 +157,26 @@ impl Network {
         self.is_since(CHECKS) && !self.check_disabled
     }
 
+    /// Whether plugins are told of everybody who is still there, so that they forget all others. Only where the
+    /// operator has written `"disableGC": false`: others than this agent may use a network of the same name,
+    /// and they would be forgotten too.
+    pub(super) fn collects(&self) -> bool {
+        self.collects && self.is_since(COLLECTS)
+    }
+
+    /// What a plugin reads that is told who is still there: containers and interfaces.
+    pub(super) fn roll_call(&self, n: usize, there: &[(String, String)]) -> Vec<u8> {
+        let Some(mut plugin) = self.plugins.get(n).cloned() else { return Vec::new() };
+        plugin.insert("name".to_owned(), self.name.clone().into());
+        plugin.insert("cniVersion".to_owned(), self.version.clone().into());
+        let there: Vec<Value> = there
+            .iter()
+            .map(|(container, interface)| json!({"containerID": container, "ifname": interface}))
+            .collect();
+        plugin.insert("cni.dev/valid-attachments".to_owned(), there.into());
+        Value::Object(plugin).to_string().into_bytes()
+    }
+
     /// Whether one of its plugins maps ports.
     pub(super) fn maps_ports(&self) -> bool {
         self.plugins.iter().any(|plugin| {
@@ -154,19 +187,14 @@ impl Network {
 
     /// What a plugin reads. `previous` is what the plugin before has answered or, when the network is left or
     /// checked, the last one.
-    pub(super) fn request(
-        &self,
-        n: usize,
-        call: Call,
-        previous: Option<&Value>,
-        asked: &Value,
-        mappings: &[PortMapping],
-    ) -> Vec<u8> {
+    pub(super) fn request(&self, n: usize, call: Call, previous: Option<&Value>, asked: &Asked) -> Vec<u8> {
         let Some(mut plugin) = self.plugins.get(n).cloned() else { return Vec::new() };
         plugin.insert("name".to_owned(), self.name.clone().into());
         plugin.insert("cniVersion".to_owned(), self.version.clone().into());
-        if has_capability(&plugin, PORT_MAPPINGS) && !mappings.is_empty() {
-            let list: Vec<Value> = mappings
+        let mut wanted = Map::new();
+        if has_capability(&plugin, PORT_MAPPINGS) && !asked.mappings.is_empty() {
+            let list: Vec<Value> = asked
+                .mappings
                 .iter()
                 .map(|mapping| {
                     json!({
@@ -176,7 +204,18 @@ impl Network {
                     })
                 })
                 .collect();
-            plugin.insert("runtimeConfig".to_owned(), json!({ PORT_MAPPINGS: list }));
+            wanted.insert(PORT_MAPPINGS.to_owned(), list.into());
+        }
+        if has_capability(&plugin, ADDRESSES) && !asked.addresses.is_empty() {
+            wanted.insert(ADDRESSES.to_owned(), json!(asked.addresses));
+        }
+        if has_capability(&plugin, HARDWARE)
+            && let Some(address) = &asked.hardware
+        {
+            wanted.insert(HARDWARE.to_owned(), json!(address));
+        }
+        if !wanted.is_empty() {
+            plugin.insert("runtimeConfig".to_owned(), wanted.into());
         }
         let chains = if call == Call::Add { CHAINS } else { CHECKS };
         if let Some(previous) = previous.filter(|_| self.is_since(chains)) {
@@ -184,7 +223,7 @@ impl Network {
         }
         let arguments = plugin.entry("args").or_insert_with(|| json!({}));
         if let Value::Object(arguments) = arguments {
-            arguments.insert(ARGUMENTS.to_owned(), json!({ "network_info": asked }));
+            arguments.insert(ARGUMENTS.to_owned(), json!({ "network_info": asked.to_json(&self.name) }));
         }
         Value::Object(plugin).to_string().into_bytes()
     }
@@ -196,6 +235,7 @@ pub(super) enum Call {
     Add,
     Check,
     Del,
+    Collect,
 }
 
 impl Call {
@@ -204,6 +244,7 @@ impl Call {
             Self::Add => "ADD",
             Self::Check => "CHECK",
             Self::Del => "DEL",
+            Self::Collect => "GC",
         }
     }
 }
@@ -242,9 +283,14 @@ mod tests {
     }
 
     fn request(network: &Network, n: usize, call: Call, previous: Option<&Value>) -> Value {
-        let mappings = [PortMapping { host: 31080, container: 80, protocol: "tcp".to_owned() }];
-        let asked = json!({"name": "n"});
-        serde_json::from_slice(&network.request(n, call, previous, &asked, &mappings)).expect("JSON")
+        let mapping = PortMapping { host: 31080, container: 80, protocol: "tcp".to_owned() };
+        let asked = Asked {
+            mappings: vec![mapping],
+            addresses: vec!["10.0.0.9/24".to_owned()],
+            hardware: Some("02:00:00:00:00:0a".to_owned()),
+            ..Asked::default()
+        };
+        serde_json::from_slice(&network.request(n, call, previous, &asked)).expect("JSON")
     }
 
     #[test]
@@ -269,6 +315,12 @@ mod tests {
         let second = request(&network, 1, Call::Add, Some(&answer));
         assert_eq!(second["prevResult"], answer);
         assert_eq!(second["runtimeConfig"]["portMappings"][0]["hostPort"], 31080);
+        assert!(second["runtimeConfig"].get("ips").is_none() && second["runtimeConfig"].get("mac").is_none());
+        let plugins = json!([{"type": "static", "capabilities": {"ips": true, "mac": true}}]);
+        let network = parse(json!({"cniVersion": "1.0.0", "name": "n", "plugins": plugins}));
+        let asked = request(&network.expect("a network"), 0, Call::Add, None);
+        let wanted = json!({"ips": ["10.0.0.9/24"], "mac": "02:00:00:00:00:0a"});
+        assert_eq!(asked["runtimeConfig"], wanted);
     }
 
     #[test]
@@ -306,6 +358,22 @@ mod tests {
         let deep =
             format!("{{\"name\":\"n\",\"type\":\"x\",\"d\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
         assert!(matches!(Network::parse(deep.as_bytes()), Err(ConfigError::Json(_))));
+    }
+
+    #[test]
+    fn only_a_network_that_is_nobody_elses_is_cleaned_up() {
+        let network = |version: &str, value: Value| {
+            let text = json!({"name": "n", "type": "x", "cniVersion": version, "disableGC": value});
+            parse(text).expect("a network")
+        };
+        assert!(network("1.1.0", json!(false)).collects() && network("1.1.0", json!("false")).collects());
+        assert!(!network("1.1.0", json!(true)).collects() && !network("1.0.0", json!(false)).collects());
+        assert!(!parse(json!({"name": "n", "type": "x", "cniVersion": "1.1.0"})).expect("one").collects());
+        let there = [("c1".to_owned(), "eth0".to_owned())];
+        let told: Value =
+            serde_json::from_slice(&network("1.1.0", json!(false)).roll_call(0, &there)).expect("JSON");
+        assert_eq!(told["cni.dev/valid-attachments"], json!([{"containerID": "c1", "ifname": "eth0"}]));
+        assert_eq!((&told["name"], &told["cniVersion"]), (&json!("n"), &json!("1.1.0")));
     }
 
     #[test]

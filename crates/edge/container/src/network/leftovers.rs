@@ -12,7 +12,9 @@ use rustix::fs::FlockOperation;
 use super::{
     CONTAINERS, Member, Networks,
     answer::Answer,
-    config::Call,
+    catalogue,
+    config::{Call, Network},
+    plugin::{self, Invocation},
     record::{self, Record},
 };
 
@@ -42,8 +44,9 @@ impl Networks {
                 }
             }
         }
+        let collects = self.to_collect().next().is_some();
         let mut state = self.state();
-        state.recovering = !state.members.is_empty();
+        state.recovering = collects || !state.members.is_empty();
         Ok(unwanted)
     }
 
@@ -53,6 +56,8 @@ impl Networks {
             if let Err(error) = self.await_earlier_plugins() {
                 tracing::error!(%error, "waiting for an earlier agent's network plugins failed");
             }
+            // While nobody joins: who is not named here would be forgotten.
+            self.collect(unwanted);
             self.state().recovering = false;
             self.changed.notify_all();
         }
@@ -63,6 +68,67 @@ impl Networks {
         for id in kept.iter().filter(|id| !unwanted.contains(id)) {
             self.check(id);
         }
+    }
+
+    /// Networks whose plugins forget whoever is not there.
+    fn to_collect(&self) -> impl Iterator<Item = Network> {
+        let found = self.settings.config_dir.as_deref().map(catalogue::configurations);
+        let networks =
+            found.and_then(Result::ok).into_iter().flatten().filter_map(|(_, network)| network.ok());
+        networks.filter(Network::collects)
+    }
+
+    /// Tells plugins who is there. What is left of others, of whom nothing is written down here any more, is
+    /// theirs to undo.
+    fn collect(&self, unwanted: &[ContainerId]) {
+        let mut networks = self.to_collect().peekable();
+        if networks.peek().is_none() {
+            return;
+        }
+        let mut there = Vec::new();
+        let kept: Vec<ContainerId> = self.state().members.keys().cloned().collect();
+        for id in kept.iter().filter(|id| !unwanted.contains(id)) {
+            match Record::read(&self.folder_of(id)) {
+                Ok(Some(record)) => there.push(record),
+                Ok(None) => {}
+                // Nobody is forgotten because a file cannot be read.
+                Err(error) => {
+                    return tracing::warn!(container = %id, %error, "networks are not cleaned up");
+                }
+            }
+        }
+        for network in networks {
+            let of_network = |record: &Record| {
+                let joined = record.networks.iter().filter(|joined| joined.network.name == network.name);
+                joined.map(|joined| (record.container.clone(), joined.interface.clone())).collect::<Vec<_>>()
+            };
+            let attachments: Vec<_> = there.iter().flat_map(of_network).collect();
+            for n in 0..network.len() {
+                let input = network.roll_call(n, &attachments);
+                if let Err(why) = self.call_for_nobody(&network, n, &input) {
+                    let plugin = network.plugin(n);
+                    tracing::warn!(network = network.name, plugin, why, "a network is not cleaned up");
+                }
+            }
+        }
+    }
+
+    fn call_for_nobody(&self, network: &Network, n: usize, input: &[u8]) -> Result<(), String> {
+        let program = self.program(network.plugin(n))?;
+        let lock = self.plugins_lock().map_err(|error| format!("lock: {error}"))?;
+        let _turn = self.turn();
+        plugin::run(&Invocation {
+            program: &program,
+            call: Call::Collect,
+            container: "",
+            namespace: None,
+            interface: "",
+            folders: &self.folders(),
+            input,
+            time_max: self.settings.plugin_time_max,
+            lock: &lock,
+        })?;
+        Ok(())
     }
 
     /// A plugin dies with its agent, but what it has started may take a moment longer.

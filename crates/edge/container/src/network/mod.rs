@@ -184,9 +184,10 @@ impl Networks {
         self.state().members.contains_key(id)
     }
 
-    /// Whether any container has networks.
-    pub(crate) fn is_used(&self) -> bool {
-        !self.state().members.is_empty()
+    /// Whether there is something that an earlier agent may have left.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        let state = self.state();
+        state.recovering || !state.members.is_empty()
     }
 
     /// The networks of all containers that have any.
@@ -207,6 +208,22 @@ impl Networks {
                     files: self.folder_of(id),
                     hostname: member.hostname.clone(),
                 });
+            }
+            (id, _) = id.rsplit_once('.')?;
+        }
+    }
+
+    /// The first address in the network that is the container's by the same rule.
+    pub(crate) fn address(&self, id: &ContainerId) -> Option<String> {
+        let state = self.state();
+        let mut id: &str = id;
+        loop {
+            if let Some(member) = state.members.get(id) {
+                return member
+                    .infos
+                    .iter()
+                    .flat_map(|info| &info.ip_addresses)
+                    .find_map(|ip| ip.ip_address.clone());
             }
             (id, _) = id.rsplit_once('.')?;
         }
@@ -367,11 +384,11 @@ impl Networks {
             Call::Add => "join",
             Call::Check => "check",
             Call::Del => "leave",
+            Call::Collect => "clean up",
         };
         let failed = |why| joined.failed(what, plugin, why);
         let program = self.program(joined.network.plugin(plugin)).map_err(failed)?;
-        let asked = joined.asked.to_json(&joined.network.name);
-        let input = joined.network.request(plugin, call, previous, &asked, &joined.asked.mappings);
+        let input = joined.network.request(plugin, call, previous, &joined.asked);
         let lock = self.plugins_lock().map_err(|error| failed(format!("lock: {error}")))?;
         let _turn = self.turn();
         plugin::run(&Invocation {

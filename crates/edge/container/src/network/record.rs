@@ -11,7 +11,10 @@ use mezzo_mesos::v1;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::config::{Network, PortMapping};
+use super::{
+    answer::ADDRESSES_MAX,
+    config::{Network, PortMapping},
+};
 
 /// The file in a container's folder.
 const RECORD: &str = "record";
@@ -45,6 +48,38 @@ pub(super) struct Asked {
     pub(super) groups: Vec<String>,
     pub(super) labels: Vec<(String, Option<String>)>,
     pub(super) mappings: Vec<PortMapping>,
+    /// Addresses that it shall have, each with or without the length of its network's prefix.
+    #[serde(default)]
+    pub(super) addresses: Vec<String>,
+    /// The hardware address that its interface shall have.
+    #[serde(default)]
+    pub(super) hardware: Option<String>,
+}
+
+/// The label of a network that asks for a hardware address; the API has no field for it.
+const HARDWARE_LABEL: &str = "mac";
+
+/// Whether a text is an address, with or without the length of a prefix.
+fn is_address(text: &str) -> bool {
+    let (address, prefix) = match text.split_once('/') {
+        Some((address, prefix)) => (address, Some(prefix)),
+        None => (text, None),
+    };
+    let Ok(address) = address.parse::<std::net::IpAddr>() else { return false };
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    prefix.is_none_or(|prefix| prefix.parse::<u8>().is_ok_and(|length| length <= bits))
+}
+
+/// Whether a text is a hardware address that an interface can have: six numbers, and no group's.
+fn is_hardware_address(text: &str) -> bool {
+    let parts: Vec<_> = text.split(':').collect();
+    let number = |part: &&str| {
+        let is_hex = part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hex.then(|| u8::from_str_radix(part, 16).ok()).flatten()
+    };
+    parts.len() == 6
+        && parts.iter().all(|part| number(part).is_some())
+        && parts.first().and_then(number).is_some_and(|first| first & 1 == 0)
 }
 
 impl Asked {
@@ -65,10 +100,23 @@ impl Asked {
             })
         });
         let labels = info.labels.iter().flat_map(|labels| &labels.labels);
+        let addresses = info.ip_addresses.iter().filter_map(|wanted| wanted.ip_address.clone());
+        let addresses: Vec<String> = addresses.take(ADDRESSES_MAX + 1).collect();
+        if addresses.len() > ADDRESSES_MAX {
+            return Err(format!("more than {ADDRESSES_MAX} addresses are asked for"));
+        }
+        if let Some(wrong) = addresses.iter().find(|text| !is_address(text)) {
+            return Err(format!("'{}' is no address", wrong.escape_debug()));
+        }
+        let hardware = labels.clone().find(|label| label.key == HARDWARE_LABEL);
+        let hardware = hardware.and_then(|label| label.value.clone());
         Ok(Self {
             groups: info.groups.clone(),
             labels: labels.map(|label| (label.key.clone(), label.value.clone())).collect(),
             mappings: mappings.collect::<Result<_, _>>()?,
+            addresses,
+            // A label of this name may also be about something else.
+            hardware: hardware.filter(|text| is_hardware_address(text)),
         })
     }
 
@@ -76,6 +124,11 @@ impl Asked {
     pub(super) fn to_json(&self, name: &str) -> Value {
         let mut object = Map::new();
         object.insert("name".to_owned(), name.into());
+        if !self.addresses.is_empty() {
+            let list: Vec<Value> =
+                self.addresses.iter().map(|address| json!({ "ip_address": address })).collect();
+            object.insert("ip_addresses".to_owned(), list.into());
+        }
         if !self.groups.is_empty() {
             object.insert("groups".to_owned(), json!(self.groups));
         }
@@ -209,6 +262,34 @@ mod tests {
         let info = asked.to_info("n", &["10.0.0.2".parse().expect("one")]);
         assert_eq!(info.ip_addresses[0].ip_address.as_deref(), Some("10.0.0.2"));
         assert_eq!(info.port_mappings[0].protocol.as_deref(), Some("tcp"));
+    }
+
+    #[test]
+    fn addresses_that_are_asked_for_are_addresses() {
+        let with = |address: &str, mac: &str| {
+            let mut info = asked();
+            info.ip_addresses =
+                vec![v1::network_info::IpAddress { protocol: None, ip_address: Some(address.to_owned()) }];
+            info.labels = Some(v1::Labels {
+                labels: vec![v1::Label { key: HARDWARE_LABEL.to_owned(), value: Some(mac.to_owned()) }],
+            });
+            Asked::new(&info)
+        };
+        for address in ["10.0.0.9", "10.0.0.9/24", "fd00::9/64"] {
+            let asked = with(address, "02:00:00:00:00:0a").expect(address);
+            assert_eq!(asked.hardware.as_deref(), Some("02:00:00:00:00:0a"));
+            assert_eq!(asked.to_json("n")["ip_addresses"][0]["ip_address"], address);
+        }
+        for address in ["", "10.0.0", "10.0.0.9/33", "10.0.0.9/x", "host", "10.0.0.9,10.0.0.8"] {
+            assert!(with(address, "").is_err(), "{address}");
+        }
+        // A group's, and what is none.
+        for mac in ["01:00:5e:00:00:01", "02:00:00:00:00", "02:00:00:00:00:zz", "+2:00:00:00:00:00"] {
+            assert_eq!(with("10.0.0.9", mac).expect("asked").hardware, None, "{mac}");
+        }
+        // What an earlier agent wrote down says nothing of them.
+        let old = r#"{"groups":[],"labels":[],"mappings":[]}"#;
+        assert_eq!(serde_json::from_str::<Asked>(old).expect("a record"), Asked::default());
     }
 
     #[test]

@@ -94,9 +94,11 @@ pub(crate) fn recover_and_look(dir: &Path, root: &str, isolation: Isolation, mou
     let left = fs::read_dir(dir.join("run/containers")).expect("a folder").count();
     assert_eq!(left, 0, "{what}: runtime folders");
     for hierarchy in ["cpu", "cpuacct", "memory", "pids", "unified", "."] {
-        let groups = fs::read_dir(format!("/sys/fs/cgroup/{hierarchy}/{root}"));
-        let left = groups.into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()).count();
-        assert_eq!(left, 0, "{what}: control groups of {hierarchy}");
+        // The kernel may count somebody who has ended for a moment longer.
+        wait_until(&format!("{what}: no control group of {hierarchy} is left"), || {
+            let groups = fs::read_dir(format!("/sys/fs/cgroup/{hierarchy}/{root}"));
+            !groups.into_iter().flatten().flatten().any(|entry| entry.path().is_dir())
+        });
     }
     assert_eq!(mounts(), mounted, "{what}");
     assert_eq!(processes_of(dir), 0, "{what}: processes");

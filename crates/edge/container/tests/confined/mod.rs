@@ -10,9 +10,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mezzo_container::{BackEnd, Confinement, LaunchRequest, Mount, Namespaces, Output, Root, Source};
+use mezzo_container::{BackEnd, Confinement, Input, LaunchRequest, Mount, Namespaces, Output, Root, Source};
 
-use super::{Agent, alive, shell, text, wait_until};
+use crate::agent::{Agent, alive, kill, mounts, parent, shell, text, wait_until};
 
 /// Programs that are in the image of these tests.
 const PROGRAMS: &str = "sh cat ls echo ps id grep mkdir mount umount sleep head mknod chmod ln touch hostname \
@@ -64,31 +64,14 @@ pub(crate) fn rooted(dir: &Path, id: &str, command: &str) -> Option<LaunchReques
     Some(LaunchRequest { confinement, environment, ..shell(dir, id, command) })
 }
 
-impl Agent {
-    /// Runs a request to its end: status, standard output and standard error.
-    pub(crate) fn finish(&self, request: &LaunchRequest) -> (Option<i32>, String, String) {
-        self.containers.launch(request);
-        self.started();
-        let status = self.exited();
-        (status, text(request.sandbox.join("stdout")), text(request.sandbox.join("stderr")))
-    }
-
-    /// The reason why a request could not be started.
-    fn refusal(&self, request: &LaunchRequest) -> String {
-        self.containers.launch(request);
-        self.failed()
-    }
-}
-
-fn mounts() -> String {
-    fs::read_to_string("/proc/self/mountinfo").expect("mounts")
-}
-
 /// Whether nothing of any container's root is left.
 fn is_clean(dir: &Path) -> bool {
     fs::read_dir(dir.join("scratch")).expect("a folder").all(|entry| {
         let entry = entry.expect("an entry");
-        entry.file_name() == ".removed" && fs::read_dir(entry.path()).expect("a folder").next().is_none()
+        // What all containers have below their images stays.
+        entry.file_name() == ".places"
+            || entry.file_name() == ".removed"
+                && fs::read_dir(entry.path()).expect("a folder").next().is_none()
     })
 }
 
@@ -118,6 +101,51 @@ pub(crate) fn a_container_sees_its_own_root_and_leaves_nothing(dir: &Path) {
     wait_until("what it wrote is deleted", || is_clean(dir));
     assert!(!dir.join("image/file").exists() && !upper.join("file").exists(), "layers are never written");
     assert_eq!(mounts(), before);
+}
+
+pub(crate) fn images_can_be_volumes_that_are_written_to_and_end_with_their_container(dir: &Path) {
+    let Some(mut request) = rooted(
+        dir,
+        "c1",
+        "cat /v/data v2/data /ro/data; echo more >> /v/data; cat /v/data; \
+        rm v2/data; ls v2; touch /ro/x || mount | grep -c overlay; [ -e go ] || while [ ! -e go ]; do sleep 0.01; done",
+    ) else {
+        return;
+    };
+    let layer = dir.join("volume-layer");
+    fs::create_dir(&layer).expect("a folder");
+    fs::write(layer.join("data"), "image\n").expect("a file");
+    let volume = |back_end, target: &str, read_only| Mount {
+        source: Source::Image { layers: vec![layer.clone()], back_end },
+        target: target.into(),
+        read_only,
+    };
+    let copy = BackEnd::Copy;
+    request.confinement.mounts =
+        vec![volume(BackEnd::Any, "/v", false), volume(copy, "v2", false), volume(BackEnd::Any, "/ro", true)];
+    let before = mounts();
+    let agent = Agent::start(dir);
+    agent.containers.launch(&request);
+    agent.started();
+    wait_until("it is ready", || text(request.sandbox.join("stdout")).ends_with("3\n"));
+    let written = dir.join("scratch/c1/volume-0/upper/data");
+    assert_eq!(text(written), "image\nmore\n");
+    assert_eq!(mounts(), before, "the host has no mount of the container's");
+    drop(agent);
+    let agent = Agent::start(dir);
+    fs::write(request.sandbox.join("go"), "").expect("a file");
+    assert_eq!(agent.exited(), Some(0), "{}", text(request.sandbox.join("stderr")));
+    let expected = "image\nimage\nimage\nimage\nmore\n3\n";
+    assert_eq!(text(request.sandbox.join("stdout")), expected);
+    assert_eq!(text(layer.join("data")), "image\n", "layers are never written");
+    wait_until("what it wrote is deleted", || is_clean(dir));
+    // Without an image of its own, in its sandbox.
+    let mut plain = shell(dir, "c2", "cat v/data; echo x > v/x; ls v; grep -c scratch /proc/self/mountinfo");
+    plain.confinement.mounts = vec![volume(BackEnd::Any, "v", false)];
+    let (_, out, err) = agent.finish(&plain);
+    assert!(out.starts_with("image\ndata\nx\n"), "{out}{err}");
+    assert!(fs::read_dir(plain.sandbox.join("v")).expect("a place").next().is_none());
+    wait_until("what it wrote is deleted", || is_clean(dir));
 }
 
 pub(crate) fn the_copy_back_end_shows_the_same(dir: &Path) {
@@ -246,6 +274,56 @@ pub(crate) fn a004_devices_of_the_image_are_not_used(dir: &Path) {
     assert_eq!(text(victim), "kept");
 }
 
+pub(crate) fn a005_a006_and_a007_a_console_of_the_image_is_not_used(dir: &Path) {
+    let command = "ls -d /dev/console; readlink /proc/self/fd/1; echo lost > /dev/null; echo shown > /dev/tty; ls /dev/pts";
+    let Some(mut request) = rooted(dir, "c1", command) else { return };
+    let (image, victims) = (dir.join("image"), dir.join("victims"));
+    fs::create_dir(&victims).expect("a folder");
+    fs::create_dir(image.join("dev")).expect("a folder");
+    for name in ["console", "null", "tty", "stdout"] {
+        symlink(victims.join(name), image.join("dev").join(name)).expect("a link");
+    }
+    symlink(&victims, image.join("dev/pts")).expect("a link");
+    request.stdin = Input::Terminal(None);
+    let agent = Agent::start(dir);
+    let (status, out, err) = agent.finish(&request);
+    assert_eq!(status, Some(0), "{out}{err}");
+    assert!(out.contains("/dev/console: No such file"), "{out}");
+    assert!(out.contains("/dev/pts/") && out.contains("shown"), "{out}");
+    assert_eq!(fs::read_dir(&victims).expect("a folder").count(), 0, "nothing is made on the host");
+}
+
+pub(crate) fn a036_nobody_listens_on_a_name_that_containers_can_reach(dir: &Path) {
+    let agent = Agent::start(dir);
+    agent.containers.launch(&shell(dir, "c1", "exec sleep 1000"));
+    agent.started();
+    // The agent's part here, the launcher and the supervisor are this program.
+    let program = std::env::current_exe().expect("a program");
+    let mut own = 0;
+    let mut sockets = Vec::new();
+    for process in fs::read_dir("/proc").expect("processes").flatten() {
+        let exe = fs::read_link(process.path().join("exe")).unwrap_or_default();
+        if exe.file_name() != program.file_name() {
+            continue;
+        }
+        own += 1;
+        for file in fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten() {
+            let name = fs::read_link(file.path()).unwrap_or_default().to_string_lossy().into_owned();
+            sockets.extend(name.strip_prefix("socket:[").map(|inode| inode.trim_end_matches(']').to_owned()));
+        }
+    }
+    assert!(own >= 3, "{own} processes");
+    for line in text("/proc/net/unix".into()).lines().skip(1) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        // Those with a path are in folders of ours.
+        let is_abstract = words.get(7).is_some_and(|name| name.starts_with('@'));
+        let is_own = words.get(6).is_some_and(|inode| sockets.iter().any(|own| own == inode));
+        assert!(!(is_abstract && is_own), "{line}");
+    }
+    agent.containers.destroy(&"c1".into()).expect("an order");
+    agent.exited();
+}
+
 pub(crate) fn a031_and_a037_other_containers_are_not_seen(dir: &Path) {
     let Some(first) = rooted(dir, "c1", "touch /dev/shm/mine; while [ ! -e go ]; do sleep 0.01; done") else {
         return;
@@ -297,9 +375,7 @@ pub(crate) fn a_killed_supervisor_takes_its_namespaces_along(dir: &Path) {
     agent.containers.launch(&request);
     let pid = agent.started();
     let namespace = fs::read_link(format!("/proc/{pid}/ns/pid")).expect("a namespace");
-    let stat = text(PathBuf::from(format!("/proc/{pid}/stat")));
-    let parent = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)).expect("a parent");
-    super::kill(parent.parse().expect("a number"));
+    kill(parent(pid));
     assert_eq!(agent.exited(), None);
     wait_until("everything is ended", || members(&namespace) == 0);
     wait_until("what it wrote is deleted", || is_clean(dir));

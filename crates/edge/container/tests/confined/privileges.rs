@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, sync::Arc};
 
-use mezzo_container::{Capabilities, Credentials, Filter, LaunchRequest, Privileges};
+use mezzo_container::{Capabilities, Credentials, Filter, LaunchRequest, Privileges, Rlimit};
 
 use super::rooted;
 use crate::{Agent, shell, text};
@@ -135,9 +135,75 @@ pub(crate) fn a026_a_set_user_id_program_gains_nothing(dir: &Path) {
 /// Set for this program when it is run in a container to try system calls.
 pub(crate) const TRY_CALLS: &str = "try-system-calls";
 
+/// Other ways into the kernel than the usual one.
+const BY_32_BIT_GATE: &str = "by-32-bit-gate";
+const BY_X32: &str = "by-x32";
+/// Opens files until it cannot.
+const HOARD: &str = "hoard-descriptors";
+
+/// Tries what is asked for.
+pub(crate) fn try_calls(what: Option<&str>) {
+    match what {
+        Some(HOARD) => hoard(),
+        Some(way @ (BY_32_BIT_GATE | BY_X32)) => enter_otherwise(way),
+        _ => try_usual(),
+    }
+}
+
+/// Asks for a socket and a process id as programs for other kinds of processors do.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "ways into the kernel that no library offers")]
+fn enter_otherwise(way: &str) {
+    use nix::libc;
+    println!("here");
+    if way == BY_X32 {
+        for (name, number, family) in [
+            ("getpid", libc::SYS_getpid, 0),
+            ("af_alg", libc::SYS_socket, 38),
+            ("af_vsock", libc::SYS_socket, 40),
+        ] {
+            // SAFETY: none of these calls takes a pointer.
+            let result = unsafe { libc::syscall(number | 0x4000_0000, family, 5, 0) };
+            println!("{name} {}", if result < 0 { nix::errno::Errno::last_raw() } else { 0 });
+        }
+        return;
+    }
+    let result: i64;
+    // SAFETY: number 20 of the 32-bit table asks for the process id; it reads and writes no memory.
+    unsafe {
+        std::arch::asm!("int 0x80", inlateout("rax") 20_i64 => result,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _);
+    }
+    println!("got {result}");
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn enter_otherwise(_way: &str) {
+    println!("there is no other way");
+}
+
+fn hoard() {
+    let mut files = Vec::new();
+    let why = loop {
+        match fs::File::open("/dev/null") {
+            Ok(file) => files.push(file),
+            Err(error) => break error,
+        }
+    };
+    println!("{} {}", files.len(), why.raw_os_error().unwrap_or_default());
+}
+
+/// This program, in a container with the host's files.
+fn this_program(dir: &Path, id: &str, what: &str) -> LaunchRequest {
+    let mut request = shell(dir, id, "");
+    request.program = std::env::current_exe().expect("a program").to_string_lossy().into_owned();
+    request.arguments = vec!["program".to_owned(), TRY_CALLS.to_owned(), what.to_owned()];
+    request
+}
+
 /// Tries what the default profile forbids, and some of what it lets pass; says what it has met with.
 #[expect(unsafe_code, reason = "system calls that no library offers")]
-pub(crate) fn try_calls() {
+fn try_usual() {
     use nix::libc;
     let try_one = |name: &str, number: libc::c_long, arguments: [libc::c_long; 3]| {
         // SAFETY: every pointer among the arguments is null, so the kernel refuses the call or does nothing.
@@ -165,24 +231,128 @@ pub(crate) fn try_calls() {
     try_one("af_alg", libc::SYS_socket, [38, 5, 0]);
     try_one("af_alg-high", libc::SYS_socket, [38 | 1 << 40, 5, 0]);
     try_one("af_vsock", libc::SYS_socket, [40, 1, 0]);
+    try_one("af_packet", libc::SYS_socket, [17, 3, 0]);
+    try_one("af_inet-raw", libc::SYS_socket, [2, 3, 1]);
     try_one("tiocsti", libc::SYS_ioctl, [0, 0x5412, 0]);
     try_one("socket", libc::SYS_socket, [2, 1, 0]);
     try_one("getpid", libc::SYS_getpid, [0; 3]);
     std::thread::spawn(|| println!("thread 0")).join().expect("a thread");
 }
 
-pub(crate) fn a028_and_a029_forbidden_system_calls_are_refused(dir: &Path) {
-    if !rustix::process::geteuid().is_root() {
-        return println!("    skipped: needs root");
-    }
-    let mut request = shell(dir, "c1", "");
-    request.program = std::env::current_exe().expect("a program").to_string_lossy().into_owned();
-    request.arguments = vec!["program".to_owned(), TRY_CALLS.to_owned()];
-    request.confinement.privileges = Privileges {
+fn standard() -> Privileges {
+    Privileges {
         capabilities: Some(Capabilities { effective: SOME, bounding: SOME }),
         no_new_privileges: true,
         filter: Some(Arc::new(Filter::standard(SOME).expect("a filter"))),
-    };
+    }
+}
+
+pub(crate) fn a029_other_ways_into_the_kernel_are_closed(dir: &Path) {
+    if !rustix::process::geteuid().is_root() || !cfg!(target_arch = "x86_64") {
+        return println!("    skipped: needs root, and a processor with such ways");
+    }
+    let agent = Agent::start(dir);
+    let mut gate = this_program(dir, "c1", BY_32_BIT_GATE);
+    let (status, out, _) = agent.finish(&gate);
+    let open = status == Some(0) && out.contains("got");
+    gate = this_program(dir, "c2", BY_32_BIT_GATE);
+    gate.confinement.privileges = standard();
+    let (status, out, err) = agent.finish(&gate);
+    assert_eq!(out, "here\n", "{err}");
+    // By the filter (SIGSYS), or by a kernel that has no such gate (SIGSEGV).
+    let expected = if open { 31 } else { 11 };
+    assert_eq!(status.map(|status| status & 0x7f), Some(expected), "{err}");
+    let mut x32 = this_program(dir, "c3", BY_X32);
+    x32.confinement.privileges = standard();
+    let (status, out, err) = agent.finish(&x32);
+    assert_eq!((status, out.as_str()), (Some(0), "here\ngetpid 1\naf_alg 1\naf_vsock 1\n"), "{err}");
+}
+
+pub(crate) fn a047_a_session_is_confined_as_its_container_is(dir: &Path) {
+    let show = "grep -E '^(Cap|NoNew|Seccomp|Groups|Uid|Gid)' /proc/self/status; cat /proc/self/attr/current; \
+        cat /proc/self/oom_score_adj /proc/self/limits";
+    let command = format!("{{ {show}; }} > shown 2>&1; touch up; while [ ! -e go ]; do sleep 0.01; done");
+    let Some(parent) = restricted(dir, "c1", &command) else { return };
+    let agent = Agent::start(dir);
+    agent.containers.launch(&parent);
+    agent.started();
+    super::wait_until("it runs", || parent.sandbox.join("up").exists());
+    let mut session = shell(dir, "c1.s", &format!("{{ {show}; }} 2>&1"));
+    session.environment = vec![("PATH".to_owned(), "/bin".to_owned())];
+    session.confinement.enter = Some("c1".into());
+    let (_, out, err) = agent.finish(&session);
+    let shown = text(parent.sandbox.join("shown"));
+    assert!(shown.contains("Seccomp:\t2") && shown.contains("Max open files"), "{shown}");
+    assert_eq!(out, shown, "{err}");
+    fs::write(parent.sandbox.join("go"), "").expect("a file");
+    assert_eq!(agent.exited(), Some(0));
+}
+
+/// Makes this program an agent that a profile of AppArmor's confines.
+pub(crate) const BE_CONFINED: &str = "be-a-confined-agent";
+/// The emulated machine loads it (`boot.sh`): it lets pass everything but `/forbidden`.
+const PROFILE: &str = "mezzo-test";
+
+pub(crate) fn a047_what_confines_an_agent_confines_its_containers(dir: &Path) {
+    if !text("/sys/kernel/security/apparmor/profiles".into()).contains(PROFILE) {
+        return println!("    skipped: needs a profile of AppArmor's");
+    }
+    let Some(image) = super::image(dir) else { return };
+    fs::write(image.join("forbidden"), "read").expect("a file");
+    let enter = format!("printf 'exec {PROFILE}' > /proc/self/attr/exec && exec \"$0\" \"$@\"");
+    let output = std::process::Command::new("sh")
+        .args(["-c", &enter])
+        .arg(std::env::current_exe().expect("a program"))
+        .args([BE_CONFINED, dir.to_str().expect("text")])
+        .output()
+        .expect("run sh");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        said,
+        format!("{PROFILE} (enforce)\n").repeat(2),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Tells the labels of a container and of a session in it, and what either reads of a file it may not.
+pub(crate) fn be_confined(dir: &Path) {
+    let show = "cat /proc/self/attr/current /forbidden 2>&1 | grep -v 'Permission denied'";
+    let command = format!("{show}; touch up; while [ ! -e go ]; do sleep 0.01; done");
+    let parent = restricted(dir, "c1", &command).expect("an image");
+    let agent = Agent::start(dir);
+    agent.containers.launch(&parent);
+    agent.started();
+    super::wait_until("it runs", || parent.sandbox.join("up").exists());
+    let mut session = shell(dir, "c1.s", show);
+    session.environment = vec![("PATH".to_owned(), "/bin".to_owned())];
+    session.confinement.enter = Some("c1".into());
+    let (_, out, err) = agent.finish(&session);
+    print!("{}{out}{err}", text(parent.sandbox.join("stdout")));
+    fs::write(parent.sandbox.join("go"), "").expect("a file");
+    assert_eq!(agent.exited(), Some(0));
+}
+
+pub(crate) fn a048_a_hoard_of_descriptors_is_the_containers_own(dir: &Path) {
+    let agent = Agent::start(dir);
+    let mut hoard = this_program(dir, "c1", HOARD);
+    hoard.rlimits = vec![Rlimit { resource: 7, soft: 500, hard: 500 }];
+    let (status, out, err) = agent.finish(&hoard);
+    // All but the standard three.
+    assert_eq!((status, out.as_str()), (Some(0), "497 24\n"), "{err}");
+    // Without a limit of its own it meets that of every process, and nobody else notices.
+    let (status, out, err) = agent.finish(&this_program(dir, "c2", HOARD));
+    assert!(status == Some(0) && out.ends_with(" 24\n"), "{out}{err}");
+    let (status, _) = agent.run(dir, "c3", "exec 3< /dev/null");
+    assert_eq!(status, Some(0));
+}
+
+pub(crate) fn a028_a029_and_a145_forbidden_system_calls_are_refused(dir: &Path) {
+    if !rustix::process::geteuid().is_root() {
+        return println!("    skipped: needs root");
+    }
+    let mut request = this_program(dir, "c1", "usual");
+    request.confinement.privileges = standard();
     let agent = Agent::start(dir);
     let (status, out, err) = agent.finish(&request);
     assert_eq!(status, Some(0), "{out}{err}");
@@ -197,7 +367,7 @@ pub(crate) fn a028_and_a029_forbidden_system_calls_are_refused(dir: &Path) {
         };
         assert_eq!(errno, expected, "{name}");
     }
-    assert_eq!(out.lines().count(), 24, "{out}");
+    assert_eq!(out.lines().count(), 26, "{out}");
     assert_eq!(text(request.sandbox.join("stderr")), "");
 }
 

@@ -1,5 +1,5 @@
 //! Runs this test program again where only unified control groups (v2) are: in an emulated machine. Build
-//! machines still have those of v1, or both.
+//! machines still have those of v1, or both. `cargo xtask vm-test` does the same with v1 alone too.
 
 use std::{path::Path, process::Command};
 
@@ -17,6 +17,7 @@ pub(crate) fn everything_holds_with_unified_control_groups(_dir: &Path) {
     let output = Command::new("sh")
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/emulated/boot.sh"))
         .args([&program, &Path::new(env!("CARGO_TARGET_TMPDIR")).join("emulated")])
+        .arg("v2")
         .output()
         .expect("run sh");
     let said = String::from_utf8_lossy(&output.stdout);

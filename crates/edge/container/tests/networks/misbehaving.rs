@@ -1,11 +1,6 @@
 //! Plugins that fail in every way there is, and what is told of them.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
 use super::{Agent, address, is_left, isolation, named, shell, wait_until};
 
@@ -45,12 +40,20 @@ fn calls(dir: &Path) -> Vec<String> {
     text.lines().map(|line| line.trim().to_owned()).collect()
 }
 
+/// What plugins get, and those that never end; each also has to begin in it, on whatever machine.
+const TIME_MAX: Duration = Duration::from_secs(120);
+const TIME_MAX_OF_ENDLESS: Duration = Duration::from_secs(10);
+
 fn start(dir: &Path) -> Option<Agent> {
+    start_with(dir, TIME_MAX)
+}
+
+fn start_with(dir: &Path, time_max: Duration) -> Option<Agent> {
     if !rustix::process::geteuid().is_root() {
         println!("    skipped: needs root");
         return None;
     }
-    Some(Agent::isolated(dir, isolation(dir, &dir.join("plugins"), Duration::from_secs(2))))
+    Some(Agent::isolated(dir, isolation(dir, &dir.join("plugins"), time_max)))
 }
 
 pub(crate) fn a_chain_of_plugins_is_joined_in_order_and_left_backwards(dir: &Path) {
@@ -75,6 +78,28 @@ pub(crate) fn a_chain_of_plugins_is_joined_in_order_and_left_backwards(dir: &Pat
     assert_eq!(is_left(dir), None);
 }
 
+pub(crate) fn plugins_forget_who_is_not_there_only_where_the_operator_says_so(dir: &Path) {
+    configure(dir, "ours", &["a"]);
+    configure(dir, "shared", &["b"]);
+    let file = dir.join("cni/ours.conflist");
+    let text = fs::read_to_string(&file).expect("a file");
+    let text = text.replace("\"1.0.0\"", "\"1.1.0\"").replacen('{', "{\"disableGC\":false,", 1);
+    fs::write(&file, text).expect("a file");
+    let Some(agent) = start(dir) else { return };
+    wait_until("the roll call", || calls(dir) == ["a GC"]);
+    agent.join("c1", &[named("ours"), named("shared")]).expect("joined");
+    agent.containers.launch(&shell(dir, "c1", "sleep 1000"));
+    agent.started();
+    drop(agent);
+    fs::remove_file(dir.join("calls")).expect("a file");
+    let Some(agent) = start(dir) else { return };
+    wait_until("the checks", || calls(dir).iter().any(|line| line.starts_with("b CHECK")));
+    assert_eq!(calls(dir), ["a GC", "a CHECK eth0 inside", "b CHECK eth1 inside"]);
+    agent.containers.destroy(&"c1".into()).expect("an order");
+    assert_eq!(agent.exited(), Some(9));
+    assert_eq!(is_left(dir), None);
+}
+
 pub(crate) fn plugins_that_fail_are_named_and_nothing_is_left(dir: &Path) {
     plugin(dir, "refuses", r#"[ $CNI_COMMAND = DEL ] || { echo '{"code":11,"msg":"no space"}'; exit 1; }"#);
     plugin(dir, "hangs", "[ $CNI_COMMAND = DEL ] || sleep 1000");
@@ -85,7 +110,7 @@ pub(crate) fn plugins_that_fail_are_named_and_nothing_is_left(dir: &Path) {
     plugin(dir, "dies", "[ $CNI_COMMAND = DEL ] || kill -9 $$");
     let all = [
         ("refuses", "no space (code 11)"),
-        ("hangs", "it did not end within 2 seconds"),
+        ("hangs", "it did not end within 10 seconds"),
         ("talks", "its answer has more than 1048576 bytes"),
         ("babbles", "its answer is no JSON object"),
         ("silent", "its answer is no JSON object"),
@@ -95,13 +120,12 @@ pub(crate) fn plugins_that_fail_are_named_and_nothing_is_left(dir: &Path) {
     for (name, _) in all {
         configure(dir, name, &["fine", name]);
     }
-    let Some(agent) = start(dir) else { return };
     for (name, why) in all {
+        let time_max = if name == "hangs" { TIME_MAX_OF_ENDLESS } else { TIME_MAX };
+        let Some(agent) = start_with(dir, time_max) else { return };
         let _ = fs::remove_file(dir.join("calls"));
-        let before = Instant::now();
         let told = agent.join("c1", &[named(name)]).expect_err(name).to_string();
         assert_eq!(told, format!("Failed to join network '{name}': plugin '{name}': {why}"));
-        assert!(before.elapsed() < Duration::from_secs(20), "{name}");
         let backwards = [format!("{name} DEL eth0 inside"), "fine DEL eth0 inside".to_owned()];
         assert!(calls(dir).ends_with(&backwards), "{:?}", calls(dir));
         assert_eq!(is_left(dir), None, "{name}");

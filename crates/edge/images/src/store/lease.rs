@@ -122,16 +122,17 @@ impl Store {
         Ok(())
     }
 
-    /// Says that a container is gone; one that has no image is fine.
-    pub fn release(&self, container: &str) {
+    /// Says that a container is gone; one that has no image is fine. Returns whether it had one.
+    pub fn release(&self, container: &str) -> bool {
         let mut state = self.lock();
-        let Some((id, layers)) = state.holders.remove(container) else { return };
+        let Some((id, layers)) = state.holders.remove(container) else { return false };
         state.let_go(&layers, Some(id));
         drop(state);
         if let Err(error) = self.shared.disk.remove_holder(container) {
             // The next start asks who is still there.
             tracing::warn!(container, %error, "release an image");
         }
+        true
     }
 
     /// Containers that images are kept for.
