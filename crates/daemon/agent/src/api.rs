@@ -9,6 +9,7 @@ mod metrics;
 mod negotiate;
 mod operator;
 mod session;
+mod usage;
 mod v0;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -35,6 +36,7 @@ const CALL_BYTES_MAX: usize = 32 << 20;
 /// What a path leads to.
 #[derive(Clone, Copy, Debug)]
 enum Endpoint {
+    Usage,
     Operator,
     Executor,
     ResourceProvider,
@@ -96,6 +98,7 @@ impl Api {
             ("monitor/statistics", Endpoint::Statistics),
             ("containers", Endpoint::Containers),
             ("containerizer/debug", Endpoint::ContainerizerDebug),
+            ("usage", Endpoint::Usage),
             ("images", Endpoint::Images),
             ("images/pull", Endpoint::PullImage),
         ] {
@@ -181,6 +184,7 @@ impl Handler for Api {
             Endpoint::FilesDebug => files::debug(self, &request),
             Endpoint::LoggingToggle => v0::logging_toggle(self, &request),
             Endpoint::SystemStats => v0::system_stats(&request),
+            Endpoint::Usage => usage::handle(self).await,
             Endpoint::Images => images::list(self).await,
             Endpoint::PullImage => images::pull(self, &request),
         }

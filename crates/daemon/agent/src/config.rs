@@ -49,10 +49,14 @@ pub struct Config {
     pub cgroups_limit_swap: bool,
     /// Further settings of isolators; what has a field of its own here is not looked for there.
     pub isolators: mezzo_container::Isolation,
+    /// Another runtime that starts containers; `None` for our own.
+    pub runtime: Option<mezzo_container::OciRuntime>,
     /// Listeners are looked for on the agent's own ports alone.
     pub check_agent_port_range_only: bool,
     /// Images of containers; `None` without `--image_providers`.
     pub images: Option<crate::ImageSettings>,
+    /// Groups for persistent volumes that several tasks use (`--volume_gid_range`).
+    pub volume_gids: Vec<crate::GidRange>,
     /// Run tasks as their user; needs root.
     pub switch_user: bool,
     /// Base of relative URIs.
@@ -144,8 +148,10 @@ impl Config {
             cgroups_enable_cfs: false,
             cgroups_limit_swap: false,
             isolators: mezzo_container::Isolation::default(),
+            runtime: None,
             check_agent_port_range_only: false,
             images: None,
+            volume_gids: Vec::new(),
             switch_user: true,
             frameworks_home: None,
             fetcher_cache_dir: std::env::temp_dir().join("mesos/fetch"),

@@ -1,13 +1,13 @@
 //! From the core's words to those of the container adapter, and back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mezzo_agent::{ContainerSpec, Input, Limitation, Limits};
 use mezzo_container::{
     Confinement, ContainerEvent, Credentials, Input as Stdin, LaunchRequest, Limitation as HitLimit, Output,
     PortRange, Quota, Resources, Rlimit, Rotation, WindowSize, rlimits_of,
 };
-use mezzo_mesos::v1::{self, task_status::Reason};
+use mezzo_mesos::v1::{self, resource::disk_info, task_status::Reason};
 
 /// Log files put aside per stream unless the container says otherwise; logrotate's own usual number.
 const FILES_KEPT: u32 = 9;
@@ -35,6 +35,8 @@ pub(crate) fn container_resources(resources: &[v1::Resource], limits: &Limits) -
         // Megabytes in thousandths: exact for every amount that the algebra knows.
         mem_bytes: sum("mem").saturating_mul(1 << 20) / 1000,
         mem_limit_bytes: limits.mem.map(|mem| exact(mem, mebibyte)),
+        // The master lets whole ones pass alone (rule 156).
+        gpus: usize::try_from(sum("gpus") / 1000).unwrap_or(usize::MAX),
     }
 }
 
@@ -71,10 +73,15 @@ pub(crate) fn check_mappings(spec: &ContainerSpec, networks: &[v1::NetworkInfo])
     Ok(())
 }
 
-/// The agent's own address means nothing in another network.
-pub(crate) fn listen_everywhere(environment: &mut [(String, String)]) {
-    for (_, value) in environment.iter_mut().filter(|(name, _)| name == "LIBPROCESS_IP") {
-        *value = "0.0.0.0".to_owned();
+/// The agent's own address means nothing in another network; where there is a container's own, it is told
+/// (rule 318).
+pub(crate) fn live_elsewhere(environment: &mut [(String, String)], address: Option<&str>) {
+    for (name, value) in environment {
+        match (name.as_str(), address) {
+            ("LIBPROCESS_IP", _) => *value = "0.0.0.0".to_owned(),
+            ("MESOS_CONTAINER_IP", Some(address)) => *value = address.to_owned(),
+            _ => {}
+        }
     }
 }
 
@@ -82,6 +89,7 @@ pub(crate) fn listen_everywhere(environment: &mut [(String, String)]) {
 pub(crate) fn launch_request(
     spec: &ContainerSpec,
     credentials: Option<Credentials>,
+    work_dir: &Path,
 ) -> Result<LaunchRequest, String> {
     let command = &spec.command;
     let value = command.value.clone().unwrap_or_default();
@@ -111,7 +119,7 @@ pub(crate) fn launch_request(
         stderr: output(spec, "stderr"),
         resources: container_resources(&spec.resources, &spec.limits),
         share_cgroups: spec.parent.is_some() && shares,
-        quotas: quotas(spec),
+        quotas: quotas(spec, work_dir),
         ports: ports(&spec.resources),
         confinement: Confinement::default(),
     })
@@ -135,22 +143,43 @@ pub(crate) fn inherited(
     Some(variables)
 }
 
-/// What the sandbox may use of the disk: what was given to the container without a source of its own and
+/// What may be used of disks. The sandbox: what was given to the container without a source of its own and
 /// without persistence. Nothing is watched where nothing was given.
-fn quotas(spec: &ContainerSpec) -> Vec<Quota> {
+fn quotas(spec: &ContainerSpec, work_dir: &Path) -> Vec<Quota> {
+    let bytes = disk_bytes(&spec.resources);
+    let sandbox = || Quota { path: PathBuf::from(&*spec.sandbox), bytes, volume: None, enforced: true };
+    (bytes > 0).then(sandbox).into_iter().chain(volumes(spec, work_dir)).collect()
+}
+
+/// The part of the disk that is a sandbox's own.
+pub(crate) fn disk_bytes(resources: &[v1::Resource]) -> u64 {
     let plain = |resource: &&v1::Resource| {
         resource.name == "disk"
             && resource.disk.as_ref().is_none_or(|disk| disk.persistence.is_none() && disk.source.is_none())
     };
-    let milli: u64 = spec
-        .resources
+    let milli: u64 = resources
         .iter()
         .filter(plain)
         .filter_map(|resource| Some((resource.scalar.as_ref()?.value * 1000.0).round() as u64))
         .sum();
-    let bytes = milli.saturating_mul(1 << 20) / 1000;
-    let sandbox = || Quota { path: PathBuf::from(&*spec.sandbox), bytes };
-    (bytes > 0).then(sandbox).into_iter().collect()
+    milli.saturating_mul(1 << 20) / 1000
+}
+
+/// What its persistent volumes may use: their size. A mounted disk has an end of its own (rule 365).
+pub(crate) fn volumes(spec: &ContainerSpec, work_dir: &Path) -> impl Iterator<Item = Quota> {
+    spec.resources.iter().filter_map(|resource| {
+        let disk = resource.disk.as_ref()?;
+        disk.persistence.as_ref()?;
+        let is_mount =
+            disk.source.as_ref().is_some_and(|source| source.r#type() == disk_info::source::Type::Mount);
+        let milli = (resource.scalar.as_ref()?.value * 1000.0).round() as u64;
+        Some(Quota {
+            path: crate::volumes::folder(work_dir, resource).ok()?,
+            bytes: milli.saturating_mul(1 << 20) / 1000,
+            volume: Some(Box::new(resource.clone())),
+            enforced: !is_mount,
+        })
+    })
 }
 
 /// A terminal where one is asked for; sessions can be written to, and nobody else has an input (rule 372).
@@ -235,10 +264,10 @@ fn limitation(limit: HitLimit) -> Limitation {
             };
             Limitation { message, reason: Reason::ContainerLimitation, resources: vec![ports] }
         }
-        HitLimit::Disk { message, limit_bytes } => Limitation {
+        HitLimit::Disk { message, limit_bytes, volume } => Limitation {
             message,
             reason: Reason::ContainerLimitationDisk,
-            resources: megabytes("disk", limit_bytes),
+            resources: volume.map_or_else(|| megabytes("disk", limit_bytes), |volume| vec![*volume]),
         },
     }
 }
@@ -268,27 +297,81 @@ mod tests {
     }
 
     #[test]
+    fn rule_318_a_container_is_told_its_own_address() {
+        let told = [("LIBPROCESS_IP", "10.0.0.1"), ("MESOS_CONTAINER_IP", "10.0.0.1"), ("OTHER", "10.0.0.1")];
+        let within = |address: Option<&str>| {
+            let mut environment = spec(&told).environment;
+            live_elsewhere(&mut environment, address);
+            environment.into_iter().map(|(_, value)| value).collect::<Vec<_>>()
+        };
+        assert_eq!(within(Some("10.9.0.2")), ["0.0.0.0", "10.9.0.2", "10.0.0.1"]);
+        assert_eq!(within(None), ["0.0.0.0", "10.0.0.1", "10.0.0.1"], "a network without addresses");
+    }
+
+    #[test]
     fn shell_commands_run_under_sh() {
-        let request = launch_request(&spec(&[]), None).expect("request");
+        let request = launch_request(&spec(&[]), None, Path::new("/w")).expect("request");
         assert_eq!(
             (request.program.as_str(), request.arguments.join(" ")),
             ("/bin/sh", "sh -c echo hi".into())
         );
         let mut program = spec(&[]);
         program.command.shell = Some(false);
-        assert_eq!(launch_request(&program, None).expect("request").arguments, ["echo hi"]);
+        assert_eq!(launch_request(&program, None, Path::new("/w")).expect("request").arguments, ["echo hi"]);
     }
 
     #[test]
     fn rule_396_output_goes_to_two_files_and_rule_398_containers_may_ask_for_rotation() {
-        assert_eq!(launch_request(&spec(&[]), None).expect("request").stdout, Output::File("stdout".into()));
+        assert_eq!(
+            launch_request(&spec(&[]), None, Path::new("/w")).expect("request").stdout,
+            Output::File("stdout".into())
+        );
         let rotated = spec(&[
             ("CONTAINER_LOGGER_MAX_STDOUT_SIZE", "1KB"),
             ("CONTAINER_LOGGER_LOGROTATE_STDOUT_OPTIONS", "compress\nrotate 3"),
         ]);
-        let request = launch_request(&rotated, None).expect("request");
+        let request = launch_request(&rotated, None, Path::new("/w")).expect("request");
         let rotation = Rotation { size_max: LOG_BYTES_MIN, files_kept: 3 };
         assert_eq!(request.stdout, Output::Rotated("stdout".into(), rotation));
         assert_eq!(request.stderr, Output::File("stderr".into()));
+    }
+
+    #[test]
+    fn rule_365_volumes_are_measured_against_their_own_size_and_mounted_disks_never_enforced() {
+        let disk =
+            |value: f64, persistence: Option<&str>, kind: Option<disk_info::source::Type>| v1::Resource {
+                name: "disk".into(),
+                r#type: v1::value::Type::Scalar as i32,
+                scalar: Some(v1::value::Scalar { value }),
+                reservations: vec![v1::resource::ReservationInfo {
+                    role: Some("r".into()),
+                    ..Default::default()
+                }],
+                disk: Some(Box::new(v1::resource::DiskInfo {
+                    persistence: persistence
+                        .map(|id| disk_info::Persistence { id: id.into(), principal: None }),
+                    source: kind.map(|kind| disk_info::Source {
+                        r#type: kind as i32,
+                        mount: Some(disk_info::source::Mount { root: Some("/mnt/d".into()) }),
+                        ..Default::default()
+                    }),
+                    ..Default::default()
+                })),
+                ..Default::default()
+            };
+        let mut spec = spec(&[]);
+        spec.resources = vec![
+            disk(64.0, None, None),
+            disk(32.0, Some("v"), None),
+            disk(16.0, Some("m"), Some(disk_info::source::Type::Mount)),
+        ];
+        let found = quotas(&spec, Path::new("/w"));
+        let told: Vec<_> = found
+            .iter()
+            .map(|quota| (quota.path.to_str().unwrap_or_default(), quota.bytes >> 20, quota.enforced))
+            .collect();
+        assert_eq!(told, [("/s", 64, true), ("/w/volumes/roles/r/v", 32, true), ("/mnt/d", 16, false)]);
+        let full = HitLimit::Disk { message: "m".into(), limit_bytes: 1, volume: found[1].volume.clone() };
+        assert_eq!(limitation(full).resources, [spec.resources[1].clone()]);
     }
 }

@@ -3,13 +3,13 @@
 use std::{
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Weak, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool},
     thread,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use mezzo_agent::ContainerSpec;
-use mezzo_container::{BackEnd, Root};
+use mezzo_container::{BackEnd, ImageLayers, Root};
 use mezzo_images::{
     Accounts, Image, Listed, OpenError, Policy, Progress, PullError, PullOptions, Reference,
     RegistrySettings, Source, Store,
@@ -20,6 +20,8 @@ use tracing::{info, warn};
 
 use crate::pulls::Pulls;
 
+/// How often the core hears of a pull; it tells schedulers less often than that.
+const HEARD_EVERY: Duration = Duration::from_secs(1);
 /// How often a pull is told of in the log.
 const TOLD_EVERY: Duration = Duration::from_secs(5);
 
@@ -107,6 +109,32 @@ impl Collection {
 pub(crate) struct Wanted {
     reference: Reference,
     options: PullOptions,
+    /// It is the container's root, and otherwise one of its volumes.
+    is_root: bool,
+}
+
+/// The images of one container.
+#[derive(Debug, Default)]
+pub(crate) struct Had {
+    pub(crate) root: Option<Image>,
+    /// In the order of the volumes that they are for.
+    pub(crate) volumes: Vec<Image>,
+}
+
+impl Had {
+    /// Adds the image that was asked for next.
+    pub(crate) fn add(&mut self, wanted: &Wanted, image: Image) {
+        if wanted.is_root {
+            self.root = Some(image);
+        } else {
+            self.volumes.push(image);
+        }
+    }
+}
+
+/// Who holds the image of a container's volume: no container id has this sign.
+fn volume_holder(container: &str, number: usize) -> String {
+    format!("{container}#{number}")
 }
 
 /// The agent's images.
@@ -136,7 +164,8 @@ impl Images {
     /// Lets go of images of containers that are not there any more.
     pub(crate) fn recovered<'c>(&self, containers: impl Iterator<Item = &'c str> + Clone) {
         for holder in self.store.holders() {
-            if !containers.clone().any(|container| container == holder) {
+            let name = holder.split('#').next().unwrap_or(&holder);
+            if !containers.clone().any(|container| container == name) {
                 self.store.release(&holder);
             }
         }
@@ -166,23 +195,36 @@ impl Images {
     ) -> Result<Image, PullError> {
         let options =
             PullOptions { cached: false, cancelled: Arc::clone(cancelled), ..PullOptions::default() };
-        self.bring(&Wanted { reference, options }, told)
+        self.bring(&Wanted { reference, options, is_root: true }, told)
     }
 
-    /// Brings an image for a container; blocks.
-    pub(crate) fn pull(&self, wanted: &Wanted) -> Result<Image, PullError> {
-        self.bring(wanted, &|_| {})
+    /// Brings an image for a container; blocks. `told` hears how far it is, not too often.
+    pub(crate) fn pull(
+        &self,
+        wanted: &Wanted,
+        told: &(dyn Fn(mezzo_agent::Pull) + Sync),
+    ) -> Result<Image, PullError> {
+        let last = Mutex::new(Instant::now());
+        self.bring(wanted, &|now| {
+            let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+            if last.elapsed() >= HEARD_EVERY {
+                *last = Instant::now();
+                let Progress { bytes, bytes_total, layers, layers_total } = now;
+                let image = wanted.reference.to_string();
+                told(mezzo_agent::Pull { image, bytes, bytes_total, layers, layers_total });
+            }
+        })
     }
 
     fn bring(&self, wanted: &Wanted, heard: &(dyn Fn(Progress) + Sync)) -> Result<Image, PullError> {
         let name = wanted.reference.to_string();
         info!(image = name, "pull");
         let waiting = self.pulls.begin(&name);
-        let told = std::sync::Mutex::new(SystemTime::now());
+        let told = Mutex::new(SystemTime::now());
         let image = self.store.pull(&wanted.reference, &wanted.options, &|now: Progress| {
             waiting.told(now);
             heard(now);
-            let mut told = told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
             if told.elapsed().is_ok_and(|since| since >= TOLD_EVERY) {
                 *told = SystemTime::now();
                 let Progress { bytes, bytes_total, layers, layers_total } = now;
@@ -193,14 +235,29 @@ impl Images {
         Ok(image)
     }
 
-    /// Keeps an image for a container.
-    pub(crate) fn keep(&self, image: &Image, container: &str) -> Result<(), String> {
-        self.store.keep(image, container).map_err(|reason| reason.to_string())
+    /// Keeps its images for a container.
+    pub(crate) fn keep(&self, images: &Had, container: &str) -> Result<(), String> {
+        let root = images.root.iter().map(|image| (image, container.to_owned()));
+        let volume = |(number, image)| (image, volume_holder(container, number));
+        for (image, holder) in root.chain(images.volumes.iter().enumerate().map(volume)) {
+            self.store.keep(image, &holder).map_err(|reason| reason.to_string())?;
+        }
+        Ok(())
     }
 
     /// Says that a container is gone.
     pub(crate) fn release(&self, container: &str) {
         self.store.release(container);
+        for number in 0.. {
+            if !self.store.release(&volume_holder(container, number)) {
+                return;
+            }
+        }
+    }
+
+    /// What the images of its volumes stand for.
+    pub(crate) fn volumes(&self, images: &Had) -> Vec<ImageLayers> {
+        images.volumes.iter().map(|image| (image.layers.clone(), self.settings.back_end)).collect()
     }
 
     /// The root file system that an image stands for.
@@ -261,13 +318,26 @@ fn watch(images: &Weak<Images>, interval: Duration) {
     }
 }
 
-/// The image that a container asks for; nothing for one that has the host's files.
-pub(crate) fn wanted(spec: &ContainerSpec, cancelled: &Arc<AtomicBool>) -> Result<Option<Wanted>, String> {
+/// Images of one container's volumes.
+const VOLUMES_MAX: usize = 64;
+
+/// The images that a container asks for: that of its root, and those of its volumes in their order. A container
+/// without any has the host's files.
+pub(crate) fn wanted(spec: &ContainerSpec, cancelled: &Arc<AtomicBool>) -> Result<Vec<Wanted>, String> {
     let Some(info) = spec.container_info.as_ref().filter(|info| info.r#type() == container_info::Type::Mesos)
     else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    let Some(image) = info.mesos.as_ref().and_then(|mesos| mesos.image.as_ref()) else { return Ok(None) };
+    let root = info.mesos.as_ref().and_then(|mesos| mesos.image.as_ref());
+    let volumes: Vec<&v1::Image> = info.volumes.iter().filter_map(|volume| volume.image.as_ref()).collect();
+    if volumes.len() > VOLUMES_MAX {
+        return Err(format!("more than {VOLUMES_MAX} volumes come from images"));
+    }
+    let roots = root.into_iter().map(|image| wanted_one(image, true, cancelled));
+    roots.chain(volumes.into_iter().map(|image| wanted_one(image, false, cancelled))).collect()
+}
+
+fn wanted_one(image: &v1::Image, is_root: bool, cancelled: &Arc<AtomicBool>) -> Result<Wanted, String> {
     let reference = reference(image)?;
     let accounts = match image.docker.as_ref().and_then(|docker| docker.config.as_ref()) {
         None => None,
@@ -287,7 +357,7 @@ pub(crate) fn wanted(spec: &ContainerSpec, cancelled: &Arc<AtomicBool>) -> Resul
         cancelled: Arc::clone(cancelled),
         ..PullOptions::default()
     };
-    Ok(Some(Wanted { reference, options }))
+    Ok(Wanted { reference, options, is_root })
 }
 
 fn reference(image: &v1::Image) -> Result<Reference, String> {
@@ -472,11 +542,11 @@ mod tests {
             docker: Some(image::Docker { name: name.into(), ..Default::default() }),
             ..Default::default()
         };
-        assert_eq!(with(docker("alpine")).unwrap().unwrap().reference.to_string(), "alpine:latest");
+        assert_eq!(with(docker("alpine")).unwrap()[0].reference.to_string(), "alpine:latest");
         assert!(with(docker("../x")).unwrap_err().contains("not the name of an image"));
         let appc = v1::Image { r#type: image::Type::Appc as i32, ..Default::default() };
         assert!(with(appc).unwrap_err().contains("APPC"));
-        assert!(wanted(&spec(&[], &[]), &Arc::default()).unwrap().is_none());
+        assert!(wanted(&spec(&[], &[]), &Arc::default()).unwrap().is_empty());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use mezzo_agent::Input;
+use mezzo_container::Containers;
 use mezzo_time::Timestamp;
 use tracing::warn;
 
@@ -23,10 +24,11 @@ pub(crate) enum Job {
 }
 
 /// Works until nobody can send any more.
-pub(crate) fn run(jobs: &Receiver<Job>, work_dir: &Path, core: &Core) {
+pub(crate) fn run(jobs: &Receiver<Job>, work_dir: &Path, core: &Core, containers: &Containers) {
     while let Ok(job) = jobs.recv() {
         let (Job::Sandbox(path) | Job::Remove(path)) = &job;
-        if let Err(error) = delete(work_dir, Path::new(&**path)) {
+        let path_of = Path::new(&**path);
+        if let Err(error) = containers.delete_folder(path_of, || delete(work_dir, path_of)) {
             warn!(%path, %error, "delete sandbox");
         }
         if let Job::Sandbox(path) = job {
@@ -37,6 +39,13 @@ pub(crate) fn run(jobs: &Receiver<Job>, work_dir: &Path, core: &Core) {
 
 /// Sandboxes told to the core at a start. What is beyond waits for the next start.
 const SANDBOXES_MAX: usize = 200_000;
+
+/// The sandboxes of containers without a parent, of all the agent's lives.
+pub(crate) fn sandboxes(top: &Path) -> impl Iterator<Item = PathBuf> {
+    let frameworks = folders(top).flat_map(|agent| folders(&agent.join("frameworks")));
+    let executors = frameworks.flat_map(|framework| folders(&framework.join("executors")));
+    executors.flat_map(|executor| folders(&executor.join("runs")))
+}
 
 /// What earlier lives of the agent left on the disk.
 pub(crate) struct Survey {

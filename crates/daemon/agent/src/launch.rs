@@ -12,7 +12,7 @@ use std::{
 };
 
 use mezzo_agent::{ContainerSpec, ExecutorClaims, Input, LaunchStage, Limits};
-use mezzo_container::{Circumstances, Confinement, Containers, Credentials, Root, UserError, resolve_user};
+use mezzo_container::{Circumstances, Confinement, Containers, Credentials, UserError, resolve_user};
 use mezzo_ids::ContainerId;
 use mezzo_images::Image;
 use mezzo_mesos::v1;
@@ -23,9 +23,11 @@ use crate::{
     convert,
     core::Core,
     fetch::Fetching,
-    images::{self, Images, Wanted},
+    images::{self, Had, Images, Wanted},
     sandbox,
+    shared_volumes::SharedVolumes,
     tokens::{self, ExecutorTokens},
+    volumes,
 };
 
 /// Containers whose files or images are fetched at the same time; each has a thread while it lasts. Many wait
@@ -50,6 +52,7 @@ struct Shared {
     /// `None` where containers have no images.
     images: Option<Arc<Images>>,
     tokens: Option<Arc<ExecutorTokens>>,
+    volumes: SharedVolumes,
     /// The user looked up last, and when.
     user: Mutex<Option<(String, Instant, Credentials)>>,
     /// Containers on their way to the launcher; set to true when they shall not start any more.
@@ -77,9 +80,11 @@ impl Launches {
         fetching: Fetching,
         images: Option<Arc<Images>>,
         tokens: Option<Arc<ExecutorTokens>>,
+        volumes: SharedVolumes,
     ) -> Self {
         let (user, preparing) = (Mutex::default(), Mutex::default());
-        let shared = Shared { containers, core, work_dir, fetching, images, tokens, user, preparing };
+        let shared =
+            Shared { containers, core, work_dir, fetching, images, tokens, volumes, user, preparing };
         Self { shared: Arc::new(shared) }
     }
 
@@ -102,15 +107,20 @@ impl Launches {
             }
         };
         let cancelled = Arc::new(AtomicBool::new(false));
-        let (image, wanted) = match self.image_here(&spec, &cancelled) {
+        let images = match self.images_here(&spec, &cancelled) {
             Ok(known) => known,
             Err(why) => {
                 let message = format!("Failed to launch container: {why}");
                 return self.failed(spec.container, LaunchStage::Container, message);
             }
         };
-        if spec.command.uris.is_empty() && wanted.is_none() && convert::networks(&spec).is_empty() {
-            return self.start(&spec, owner, image.as_ref());
+        let are_here = images.iter().all(|(_, image)| image.is_some());
+        if spec.command.uris.is_empty() && are_here && convert::networks(&spec).is_empty() {
+            let mut had = Had::default();
+            for (wanted, image) in images {
+                image.into_iter().for_each(|image| had.add(&wanted, image));
+            }
+            return self.start(&spec, owner, &had);
         }
         let waiting = {
             let mut preparing = self.preparing();
@@ -126,7 +136,7 @@ impl Launches {
         let (this, container) = (self.clone(), spec.container.clone());
         let spawned = thread::Builder::new()
             .name("fetch".into())
-            .spawn(move || this.prepare_and_start(&spec, owner, image, wanted.as_ref(), &cancelled));
+            .spawn(move || this.prepare_and_start(&spec, owner, images, &cancelled));
         if let Err(error) = spawned {
             self.preparing().remove(&container);
             let message = format!("Failed to launch container: start fetcher thread: {error}");
@@ -134,32 +144,35 @@ impl Launches {
         }
     }
 
-    /// The image that a container asks for, or what is to be pulled for it.
-    fn image_here(
+    /// The images that a container asks for; those that are to be pulled for it are not here.
+    fn images_here(
         &self,
         spec: &ContainerSpec,
         cancelled: &Arc<AtomicBool>,
-    ) -> Result<(Option<Image>, Option<Wanted>), String> {
-        let Some(wanted) = images::wanted(spec, cancelled)? else { return Ok((None, None)) };
-        let images = self.shared.images.as_ref().ok_or("images need --image_providers=docker")?;
-        match images.here(&wanted) {
-            Some(image) => Ok((Some(image), None)),
-            None => Ok((None, Some(wanted))),
+    ) -> Result<Vec<(Wanted, Option<Image>)>, String> {
+        let wanted = images::wanted(spec, cancelled)?;
+        if wanted.is_empty() {
+            return Ok(Vec::new());
         }
+        let images = self.shared.images.as_ref().ok_or("images need --image_providers=docker")?;
+        Ok(wanted
+            .into_iter()
+            .map(|wanted| (images.here(&wanted), wanted))
+            .map(|(image, wanted)| (wanted, image))
+            .collect())
     }
 
     fn prepare_and_start(
         &self,
         spec: &ContainerSpec,
         owner: Option<Credentials>,
-        image: Option<Image>,
-        wanted: Option<&Wanted>,
+        images: Vec<(Wanted, Option<Image>)>,
         cancelled: &AtomicBool,
     ) {
-        let prepared = self.pull_and_fetch(spec, owner.as_ref(), image, wanted).and_then(|image| {
+        let prepared = self.pull_and_fetch(spec, owner.as_ref(), images).and_then(|images| {
             // Last: what was joined has to be left when anything fails.
             let networks = self.join_networks(spec, cancelled)?;
-            Ok((image, networks))
+            Ok((images, networks))
         });
         // Held until the launcher has the request: who destroys the container from here on finds it
         // either in this map or among the containers.
@@ -170,12 +183,12 @@ impl Launches {
             return self.shared.containers.leave_networks(&spec.container, || {});
         }
         match prepared {
-            Ok((image, networks)) => {
+            Ok((images, networks)) => {
                 if !networks.is_empty() {
                     let container = spec.container.clone();
                     self.shared.core.send(Input::Joined { container, networks });
                 }
-                self.start(spec, owner, image.as_ref());
+                self.start(spec, owner, &images);
             }
             Err(why) => {
                 drop(preparing);
@@ -185,29 +198,35 @@ impl Launches {
         }
     }
 
-    /// Brings the image, then the files.
+    /// Brings the images, then the files.
     fn pull_and_fetch(
         &self,
         spec: &ContainerSpec,
         owner: Option<&Credentials>,
-        image: Option<Image>,
-        wanted: Option<&Wanted>,
-    ) -> Result<Option<Image>, String> {
+        images: Vec<(Wanted, Option<Image>)>,
+    ) -> Result<Had, String> {
         let container = &spec.container;
-        let image = match (wanted, &self.shared.images) {
-            (Some(wanted), Some(images)) => Some(images.pull(wanted).map_err(|error| {
-                warn!(%container, error = &error as &dyn std::error::Error, "pull");
-                error.to_string()
-            })?),
-            _ => image,
+        let told = |pull| {
+            self.shared.core.send(Input::Pulling { container: container.clone(), pull: Box::new(pull) });
         };
+        let mut had = Had::default();
+        for (wanted, image) in images {
+            let image = match (image, &self.shared.images) {
+                (None, Some(images)) => Some(images.pull(&wanted, &told).map_err(|error| {
+                    warn!(%container, error = &error as &dyn std::error::Error, "pull");
+                    error.to_string()
+                })?),
+                (image, _) => image,
+            };
+            image.into_iter().for_each(|image| had.add(&wanted, image));
+        }
         if !spec.command.uris.is_empty() {
             self.shared.fetching.fetch(spec, owner).map_err(|error| {
                 warn!(%container, error = &error as &dyn std::error::Error, "fetch");
                 format!("Failed to fetch all URIs for container '{container}': exited with status 1")
             })?;
         }
-        Ok(image)
+        Ok(had)
     }
 
     /// Joins the networks that a container names; returns them with its addresses.
@@ -229,7 +248,7 @@ impl Launches {
         })
     }
 
-    fn start(&self, spec: &ContainerSpec, owner: Option<Credentials>, image: Option<&Image>) {
+    fn start(&self, spec: &ContainerSpec, owner: Option<Credentials>, had: &Had) {
         if spec.pod {
             let resources = convert::container_resources(&spec.resources, &spec.limits);
             if let Err(error) = self.shared.containers.isolate(&spec.container, &resources) {
@@ -242,24 +261,26 @@ impl Launches {
             return self.shared.core.send(Input::Started { container: spec.container.clone(), pid });
         }
         let owned = owner.as_ref().map(|owner| (owner.uid, owner.gid));
-        let request = match (image, &self.shared.images) {
+        let request = match (&had.root, &self.shared.images) {
             (Some(image), Some(images)) => {
                 let mut spec = spec.clone();
                 images::apply(&mut spec, &image.config, images.settings()).and_then(|directory| {
-                    let mut request = convert::launch_request(&spec, owner)?;
-                    request.confinement = self.confinement(&spec, owned, Some(images.root(image)))?;
+                    let mut request = convert::launch_request(&spec, owner, &self.shared.work_dir)?;
+                    request.confinement = self.confinement(&spec, owned, had)?;
                     request.confinement.working_directory = directory;
-                    // Before anything runs from it, so that no restart finds a container without.
-                    images.keep(image, &spec.container)?;
                     Ok(request)
                 })
             }
-            _ => convert::launch_request(spec, owner).and_then(|mut request| {
-                request.confinement = self.confinement(spec, owned, None)?;
+            _ => convert::launch_request(spec, owner, &self.shared.work_dir).and_then(|mut request| {
+                request.confinement = self.confinement(spec, owned, had)?;
                 Ok(request)
             }),
         };
         let request = request.and_then(|mut request| {
+            if let Some(images) = &self.shared.images {
+                // Before anything runs from them, so that no restart finds a container without.
+                images.keep(had, &spec.container)?;
+            }
             if let Some(parent) = request.confinement.enter.as_ref()
                 && self.shared.containers.is_apart(parent)
                 && let Some(environment) = convert::inherited(
@@ -272,7 +293,8 @@ impl Launches {
             request.environment.extend(self.shared.containers.secret_variables(&spec.command)?);
             request.environment.extend(self.token(spec)?);
             if self.shared.containers.has_network(&spec.container) {
-                convert::listen_everywhere(&mut request.environment);
+                let address = self.shared.containers.address(&spec.container);
+                convert::live_elsewhere(&mut request.environment, address.as_deref());
             }
             Ok(request)
         });
@@ -290,15 +312,20 @@ impl Launches {
         &self,
         spec: &ContainerSpec,
         owner: Option<(u32, u32)>,
-        root: Option<Root>,
+        had: &Had,
     ) -> Result<Confinement, String> {
         let sandbox = Path::new(&*spec.sandbox);
+        let (root, volumes) = match &self.shared.images {
+            Some(images) => (had.root.as_ref().map(|image| images.root(image)), images.volumes(had)),
+            None => (None, Vec::new()),
+        };
         let circumstances = Circumstances {
             sandbox,
             // Rule 355: two folders above.
             parent_sandbox: spec.parent.as_ref().and_then(|_| sandbox.parent()?.parent()),
             owner,
             persistent: &spec.volumes,
+            images: &volumes,
         };
         let confined = self.shared.containers.confine(spec.container_info.as_ref(), root, &circumstances)?;
         // A session is inside the container that it is for (rule 353).
@@ -337,7 +364,33 @@ impl Launches {
         let ids = owner.as_ref().map(|owner| (owner.uid, owner.gid));
         let made = sandbox::make(&self.shared.work_dir, path, ids);
         made.map_err(|source| SandboxError::Folder { path: spec.sandbox.to_string(), source })?;
+        if spec.parent.is_none() {
+            // A child's sandbox lies in its parent's, and counts with it.
+            let limited = self.limit_disk(path, convert::disk_bytes(&spec.resources));
+            limited.map_err(|source| SandboxError::Folder { path: spec.sandbox.to_string(), source })?;
+        }
+        for quota in convert::volumes(spec, &self.shared.work_dir).filter(|quota| quota.enforced) {
+            if let Err(error) = self.shared.containers.limit_folder(&quota.path, quota.bytes) {
+                warn!(path = %quota.path.display(), %error, "limit a volume");
+            }
+        }
+        let mut owner = owner;
         for (host, inside, _read_only) in &spec.volumes {
+            let volumes = &self.shared.volumes;
+            let failed = |source| SandboxError::Volume { path: host.clone(), source };
+            // Whoever came first goes on owning it.
+            if !volumes.begin(host, &spec.container)
+                && let Some(ids) = ids
+            {
+                sandbox::give(Path::new(host), ids).map_err(failed)?;
+            }
+            if let Some(owner) = owner.as_mut().filter(|owner| owner.uid != 0)
+                && self.is_shared(spec, host)
+                && let Some(group) = volumes.group(host).map_err(failed)?
+                && !owner.groups.contains(&group)
+            {
+                owner.groups.push(group);
+            }
             // Without a mount namespace a volume is a link in the sandbox, as in Mesos' posix isolator.
             if inside.starts_with('/') {
                 continue;
@@ -346,11 +399,39 @@ impl Launches {
             let failed = |source| SandboxError::Volume { path: link.display().to_string(), source };
             let text = link.to_str().ok_or_else(|| failed(std::io::ErrorKind::InvalidInput.into()))?;
             sandbox::link(&self.shared.work_dir, text, host).map_err(failed)?;
-            if let Some(ids) = ids {
-                sandbox::give(Path::new(host), ids).map_err(failed)?;
-            }
         }
         Ok(owner)
+    }
+
+    /// Lets the file system limit a sandbox; one without any disk of its own may use none beside what is there
+    /// anyway.
+    fn limit_disk(&self, sandbox: &Path, bytes: u64) -> std::io::Result<()> {
+        if bytes == 0 { Ok(()) } else { self.shared.containers.limit_folder(sandbox, bytes) }
+    }
+
+    /// Whether a volume may be used by several tasks at once.
+    fn is_shared(&self, spec: &ContainerSpec, host: &str) -> bool {
+        spec.resources.iter().filter(|resource| resource.shared.is_some()).any(|resource| {
+            volumes::folder(&self.shared.work_dir, resource).is_ok_and(|path| path == Path::new(host))
+        })
+    }
+
+    /// Notes what a container of an earlier agent uses.
+    pub(crate) fn recovered(&self, container: &ContainerId, resources: &[v1::Resource]) {
+        for resource in resources {
+            let path = volumes::folder(&self.shared.work_dir, resource).ok();
+            if let Some(path) = path.as_deref().and_then(Path::to_str) {
+                self.shared.volumes.begin(path, container);
+            }
+        }
+    }
+
+    /// Notes that a persistent volume was destroyed.
+    pub(crate) fn volume_destroyed(&self, volume: &v1::Resource) {
+        let Ok(path) = volumes::folder(&self.shared.work_dir, volume) else { return };
+        if let Err(error) = self.shared.volumes.destroyed(&path) {
+            warn!(path = %path.display(), %error, "forget the group of a volume");
+        }
     }
 
     fn user(&self, name: &str) -> Result<Credentials, UserError> {
@@ -366,7 +447,19 @@ impl Launches {
     }
 
     /// Changes the limits of a container.
-    pub(crate) fn update(&self, container: &ContainerId, resources: &[v1::Resource], limits: &Limits) {
+    pub(crate) fn update(
+        &self,
+        container: &ContainerId,
+        sandbox: &Path,
+        resources: &[v1::Resource],
+        limits: &Limits,
+    ) {
+        if let Err(error) = self.limit_disk(sandbox, convert::disk_bytes(resources)) {
+            warn!(%container, %error, "limit the sandbox");
+        }
+        if let Err(error) = self.shared.containers.resize_disk(container, convert::disk_bytes(resources)) {
+            warn!(%container, %error, "note the disk of a container");
+        }
         let ports = convert::ports(resources);
         let resources = convert::container_resources(resources, limits);
         if let Err(error) = self.shared.containers.update(container, &resources) {
@@ -404,12 +497,14 @@ impl Launches {
     /// Forgets the runtime files of an ended container.
     pub(crate) fn remove(&self, container: &ContainerId) {
         self.shared.containers.remove(container);
+        self.shared.volumes.end(container);
         if let Some(images) = &self.shared.images {
             images.release(container);
         }
     }
 
     fn failed(&self, container: ContainerId, stage: LaunchStage, message: String) {
+        self.shared.volumes.end(&container);
         if let Some(images) = &self.shared.images {
             images.release(&container);
         }

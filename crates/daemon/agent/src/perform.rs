@@ -5,7 +5,7 @@
 //! more there is to do, the more records share a write.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, Sender},
@@ -144,8 +144,8 @@ impl Performer {
             Effect::CloseStream(stream) => self.desk.close_stream(stream),
             Effect::Answer { request, answer } => self.desk.answer(request, answer),
             Effect::Launch(spec) => self.launches.launch(*spec),
-            Effect::Update { container, resources, limits } => {
-                self.launches.update(&container, &resources, &limits);
+            Effect::Update { container, sandbox, resources, limits } => {
+                self.launches.update(&container, Path::new(&*sandbox), &resources, &limits);
             }
             Effect::Signal { container, signal } => self.launches.signal(&container, signal),
             Effect::Destroy(container) => self.launches.destroy(&container),
@@ -166,8 +166,14 @@ impl Performer {
             }
             Effect::DeleteSandbox(path) => self.tidy(janitor::Job::Sandbox(path)),
             Effect::Volume { create, volume } => {
-                if let Err(error) = volumes::apply(&self.work_dir, create, &volume) {
+                let containers = self.launches.containers();
+                let path = volumes::folder(&self.work_dir, &volume).unwrap_or_default();
+                let apply = || volumes::apply(&self.work_dir, create, &volume);
+                if let Err(error) = containers.delete_folder(&path, apply) {
                     warn!(error = &error as &dyn std::error::Error, create, "persistent volume");
+                }
+                if !create {
+                    self.launches.volume_destroyed(&volume);
                 }
             }
             Effect::MeasureDisk => self.core.send(Input::DiskUsage(disk_usage(&self.work_dir))),

@@ -34,7 +34,9 @@ use crate::{
     link,
     perform::{Batch, Ended, LOG_BYTES_MIN, Performer},
     recover,
+    shared_volumes::SharedVolumes,
     tokens::ExecutorTokens,
+    volumes,
 };
 
 /// The agent's log, below the folder for what is kept.
@@ -158,9 +160,10 @@ pub async fn run(
         cgroups_limit_swap: config.cgroups_limit_swap,
         ..config.isolators.clone()
     };
+    isolation.projects.folder.clone_from(&work_dir);
+    let resources = total_resources(&config, &work_dir, &isolation)?;
     if config.check_agent_port_range_only {
-        let total = total_resources(&config, &work_dir)?;
-        isolation.ports.isolated = Some(convert::ports(&total));
+        isolation.ports.isolated = Some(convert::ports(&resources));
     }
     let mut protected = vec![work_dir.clone(), runtime_dir.clone()];
     if let Some(settings) = &config.images {
@@ -173,6 +176,7 @@ pub async fn run(
         runtime_dir,
         launcher: Default::default(),
         isolation,
+        runtime: config.runtime.clone(),
     };
     let (events, runs) = (core.clone(), Runs::default());
     let own = runs.clone();
@@ -189,7 +193,7 @@ pub async fn run(
     }
 
     let mut rng = core::random().map_err(system("read random bytes"))?;
-    let agent_config = agent_config(&config, &work_dir, address, &containers)?;
+    let agent_config = agent_config(&config, resources, &work_dir, address, &containers)?;
     let (agent, first) = recover::agent(agent_config, &replay.records, found, mezzo_clock::now(), &mut rng)
         .map_err(StartError::Recover)?;
 
@@ -205,8 +209,26 @@ pub async fn run(
     let fetching = Fetching::new(&config)
         .map_err(|source| StartError::Folder { path: config.fetcher_cache_dir.clone(), source })?;
     let tokens = executor_tokens(&config)?;
-    let launches =
-        Launches::new(containers, core.clone(), work_dir.clone(), fetching, images, tokens.clone());
+    let shared_volumes = SharedVolumes::open(&work_dir, config.volume_gids.clone())
+        .map_err(|source| StartError::Folder { path: work_dir.join("meta"), source })?;
+    let launches = Launches::new(
+        containers,
+        core.clone(),
+        work_dir.clone(),
+        fetching,
+        images,
+        tokens.clone(),
+        shared_volumes,
+    );
+    if launches.containers().limits_folders() {
+        let volumes = volumes::all(&work_dir);
+        for folder in janitor::sandboxes(&sandboxes).chain(volumes) {
+            launches.containers().limited_folder(&folder);
+        }
+    }
+    for (container, known) in &agent.snapshot().containers {
+        launches.recovered(container, &known.resources);
+    }
     let (link, link_task) = link::link(config.masters.clone(), core.clone());
     let (jobs, job_queue) = mpsc::channel();
     let (ended, mut ends) = tokio::sync::mpsc::unbounded_channel();
@@ -227,12 +249,12 @@ pub async fn run(
     let spawn = |name: &str, work: Box<dyn FnOnce() + Send>| {
         thread::Builder::new().name(name.into()).spawn(work).map_err(system("start a thread"))
     };
-    let janitor_core = core.clone();
+    let (janitor_core, janitor_containers) = (core.clone(), launches.containers().clone());
     // Taken before the core runs: later there may be a folder of an id it has just been given.
     let survey = janitor::Survey::begin(&sandboxes, agent.snapshot().id.as_deref());
     let clean_up = move || {
         janitor_core.send(Input::SandboxesFound(survey.finish()));
-        janitor::run(&job_queue, &work_dir, &janitor_core);
+        janitor::run(&job_queue, &work_dir, &janitor_core, &janitor_containers);
     };
     spawn("janitor", Box::new(clean_up))?;
     let performing = spawn("perform", Box::new(move || performer.run(&batch_queue)))?;
@@ -282,25 +304,30 @@ fn runtime_dir(work_dir: &Path) -> PathBuf {
     }
 }
 
+/// The isolator that runs images as they want to be run.
+const RUNTIME: &str = "docker/runtime";
+
 /// Opens the store of images, where containers may have any. The isolator that runs them as they want to be run
 /// is a part of that: it is taken out of the names.
 fn open_images(config: &Config, isolators: &mut Vec<String>) -> Result<Option<Arc<Images>>, StartError> {
-    const RUNTIME: &str = "docker/runtime";
-    let has = |wanted: &str| isolators.iter().any(|name| name == wanted);
-    let (runtime, filesystem) = (has(RUNTIME), has("filesystem/linux"));
+    check_images(config.images.is_some(), isolators)
+        .map_err(|why| StartError::Flag { flag: "isolation", why: why.into() })?;
     isolators.retain(|name| name != RUNTIME);
     match &config.images {
-        // Rule 351.
-        Some(_) if !runtime || !filesystem => {
-            let why = "--image_providers=docker needs the isolators docker/runtime and filesystem/linux";
-            Err(StartError::Flag { flag: "isolation", why: why.into() })
-        }
         Some(settings) => Ok(Some(Arc::new(Images::open(settings)?))),
-        None if runtime => {
-            let why = "the isolator docker/runtime needs --image_providers=docker";
-            Err(StartError::Flag { flag: "isolation", why: why.into() })
-        }
         None => Ok(None),
+    }
+}
+
+/// What images need (rule 351). There is one launcher, and it can start them.
+fn check_images(provided: bool, isolators: &[String]) -> Result<(), &'static str> {
+    let has = |wanted: &str| isolators.iter().any(|name| name == wanted);
+    match (provided, has(RUNTIME) && has("filesystem/linux")) {
+        (true, false) => {
+            Err("--image_providers=docker needs the isolators docker/runtime and filesystem/linux")
+        }
+        (false, _) if has(RUNTIME) => Err("the isolator docker/runtime needs --image_providers=docker"),
+        _ => Ok(()),
     }
 }
 
@@ -319,13 +346,21 @@ fn executor_tokens(config: &Config) -> Result<Option<Arc<ExecutorTokens>>, Start
 }
 
 /// What the agent offers.
-fn total_resources(config: &Config, work_dir: &Path) -> Result<Vec<v1::Resource>, StartError> {
-    let total = Host::detect(work_dir).total(config.resources.as_deref(), &config.default_role);
+fn total_resources(
+    config: &Config,
+    work_dir: &Path,
+    isolation: &Isolation,
+) -> Result<Vec<v1::Resource>, StartError> {
+    let gpus = mezzo_container::gpu_count(isolation).map_err(mezzo_container::StartError::from)?;
+    let host = Host { gpus, ..Host::detect(work_dir) };
+    let all = isolation.gpus.devices.is_some();
+    let total = host.total(config.resources.as_deref(), &config.default_role, all);
     total.map_err(|why| StartError::Flag { flag: "resources", why })
 }
 
 fn agent_config(
     config: &Config,
+    resources: Vec<v1::Resource>,
     work_dir: &Path,
     address: SocketAddr,
     containers: &Containers,
@@ -340,7 +375,6 @@ fn agent_config(
         }
         None => ip.to_string(),
     };
-    let resources = total_resources(config, work_dir)?;
     let attributes = match &config.attributes {
         Some(text) => parse_attributes(text).map_err(|error| flag("attributes")(error.to_string()))?,
         None => Vec::new(),
@@ -402,4 +436,27 @@ fn reachable(listening: IpAddr, masters: &[String]) -> IpAddr {
         socket.local_addr().ok().map(|address| address.ip())
     };
     towards().unwrap_or(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_351_images_need_a_provider_and_two_isolators() {
+        let check = |provided: bool, names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+            check_images(provided, &names)
+        };
+        assert_eq!(check(true, &["filesystem/linux", "docker/runtime"]), Ok(()));
+        assert_eq!(check(false, &["filesystem/linux"]), Ok(()));
+        for some in
+            [&["filesystem/linux"][..], &["docker/runtime"], &["filesystem/posix", "docker/runtime"], &[]]
+        {
+            let why = check(true, some).unwrap_err();
+            assert!(why.contains("docker/runtime and filesystem/linux"), "{some:?}: {why}");
+        }
+        let why = check(false, &["filesystem/linux", "docker/runtime"]).unwrap_err();
+        assert!(why.contains("--image_providers"), "{why}");
+    }
 }

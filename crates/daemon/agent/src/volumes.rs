@@ -70,6 +70,14 @@ pub(crate) fn folder(work_dir: &Path, volume: &v1::Resource) -> Result<PathBuf, 
     Ok(root.join("volumes/roles").join(name(&role.replace('/', " "))?).join(name(id)?))
 }
 
+/// The folders of all volumes on the disk of the work directory.
+pub(crate) fn all(work_dir: &Path) -> Vec<PathBuf> {
+    let folders = |path: &Path| -> Vec<PathBuf> {
+        fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+    };
+    folders(&work_dir.join("volumes/roles")).iter().flat_map(|role| folders(role)).collect()
+}
+
 /// A root that is not absolute is meant below the work directory.
 fn below(work_dir: &Path, root: &str) -> PathBuf {
     work_dir.join(root)

@@ -1,6 +1,6 @@
 //! Which format a call is in and which one its answer takes (rules 2 and 3).
 
-use mezzo_http::{Bytes, Method, Request, Response, StatusCode, StreamSender, header};
+use mezzo_http::{Bytes, HeaderMap, Method, Request, Response, StatusCode, StreamSender, header};
 use mezzo_json::{FromJson, ToJson, protobuf::Described};
 use prost::Message;
 
@@ -136,13 +136,19 @@ pub(super) fn check_head(request: &Request, accepts: Accepts) -> Result<Head, Re
 /// The format of the answer: JSON before protobuf, whatever the client weighs (rule 2). The agent
 /// also takes a client that wants a stream of records (rule 380).
 pub(super) fn accepted(request: &Request, accepts: Accepts) -> Result<MessageType, Response> {
-    let allowed = |name| accept_allows(request, "accept", name);
+    preferred(&request.headers, accepts)
+}
+
+fn preferred(headers: &HeaderMap, accepts: Accepts) -> Result<MessageType, Response> {
+    let allowed = |name| accept_allows(headers, "accept", name);
     if allowed(JSON) {
         Ok(MessageType::Json)
     } else if allowed(PROTOBUF) {
         Ok(MessageType::Protobuf)
     } else if accepts.recordio && allowed(RECORDIO) {
-        Ok(streamed_format(request))
+        // The format of the records in it.
+        let json = accept_allows(headers, "message-accept", JSON);
+        Ok(if json { MessageType::Json } else { MessageType::Protobuf })
     } else {
         let text = format!("Expecting 'Accept' to allow {}", accepts.words());
         Err(Response::text(StatusCode::NOT_ACCEPTABLE, text))
@@ -151,7 +157,7 @@ pub(super) fn accepted(request: &Request, accepts: Accepts) -> Result<MessageTyp
 
 /// Whether the client takes nothing but a stream of records (rule 44).
 pub(super) fn only_streams(request: &Request) -> bool {
-    !accept_allows(request, "accept", JSON) && !accept_allows(request, "accept", PROTOBUF)
+    !accept_allows(&request.headers, "accept", JSON) && !accept_allows(&request.headers, "accept", PROTOBUF)
 }
 
 /// A streamed answer: the sender of its records and their format. The answer's Content-Type names the
@@ -170,14 +176,9 @@ pub(super) fn streamed(
     Ok((sender, format, response))
 }
 
-/// The format of records in a streamed answer.
-fn streamed_format(request: &Request) -> MessageType {
-    if accept_allows(request, "message-accept", JSON) { MessageType::Json } else { MessageType::Protobuf }
-}
-
 /// Whether an Accept header allows a type. An absent one allows everything; an empty one nothing.
-fn accept_allows(request: &Request, name: &'static str, wanted: &str) -> bool {
-    let mut values = request.headers.get_all(name).iter().peekable();
+fn accept_allows(headers: &HeaderMap, name: &'static str, wanted: &str) -> bool {
+    let mut values = headers.get_all(name).iter().peekable();
     if values.peek().is_none() {
         return true;
     }
@@ -208,4 +209,40 @@ pub(super) fn bad_request(text: impl Into<String>) -> Response {
 /// 400 for a call that lacks something.
 pub(super) fn expecting(kind: &str, field: &str) -> Response {
     bad_request(format!("Failed to validate {kind}: Expecting '{field}' to be present"))
+}
+
+#[cfg(test)]
+mod tests {
+    use mezzo_http::header::HeaderValue;
+
+    use super::*;
+
+    /// What is answered to a client with these headers; nothing when it takes none of them.
+    fn answered(headers: &[(&'static str, &'static str)], recordio: bool) -> Option<MessageType> {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (header::HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect();
+        preferred(&headers, Accepts { recordio }).ok()
+    }
+
+    #[test]
+    fn rule_380_json_goes_before_protobuf_and_protobuf_before_records() {
+        let accept = |value| answered(&[("accept", value)], true);
+        assert_eq!(answered(&[], true), Some(MessageType::Json));
+        assert_eq!(accept("*/*"), Some(MessageType::Json));
+        assert_eq!(
+            accept("application/recordio, application/x-protobuf, application/json"),
+            Some(MessageType::Json)
+        );
+        assert_eq!(accept("application/x-protobuf;q=0.9, application/json;q=0.1"), Some(MessageType::Json));
+        assert_eq!(accept("application/recordio, application/x-protobuf"), Some(MessageType::Protobuf));
+        // Last, and then the client says what the records are.
+        assert_eq!(accept("application/recordio"), Some(MessageType::Json));
+        let records = |kind| answered(&[("accept", "application/recordio"), ("message-accept", kind)], true);
+        assert_eq!(records("application/json"), Some(MessageType::Json));
+        assert_eq!(records("application/x-protobuf"), Some(MessageType::Protobuf));
+        assert_eq!(accept("text/html"), None);
+        assert_eq!(answered(&[("accept", "application/recordio")], false), None);
+    }
 }
