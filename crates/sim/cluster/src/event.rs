@@ -110,6 +110,8 @@ pub(crate) enum Event {
         scheduler: u32,
         stream: u64,
         call: Box<scheduler::Call>,
+        /// Of the master's process in whose socket it waits, if it waits.
+        waits_at: Option<u32>,
     },
     Call {
         scheduler: u32,

@@ -65,10 +65,11 @@ impl<E> Line<E> {
         std::mem::replace(&mut self.waiting, rest)
     }
 
-    /// The process ended.
-    pub(crate) fn clear(&mut self) {
+    /// The process ended. What the running write covered may be on disk.
+    pub(crate) fn end(&mut self) -> VecDeque<E> {
+        let covered = self.written();
         self.waiting.clear();
-        self.covered = 0;
+        covered
     }
 }
 

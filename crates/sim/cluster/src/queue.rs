@@ -1,56 +1,71 @@
 //! What is going to happen, earliest first; what was planned first among equals.
 
-use std::{cmp::Ordering, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 /// Nanoseconds since the start of the simulation.
 pub(crate) type Nanos = i64;
 
 /// Events by time.
+///
+/// The heap orders small keys, and events stay where they are: moved along with its key, each would be copied
+/// a dozen times on its way through the heap.
 #[derive(Debug)]
 pub(crate) struct Queue<E> {
-    heap: BinaryHeap<Entry<E>>,
+    heap: BinaryHeap<Reverse<Key>>,
+    events: Vec<Option<E>>,
+    /// Places in `events` that are free.
+    free: Vec<u32>,
     planned: u64,
 }
 
-#[derive(Debug)]
-struct Entry<E> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
     at: Nanos,
     number: u64,
-    event: E,
+    place: u32,
 }
 
 impl<E> Queue<E> {
     pub(crate) fn new() -> Self {
-        Self { heap: BinaryHeap::new(), planned: 0 }
+        Self { heap: BinaryHeap::new(), events: Vec::new(), free: Vec::new(), planned: 0 }
     }
 
     pub(crate) fn push(&mut self, at: Nanos, event: E) {
         self.planned += 1;
-        self.heap.push(Entry { at, number: self.planned, event });
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.events[place as usize] = Some(event);
+                place
+            }
+            None => {
+                self.events.push(Some(event));
+                u32::try_from(self.events.len() - 1).expect("fewer events wait than memory has room for")
+            }
+        };
+        self.heap.push(Reverse(Key { at, number: self.planned, place }));
     }
 
     pub(crate) fn pop(&mut self) -> Option<(Nanos, E)> {
-        self.heap.pop().map(|entry| (entry.at, entry.event))
+        let Reverse(key) = self.heap.pop()?;
+        self.free.push(key.place);
+        let event = self.events[key.place as usize].take()?;
+        Some((key.at, event))
     }
 }
 
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<E> Eq for Entry<E> {}
-
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Entry<E> {
-    /// The heap gives the greatest first, which is the earliest.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.number).cmp(&(self.at, self.number))
+    #[test]
+    fn the_earliest_comes_first_and_of_equals_the_one_that_was_planned_first() {
+        let mut queue = Queue::new();
+        for (at, event) in [(5, "e"), (1, "a"), (3, "c"), (1, "b")] {
+            queue.push(at, event);
+        }
+        assert_eq!(queue.pop(), Some((1, "a")));
+        queue.push(3, "d");
+        let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(rest, [(1, "b"), (3, "c"), (3, "d"), (5, "e")]);
     }
 }

@@ -216,7 +216,9 @@ impl<'o> World<'o> {
             Event::SchedulerStart { scheduler, life } if self.schedulers[scheduler as usize].life == life => {
                 self.scheduler_start(scheduler as usize);
             }
-            Event::Subscribe { scheduler, stream, call } => self.on_subscribe(scheduler, stream, call),
+            Event::Subscribe { scheduler, stream, call, waits_at } => {
+                self.on_subscribe(scheduler, stream, call, waits_at);
+            }
             Event::Call { scheduler, stream, call, note, answer_lost } => {
                 self.on_call(scheduler, stream, call, note, answer_lost);
             }
@@ -283,6 +285,10 @@ impl<'o> World<'o> {
         match event {
             // These look again by themselves when the process goes on.
             Event::AgentWake(_) | Event::MasterWake | Event::SchedulerWake(_) => {}
+            Event::Subscribe { scheduler, stream, call, .. } => {
+                let waits_at = Some(self.master.life);
+                self.queue.push(until, Event::Subscribe { scheduler, stream, call, waits_at });
+            }
             event => self.queue.push(until, event),
         }
         None

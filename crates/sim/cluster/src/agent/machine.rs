@@ -33,8 +33,14 @@ impl TaskKey {
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.strip_prefix('t')?.split('-');
-        let mut number = || parts.next()?.parse().ok();
+        let mut rest = text.strip_prefix('t')?.as_bytes();
+        let mut number = || {
+            let end = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+            let (digits, behind) = rest.split_at(end);
+            rest = behind.strip_prefix(b"-").unwrap_or(behind);
+            let add = |sum: u32, digit: &u8| sum.checked_mul(10)?.checked_add(u32::from(digit - b'0'));
+            (!digits.is_empty()).then(|| digits.iter().try_fold(0, add)).flatten()
+        };
         Some(Self { framework: number()?, plan: number()?, attempt: number()? })
     }
 }

@@ -3,7 +3,7 @@
 pub(crate) mod link;
 pub(crate) mod machine;
 
-use std::{collections::VecDeque, time::Duration};
+use std::time::Duration;
 
 use mezzo_agent::{Agent, Config, Effect, FoundContainer, FoundState, Input, LegacyNames};
 use mezzo_mesos::v1;
@@ -35,8 +35,6 @@ const LOG_MIN: usize = 256;
 pub(crate) struct Disk {
     /// What survives.
     pub(crate) log: Vec<AgentRecord>,
-    /// Being written.
-    unsynced: Vec<AgentRecord>,
     compact_above: usize,
     pub(crate) full_until: Nanos,
     pub(crate) slow: (Nanos, Nanos),
@@ -145,10 +143,17 @@ fn config(index: usize, group: &NodeGroup, number: usize) -> Config {
         gc_delay: Duration::from_secs(3600),
         gc_disk_headroom: 0.1,
         disk_watch_interval: Duration::from_secs(600),
-        completed_executors_max: 10,
+        completed_executors_max: 2,
         switch_user: false,
         default_container_info: None,
         limits_enforced: true,
+    }
+}
+
+fn record(effect: &Effect) -> Option<&AgentRecord> {
+    match effect {
+        Effect::Persist(record) => Some(record),
+        _ => None,
     }
 }
 
@@ -215,10 +220,10 @@ impl World<'_> {
         let host = &mut self.agents[agent];
         host.life += 1;
         host.core = None;
-        host.line.clear();
+        let covered = host.line.end().into_iter();
+        let unsynced: Vec<_> = covered.filter_map(|effect| record(&effect).cloned()).collect();
         host.wake = None;
         host.paused_until = 0;
-        let unsynced = std::mem::take(&mut host.disk.unsynced);
         // The last record may be torn, which is cut off when the log is opened.
         let kept = self.disk_rng.index(unsynced.len() + 1);
         self.checks.on_records(agent, &unsynced[..kept]);
@@ -316,12 +321,7 @@ impl World<'_> {
                 Next::Nothing => break,
                 Next::Perform(effect) => self.perform_agent(agent, effect),
                 Next::Write => {
-                    let disk = &mut host.disk;
-                    for effect in host.line.records() {
-                        if let Effect::Persist(record) = effect {
-                            disk.unsynced.push(std::mem::take(&mut **record));
-                        }
-                    }
+                    let disk = &host.disk;
                     if disk.full_until > self.now {
                         self.log(|| format!("agent {agent} cannot write its log and ends"));
                         return self.agent_crash(agent, RESTART);
@@ -339,26 +339,26 @@ impl World<'_> {
     }
 
     pub(crate) fn on_agent_synced(&mut self, agent: usize) {
-        let unsynced = std::mem::take(&mut self.agents[agent].disk.unsynced);
-        self.checks.on_records(agent, &unsynced);
-        let mut records: VecDeque<_> =
-            unsynced.iter().map(|record| acknowledgement(record).cloned()).collect();
-        let host = &mut self.agents[agent];
-        if self.keeps_logs {
-            host.disk.log.extend(unsynced);
+        let effects = self.agents[agent].line.written();
+        self.checks.on_records(agent, effects.iter().filter_map(record));
+        let life = self.agents[agent].life;
+        for effect in effects {
+            match effect {
+                Effect::Persist(record) => {
+                    if let Some(acknowledged) = acknowledgement(&record) {
+                        self.checks.on_acknowledged(acknowledged);
+                    }
+                    if self.keeps_logs {
+                        self.agents[agent].disk.log.push(*record);
+                    }
+                }
+                // What was decided before the process ended is on disk, but nobody performs it.
+                _ if self.agents[agent].life != life => {}
+                effect => self.perform_agent(agent, effect),
+            }
         }
-        for effect in host.line.written() {
-            if matches!(effect, Effect::Persist(_))
-                && let Some(acknowledged) = records.pop_front().flatten()
-            {
-                self.checks.on_acknowledged(&acknowledged);
-            }
-            let life = self.agents[agent].life;
-            self.perform_agent(agent, effect);
-            if self.agents[agent].life != life {
-                records.iter().flatten().for_each(|it| self.checks.on_acknowledged(it));
-                return;
-            }
+        if self.agents[agent].life != life {
+            return;
         }
         self.agent_perform(agent);
         let host = &mut self.agents[agent];

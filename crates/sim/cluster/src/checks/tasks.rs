@@ -79,7 +79,11 @@ impl Checks {
 
     /// Records are on an agent's disk. Acknowledgements count when it comes to them in line: what the agent
     /// had decided to send before them is sent although they are on disk with it.
-    pub(crate) fn on_records(&mut self, agent: usize, records: &[AgentRecord]) {
+    pub(crate) fn on_records<'a>(
+        &mut self,
+        agent: usize,
+        records: impl IntoIterator<Item = &'a AgentRecord>,
+    ) {
         for record in records {
             let Some(Record::Update(update)) = &record.record else { continue };
             let Some(status) = &update.status else { continue };
@@ -210,9 +214,9 @@ impl World<'_> {
         let Some(to_master::Message::StatusUpdate(update)) = &message.message else { return };
         let Some(status) = &update.status else { return };
         let Some(key) = TaskKey::parse(&status.task_id.value) else { return };
-        let uuid = status.uuid.clone().unwrap_or_default();
+        let uuid = status.uuid.as_deref().unwrap_or_default();
         let Some(attempt) = self.checks.attempt(key) else { return };
-        let at = attempt.stored.iter().position(|known| known[..] == uuid[..]);
+        let at = attempt.stored.iter().position(|known| known[..] == *uuid);
         let acknowledged = attempt.acknowledged;
         match at {
             None => {
@@ -240,11 +244,12 @@ impl World<'_> {
         let Some(uuid) = uuid else { return };
         let at = attempt.stored.iter().position(|known| *known == uuid);
         let heard = attempt.heard;
-        let told = format!("{} {}", key.text(), state.as_str_name());
+        // Only of what is wrong: making texts of all news would cost more than judging them.
+        let told = || format!("{} {}", key.text(), state.as_str_name());
         match at {
-            None => return self.violate("updates are stored before they are told", told),
+            None => return self.violate("updates are stored before they are told", told()),
             Some(at) if at > heard => {
-                let what = format!("{told} is the {}. of its task, but {heard} came before", at + 1);
+                let what = format!("{} is the {}. of its task, but {heard} came before", told(), at + 1);
                 return self.violate("updates come in order, and none is left out", what);
             }
             Some(at) => attempt.heard = heard.max(at + 1),
@@ -254,16 +259,16 @@ impl World<'_> {
         let (running, exit) = (attempt.running_on, attempt.exit);
         match attempt.end {
             Some((before, by)) if by != uuid => {
-                let what = format!("{told} after {}", before.as_str_name());
+                let what = format!("{} after {}", told(), before.as_str_name());
                 return self.violate("a task ends once", what);
             }
             _ => attempt.end = Some((state, uuid)),
         }
         if let Some(agent) = running {
-            return self.violate("what has ended does not run", format!("{told}, runs on agent {agent}"));
+            return self.violate("what has ended does not run", format!("{}, runs on agent {agent}", told()));
         }
         if state == TaskState::TaskFinished && exit != Some(Some(0)) {
-            self.violate("ends are true", format!("{told}, but its container ended with {exit:?}"));
+            self.violate("ends are true", format!("{}, but its container ended with {exit:?}", told()));
         }
     }
 }

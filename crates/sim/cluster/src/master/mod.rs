@@ -26,6 +26,9 @@ use crate::{
     world::World,
 };
 
+/// Ended tasks that the master keeps per framework: nobody asks a simulated one for them.
+const COMPLETED_TASKS_MAX: usize = 10;
+
 /// A call that waits for its answer.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -112,7 +115,7 @@ impl MasterHost {
             roles: None,
             require_agent_domain: false,
             completed_frameworks_max: state::COMPLETED_FRAMEWORKS_MAX,
-            completed_tasks_max: state::COMPLETED_TASKS_MAX,
+            completed_tasks_max: COMPLETED_TASKS_MAX,
             unreachable_tasks_max: state::UNREACHABLE_TASKS_MAX,
             registry_agent_age_max: std::time::Duration::from_secs(14 * 24 * 3600),
             registry_agent_count_max: 102_400,
@@ -206,7 +209,7 @@ impl World<'_> {
         let host = &mut self.master;
         host.life += 1;
         host.core = None;
-        host.line.clear();
+        host.line.end();
         host.wake = None;
         host.paused_until = 0;
         host.sessions.clear();

@@ -36,9 +36,15 @@ pub(crate) fn of_uuid(text: &str) -> Option<u64> {
 }
 
 impl World<'_> {
-    /// A SUBSCRIBE arrives.
-    pub(crate) fn on_subscribe(&mut self, scheduler: u32, stream: u64, call: Box<scheduler::Call>) {
-        if self.master.core.is_none() {
+    /// A SUBSCRIBE arrives. What waited for a process that has died since is lost with it.
+    pub(crate) fn on_subscribe(
+        &mut self,
+        scheduler: u32,
+        stream: u64,
+        call: Box<scheduler::Call>,
+        waits_at: Option<u32>,
+    ) {
+        if self.master.core.is_none() || waits_at.is_some_and(|life| life != self.master.life) {
             let at = self.net.on_stream(self.now, scheduler as usize, Side::Agent);
             return self.queue.push(at, Event::StreamClosedAtScheduler { scheduler, stream });
         }

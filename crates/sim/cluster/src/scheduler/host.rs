@@ -64,7 +64,8 @@ impl World<'_> {
         state.heard_at = now;
         state.subscribe_arrives = at;
         let call = Box::new(state.subscribe_call());
-        self.queue.push(at, Event::Subscribe { scheduler: scheduler as u32, stream, call });
+        let scheduler = scheduler as u32;
+        self.queue.push(at, Event::Subscribe { scheduler, stream, call, waits_at: None });
     }
 
     /// The stream is over at this end; another is tried later.
@@ -124,11 +125,10 @@ impl World<'_> {
             let state = &self.schedulers[scheduler];
             let Some(stream) = state.stream else { return };
             call.framework_id.clone_from(&state.framework_id);
-            let note = note.map(Box::new);
             match self.net.call(self.now, scheduler) {
                 Some(at) => {
                     let answer_lost = self.net.loses_answer(at, scheduler);
-                    let (scheduler, call) = (scheduler as u32, Box::new(call));
+                    let scheduler = scheduler as u32;
                     self.queue.push(at, Event::Call { scheduler, stream, call, note, answer_lost });
                 }
                 None => self.answer_lost(scheduler as u32, note),

@@ -56,7 +56,7 @@ pub(crate) enum Note {
 }
 
 /// Calls to be made.
-pub(crate) type Calls = Vec<(Call, Option<Note>)>;
+pub(crate) type Calls = Vec<(Box<Call>, Option<Box<Note>>)>;
 
 /// Where a planned task is, as its scheduler believes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -290,16 +290,16 @@ impl Scheduler {
         if self.reconcile_at <= now {
             // A REVIVE that was overtaken by the SUPPRESS before it would be missed for ever.
             if !self.waiting.is_empty() && self.offered_at + OFFERLESS_MAX <= now {
-                calls.push((revive(), Some(Note::Revive)));
+                calls.push((revive(), Some(Box::new(Note::Revive))));
             }
             // An agent that comes back to a new master is no news to who does not know of partitions.
             if !self.setup.partition_aware && self.ask_for_all_at <= now {
-                calls.push((reconcile(Vec::new()), None));
+                calls.push((Box::new(reconcile(Vec::new())), None));
                 self.ask_for_all_at = now + ASK_FOR_ALL_EVERY;
             }
             match self.tasks.reconcile() {
                 Some(call) => {
-                    calls.push((call, None));
+                    calls.push((Box::new(call), None));
                     self.reconcile_wait = (self.reconcile_wait * 2).min(nanos(RECONCILE_MAX));
                     self.reconcile_at = now + self.reconcile_wait;
                 }
@@ -339,7 +339,7 @@ impl Scheduler {
         let refuses_long = nanos(self.setup.refuse) >= LONG_REFUSAL;
         if self.is_subscribed && (self.suppressed || refuses_long) {
             self.suppressed = false;
-            calls.push((revive(), Some(Note::Revive)));
+            calls.push((revive(), Some(Box::new(Note::Revive))));
         }
     }
 
@@ -349,7 +349,7 @@ impl Scheduler {
             self.suppressed = true;
             let kind = call::Type::Suppress as i32;
             let suppress = Some(call::Suppress::default());
-            calls.push((Call { r#type: Some(kind), suppress, ..Default::default() }, None));
+            calls.push((Box::new(Call { r#type: Some(kind), suppress, ..Default::default() }), None));
         }
     }
 
@@ -369,7 +369,7 @@ impl Scheduler {
             kill_policy: None,
         };
         let kind = call::Type::Kill as i32;
-        calls.push((Call { r#type: Some(kind), kill: Some(kill), ..Default::default() }, None));
+        calls.push((Box::new(Call { r#type: Some(kind), kill: Some(kill), ..Default::default() }), None));
         if self.kills.iter().all(|(_, known)| *known != key) {
             self.kills.insert((now + KILL_AGAIN, key));
         }
@@ -386,9 +386,9 @@ impl Scheduler {
         // Beside what a successor asks: a store tells which tasks there must be, and who does not know of
         // partitions may have missed that a lost task runs again.
         if takeover || !self.setup.partition_aware {
-            calls.push((reconcile(Vec::new()), None));
+            calls.push((Box::new(reconcile(Vec::new())), None));
         }
-        calls.extend(self.tasks.reconcile().map(|call| (call, None)));
+        calls.extend(self.tasks.reconcile().map(|call| (Box::new(call), None)));
         self.reconcile_wait = nanos(RECONCILE_MIN);
         self.reconcile_at = now + self.reconcile_wait;
         self.rude_at = now + SECOND;
@@ -437,21 +437,21 @@ impl Scheduler {
                 calls.push(decline(offers, None));
             }
             Note::Decline { offers, refuse } => calls.push(decline(offers, refuse)),
-            Note::Revive if !self.waiting.is_empty() => calls.push((revive(), Some(Note::Revive))),
+            Note::Revive if !self.waiting.is_empty() => calls.push((revive(), Some(Box::new(Note::Revive)))),
             Note::Revive => {}
         }
     }
 }
 
-fn revive() -> Call {
+fn revive() -> Box<Call> {
     let kind = call::Type::Revive as i32;
-    Call { r#type: Some(kind), revive: Some(call::Revive::default()), ..Default::default() }
+    Box::new(Call { r#type: Some(kind), revive: Some(call::Revive::default()), ..Default::default() })
 }
 
-fn decline(offers: Vec<v1::OfferId>, refuse: Option<f64>) -> (Call, Option<Note>) {
+fn decline(offers: Vec<v1::OfferId>, refuse: Option<f64>) -> (Box<Call>, Option<Box<Note>>) {
     let filters = refuse.map(|seconds| v1::Filters { refuse_seconds: Some(seconds) });
     let kind = call::Type::Decline as i32;
     let decline = call::Decline { offer_ids: offers.clone(), filters };
     let call = Call { r#type: Some(kind), decline: Some(decline), ..Default::default() };
-    (call, Some(Note::Decline { offers, refuse }))
+    (Box::new(call), Some(Box::new(Note::Decline { offers, refuse })))
 }

@@ -40,7 +40,8 @@ impl Scheduler {
                         call::Accept { offer_ids: vec![offer.id.clone()], operations, filters: None };
                     let kind = call::Type::Accept as i32;
                     let call = Call { r#type: Some(kind), accept: Some(accept), ..Default::default() };
-                    calls.push((call, Some(Note::Accept { tasks, offers: vec![offer.id.clone()] })));
+                    let note = Note::Accept { tasks, offers: vec![offer.id.clone()] };
+                    calls.push((Box::new(call), Some(Box::new(note))));
                 }
                 None => unused.push(offer.id.clone()),
             }

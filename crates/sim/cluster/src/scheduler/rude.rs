@@ -61,7 +61,7 @@ impl Scheduler {
             Behaviour::Flooder(rate) => {
                 self.rude_at = now + SECOND / Nanos::from(rate.max(1));
                 let call = self.senseless_call();
-                calls.push((call, None));
+                calls.push((Box::new(call), None));
             }
             Behaviour::KillsAtRandom => {
                 self.rude_at = now + 1 + self.rng.below(10 * SECOND.unsigned_abs()) as Nanos;
@@ -138,7 +138,10 @@ impl Scheduler {
                 filters: None,
             };
             let kind = call::Type::Accept as i32;
-            calls.push((Call { r#type: Some(kind), accept: Some(accept), ..Default::default() }, None));
+            calls.push((
+                Box::new(Call { r#type: Some(kind), accept: Some(accept), ..Default::default() }),
+                None,
+            ));
         }
     }
 }

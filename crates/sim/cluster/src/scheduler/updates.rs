@@ -23,7 +23,7 @@ impl Scheduler {
         if self.setup.behaviour != Behaviour::NeverAcknowledges
             && let Some(call) = acknowledgement(status)
         {
-            calls.push((call, None));
+            calls.push((Box::new(call), None));
         }
     }
 
