@@ -14,6 +14,7 @@ mod footprint;
 mod launches;
 mod memory;
 mod reregister;
+mod services;
 mod sim;
 mod spawn;
 mod state;
@@ -28,7 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Measurement = fn(&mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 19] = [
+const MEASUREMENTS: [(&str, Measurement); 21] = [
     ("tasks", spawn::tasks),
     ("latency", spawn::latency),
     ("launches", launches::launches),
@@ -45,7 +46,9 @@ const MEASUREMENTS: [(&str, Measurement); 19] = [
     ("sim-events", sim::events),
     ("sim-seeds", sim::seeds),
     ("sim-day", sim::day),
+    ("services-placement", services::placement),
     ("container-exec", container::exec),
+    ("container-network", container::network),
     ("container-thousand", container::thousand),
     ("container-many", container::many),
     ("container-unpack", container::unpack),

@@ -24,10 +24,20 @@ const COUNT: usize = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 
 pub(crate) fn exec(table: &mut Table) -> Result<()> {
+    compare(table, "overlay, 4 namespaces, all cgroups", false)
+}
+
+/// The same with a network namespace, in which there is only the loopback interface. Ours is made by a plugin of
+/// that name, which is a program to be run before and after; the others make do without.
+pub(crate) fn network(table: &mut Table) -> Result<()> {
+    compare(table, "the same and a network", true)
+}
+
+fn compare(table: &mut Table, what: &str, network: bool) -> Result<()> {
     let bench = Bench::start("exec")?;
-    let mut bare = Bare::start(bench.path())?;
+    let mut bare = Bare::start(bench.path(), network)?;
     let mut runtimes: Vec<Runtime> =
-        ["crun", "runc"].into_iter().filter_map(|name| Runtime::find(name, bench.path())).collect();
+        ["crun", "runc"].into_iter().filter_map(|name| Runtime::find(name, bench.path(), network)).collect();
     for runtime in &mut runtimes {
         runtime.run()?;
     }
@@ -38,7 +48,8 @@ pub(crate) fn exec(table: &mut Table) -> Result<()> {
             thread::sleep(PAUSE);
             match (turn + n) % (2 + runtimes.len()) {
                 0 => {
-                    let (started, ended) = bench.run(&bench.request(&format!("c{n}"), &["/bin/true"]))?;
+                    let (started, ended) =
+                        bench.run(&bench.request(&format!("c{n}"), &["/bin/true"]), network)?;
                     starts.push(millis(started));
                     ends.push(millis(ended));
                 }
@@ -54,7 +65,7 @@ pub(crate) fn exec(table: &mut Table) -> Result<()> {
     let (start, end, bare) =
         (percentile(&mut starts, 0.5), percentile(&mut ends, 0.5), percentile(&mut bare_starts, 0.5));
     table.row(
-        "overlay, 4 namespaces, all cgroups: time to exec",
+        &format!("{what}: time to exec"),
         &format!("{start:.2} ms (p90 {:.2})", percentile(&mut starts, 0.9)),
         &format!(
             "the same calls bare: {bare:.2} ms (p90 {:.2}): {:.2}x",
@@ -74,7 +85,7 @@ pub(crate) fn exec(table: &mut Table) -> Result<()> {
         });
     }
     table.row(
-        "the same, run to exit and nothing left",
+        &format!("{what}: run to exit and nothing left"),
         &format!("{end:.2} ms (p90 {:.2})", percentile(&mut ends, 0.9)),
         &beside.join("; "),
         ">= 2x faster than crun",
@@ -94,11 +105,12 @@ struct Bare {
 }
 
 impl Bare {
-    fn start(folder: &Path) -> Result<Self> {
+    fn start(folder: &Path, network: bool) -> Result<Self> {
         let program = binary()?.with_file_name("examples").join("bare_root");
         let mut child = Command::new(&program)
             .arg(folder.join("image"))
             .arg(folder.join("bare"))
+            .args(network.then_some("network"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -128,7 +140,7 @@ struct Runtime {
 }
 
 impl Runtime {
-    fn find(name: &'static str, folder: &Path) -> Option<Self> {
+    fn find(name: &'static str, folder: &Path, network: bool) -> Option<Self> {
         let bundle = folder.join(name);
         let found = ["/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"]
             .iter()
@@ -137,7 +149,7 @@ impl Runtime {
             return None;
         }
         let runtime = Self { name, bundle, count: 0, times: Vec::new() };
-        match runtime.prepare(&folder.join("image")) {
+        match runtime.prepare(&folder.join("image"), network) {
             Ok(()) => Some(runtime),
             Err(error) => {
                 eprintln!("  {name}: {error:#}");
@@ -146,8 +158,9 @@ impl Runtime {
         }
     }
 
-    /// Takes what the runtime itself writes for a container, without the terminal and the network.
-    fn prepare(&self, image: &Path) -> Result<()> {
+    /// Takes what the runtime itself writes for a container, without the terminal and, unless it is wanted, the
+    /// network.
+    fn prepare(&self, image: &Path, network: bool) -> Result<()> {
         fs::create_dir(&self.bundle)?;
         let made = Command::new(self.name).arg("spec").current_dir(&self.bundle).status()?;
         if !made.success() {
@@ -162,7 +175,10 @@ impl Runtime {
         config["linux"]["resources"]["cpu"] = serde_json::json!({"shares": 102});
         config["linux"]["resources"]["pids"] = serde_json::json!({"limit": 4915});
         if let Some(namespaces) = config["linux"]["namespaces"].as_array_mut() {
-            namespaces.retain(|namespace| !matches!(namespace["type"].as_str(), Some("network" | "cgroup")));
+            namespaces.retain(|namespace| match namespace["type"].as_str() {
+                Some("network") => network,
+                other => other != Some("cgroup"),
+            });
         }
         Ok(fs::write(&file, serde_json::to_vec(&config)?)?)
     }

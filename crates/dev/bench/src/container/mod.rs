@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
+        atomic::AtomicBool,
         mpsc::{Receiver, channel},
     },
     time::{Duration, Instant},
@@ -23,12 +24,15 @@ use std::{
 use anyhow::{Context, Result, bail};
 use mezzo_container::{
     BackEnd, Capabilities, Config, Confinement, ContainerEvent, Containers, Filter, Input, Isolation,
-    LAUNCHER_ARGUMENT, LaunchRequest, LauncherProgram, Namespaces, Output, Privileges, Resources, Root,
+    LAUNCHER_ARGUMENT, LaunchRequest, LauncherProgram, Namespaces, NetworkSettings, Output, Privileges,
+    Resources, Root,
 };
+
+use mezzo_mesos::v1::NetworkInfo;
 
 use crate::daemons::{Folder, binary};
 
-pub(crate) use exec::exec;
+pub(crate) use exec::{exec, network};
 pub(crate) use many::many;
 pub(crate) use thousand::thousand;
 pub(crate) use unpack::unpack;
@@ -47,6 +51,11 @@ struct Bench {
     cgroups_root: String,
 }
 
+/// A network that has only the loopback interface, and its plugin.
+const NETWORK: &str = r#"{"cniVersion":"1.0.0","name":"alone","plugins":[{"type":"loopback"}]}"#;
+/// Where Debian has plugins.
+const PLUGINS: &str = "/usr/lib/cni";
+
 impl Bench {
     fn start(name: &str) -> Result<Self> {
         if !rustix::process::geteuid().is_root() {
@@ -55,6 +64,13 @@ impl Bench {
         let folder = Folder::new(name)?;
         let top = folder.path();
         image(&top.join("image"))?;
+        fs::create_dir(top.join("cni"))?;
+        fs::write(top.join("cni/alone.conflist"), NETWORK)?;
+        let networks = NetworkSettings {
+            config_dir: Some(top.join("cni")),
+            plugin_dirs: vec![PLUGINS.into()],
+            ..NetworkSettings::default()
+        };
         let cgroups_root = format!("mezzo-bench-{}", std::process::id());
         let (sender, events) = channel();
         let config = Config {
@@ -63,11 +79,13 @@ impl Bench {
             isolation: Isolation {
                 names: vec!["cgroups/all".to_owned()],
                 cgroups_root: cgroups_root.clone(),
+                networks,
                 ..Isolation::default()
             },
             scratch_dir: top.join("scratch"),
             networks_dir: top.join("networks"),
             protected: vec![top.join("scratch")],
+            runtime: None,
         };
         let (containers, _) = Containers::start(config, move |event| drop(sender.send(event)))?;
         fs::create_dir(top.join("sandbox"))?;
@@ -122,9 +140,14 @@ impl Bench {
         }
     }
 
-    /// Runs a container to its end: until the program was executed, and until nothing is left of it.
-    fn run(&self, request: &LaunchRequest) -> Result<(Duration, Duration)> {
+    /// Runs a container to its end: until the program was executed, and until nothing is left of it. It may have
+    /// a network of its own.
+    fn run(&self, request: &LaunchRequest, network: bool) -> Result<(Duration, Duration)> {
         let begun = Instant::now();
+        if network {
+            let alone = NetworkInfo { name: Some("alone".to_owned()), ..NetworkInfo::default() };
+            self.containers.join_networks(&request.id, &[alone], None, &AtomicBool::new(false))?;
+        }
         self.containers.launch(request);
         let started = self.next_started(begun)?.1;
         match self.next()? {
