@@ -20,7 +20,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("core", &["model"]),
     ("edge", &["model", "wire"]),
     ("sdk", &["model", "wire", "edge"]),
-    ("daemon", &["model", "wire", "core", "edge"]),
+    ("daemon", &["model", "wire", "core", "edge", "sdk"]),
     ("sim", &["model", "wire", "core", "sdk", "sim"]),
     ("cli", &["model", "wire", "core", "edge", "sdk", "daemon", "sim"]),
     ("dev", &["model", "wire", "core", "edge", "sdk", "daemon", "sim"]),
@@ -40,7 +40,8 @@ const EXTRA: &[(&str, &str)] = &[
 const CORE_BANS: &[&str] = &["tokio", "hyper", "rustix", "nix", "redb", "serde_json", "tracing"];
 
 /// Folders whose word for an agent is Mesos' old one.
-const OLD_WORD_ALLOWED: &[&str] = &["crates/wire/mesos-v0", "crates/wire/json", "tests", "crates/dev"];
+const OLD_WORD_ALLOWED: &[&str] =
+    &["crates/wire/mesos-v0", "crates/wire/marathon", "crates/wire/json", "tests", "crates/dev"];
 
 /// Checks everything and lists all that is wrong.
 pub(crate) fn run(root: &Path) -> Result<()> {
@@ -113,6 +114,7 @@ fn floors(packages: &BTreeMap<String, Package>, wrong: &mut Vec<String>) {
         let plain = name.strip_prefix("mezzo-").unwrap_or(name);
         let expected = base.as_deref().is_some_and(|base| {
             base == plain
+                || format!("{base}-api") == plain
                 || format!("{base}-{}", package.floor) == plain
                 || format!("{}-{base}", package.floor) == plain
                 || (base == "cli" && name == "mezzo")
