@@ -1,5 +1,7 @@
 //! The command line, declared once: help and completion come from here.
 
+pub(crate) mod services;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::table::Format;
@@ -39,10 +41,15 @@ pub(crate) enum Command {
     /// Run an agent (takes Mesos' flags)
     #[command(disable_help_flag = true)]
     Agent(Daemon),
+    /// Run long-running services on a cluster, with Marathon's API (takes Marathon's flags)
+    #[command(disable_help_flag = true)]
+    Services(Daemon),
     /// Run a command on the cluster and wait for it
     Run(Run),
     /// List tasks
     Tasks(Tasks),
+    /// Show what running tasks use
+    Top(Top),
     /// Print what a task wrote
     Logs(Logs),
     /// Run a command beside a task
@@ -63,7 +70,7 @@ pub(crate) enum Command {
     Frameworks(Frameworks),
     /// List resources that are offered at the moment
     Offers,
-    /// Tell why a task or framework is where it is
+    /// Tell why a task, framework or app is where it is
     Why(Why),
     /// Tell how the cluster is
     Status,
@@ -72,6 +79,21 @@ pub(crate) enum Command {
     /// Try scenarios on a simulated cluster: which policy, how many nodes, what if
     #[command(subcommand)]
     Sim(Sim),
+    /// Make services what files say
+    Up(services::Up),
+    /// Show what `up` would do
+    Plan(services::Plan),
+    /// List apps
+    Apps(services::Apps),
+    /// Show or change an app
+    #[command(subcommand)]
+    App(services::App),
+    /// List pods
+    Pods(services::Pods),
+    /// List deployments that run
+    Deployments(services::Deployments),
+    /// Write a compose file as a file of services
+    Import(services::Import),
     /// Print a completion script for a shell
     Completion(Completion),
 }
@@ -181,12 +203,15 @@ pub(crate) struct Dev {
     /// Port of the master; 0 takes any free one
     #[arg(long, default_value_t = 5050)]
     pub(crate) port: u16,
+    /// Port of the services; 0 takes any free one, and so does the usual one when it is taken
+    #[arg(long, default_value_t = 8080, value_name = "PORT")]
+    pub(crate) services_port: u16,
 }
 
-/// `mezzo master` and `mezzo agent`
+/// `mezzo master`, `mezzo agent` and `mezzo services`
 #[derive(Debug, Args)]
 pub(crate) struct Daemon {
-    /// Mesos' flags: --name=value, --name, --no-name; --help lists them
+    /// Its flags: --name=value, --name, --no-name; --help lists them
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAGS")]
     pub(crate) flags: Vec<String>,
 }
@@ -260,6 +285,23 @@ pub(crate) struct Doctor {
     /// Where this machine's control groups are
     #[arg(long = "cgroups_hierarchy", value_name = "PATH", default_value = "/sys/fs/cgroup")]
     pub(crate) cgroups_hierarchy: std::path::PathBuf,
+    /// Another runtime to look at, as an agent's flag has it; those on the PATH otherwise
+    #[arg(long = "runtime", value_name = "oci:PATH")]
+    pub(crate) runtime: Option<String>,
+    /// Where an agent would keep sandboxes
+    #[arg(long = "work_dir", value_name = "PATH", default_value = "/var/lib")]
+    pub(crate) work_dir: std::path::PathBuf,
+}
+
+/// `mezzo top`
+#[derive(Debug, Args)]
+pub(crate) struct Top {
+    /// Print one table and end; also with any other form than a table
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Seconds between two measurements
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
+    pub(crate) interval: f64,
 }
 
 /// `mezzo tasks`
@@ -276,14 +318,16 @@ pub(crate) struct Tasks {
 /// `mezzo logs`
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
-    /// A task id, the start of one, or `last`
+    /// A task id, the start of one, or `last`; or an app, for all its instances
     pub(crate) task: String,
-    /// Go on until the task ends
+    /// Go on until the task ends, or the app is gone
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// What it wrote to stderr instead of stdout
     #[arg(long)]
     pub(crate) stderr: bool,
+    #[command(flatten)]
+    pub(crate) server: services::Server,
 }
 
 /// `mezzo exec`
@@ -347,8 +391,10 @@ pub(crate) struct Frameworks {
 /// `mezzo why`
 #[derive(Debug, Args)]
 pub(crate) struct Why {
-    /// A task or framework: an id or the start of one
+    /// An app's path, a task or a framework: an id or the start of one
     pub(crate) what: String,
+    #[command(flatten)]
+    pub(crate) server: services::Server,
 }
 
 /// `mezzo completion`

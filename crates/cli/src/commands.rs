@@ -15,9 +15,11 @@ mod nodes;
 mod offers;
 mod pull;
 mod run;
+mod services;
 mod sim;
 mod status;
 mod tasks;
+mod top;
 mod why;
 
 use std::process::ExitCode;
@@ -36,6 +38,7 @@ pub(crate) fn main() -> Result<ExitCode, CliError> {
     match words.next().as_deref() {
         Some("master") => return daemon::master(words.collect()),
         Some("agent") => return daemon::agent(words.collect()),
+        Some("services") => return daemon::services(words.collect()),
         _ => {}
     }
     let cli = Cli::parse();
@@ -43,6 +46,7 @@ pub(crate) fn main() -> Result<ExitCode, CliError> {
     let done = match cli.command {
         Command::Master(daemon) => return daemon::master(daemon.flags),
         Command::Agent(daemon) => return daemon::agent(daemon.flags),
+        Command::Services(daemon) => return daemon::services(daemon.flags),
         Command::Dev(dev) => return dev::run(&dev),
         Command::Completion(completion) => {
             completion::print(completion.shell);
@@ -52,6 +56,7 @@ pub(crate) fn main() -> Result<ExitCode, CliError> {
         Command::Sim(sim) => return sim::main(&global, sim),
         Command::Run(run) => return block_on(run::run(&global, run)),
         Command::Tasks(tasks) => block_on(tasks::list(&global, &tasks)),
+        Command::Top(top) => block_on(top::show(&global, &top)),
         Command::Logs(logs) => block_on(logs::print(&global, &logs)),
         Command::Exec(exec) => return block_on(exec::exec(&global, &exec)),
         Command::Attach(attach) => return block_on(attach::attach(&global, &attach)),
@@ -63,6 +68,13 @@ pub(crate) fn main() -> Result<ExitCode, CliError> {
         Command::Frameworks(frameworks) => block_on(frameworks::list(&global, &frameworks)),
         Command::Offers => block_on(offers::list(&global)),
         Command::Why(why) => block_on(why::explain(&global, &why)),
+        Command::Up(up) => block_on(services::up(&global, &up)),
+        Command::Plan(plan) => block_on(services::plan(&global, &plan)),
+        Command::Apps(apps) => block_on(services::apps(&global, &apps)),
+        Command::App(app) => block_on(services::app(&global, &app)),
+        Command::Pods(pods) => block_on(services::pods(&global, &pods)),
+        Command::Deployments(deployments) => block_on(services::deployments(&global, &deployments)),
+        Command::Import(file) => services::import(&file),
         Command::Status => block_on(status::print(&global)),
     };
     done.map(|()| ExitCode::SUCCESS)

@@ -1,14 +1,17 @@
-//! Reads the flags of `mezzo master` and `mezzo agent` the way Mesos reads its own (rules 531 to 537).
+//! Reads the flags of `mezzo master` and `mezzo agent` the way Mesos reads its own (rules 531 to 537), and those of `mezzo
+//! services` the way Marathon does.
 //!
 //! A flag is declared once, in the tables beside this file. Values come from the command line
-//! (`--name=value`, `--name` and `--no-name` for switches) and from `MESOS_NAME` in the environment,
-//! which loses. A flag that Mezzo cannot honour is refused by name, unless it asks for what happens
+//! (`--name=value`, `--name` and `--no-name` for switches; for services also `--name value` and `--disable_name`) and from
+//! `MESOS_NAME` or `MARATHON_NAME` in the environment, which loses. A flag that Mezzo cannot honour is refused by name, unless it asks for what happens
 //! anyway.
 
 mod agent;
 mod agent_table;
 mod master;
 mod master_table;
+mod services;
+mod services_table;
 
 use std::{
     collections::BTreeMap,
@@ -25,6 +28,7 @@ use crate::error::CliError;
 pub(crate) use agent::agent_config;
 use agent::parse_ip;
 pub(crate) use master::master_config;
+pub(crate) use services::services_config;
 
 /// How a value looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +80,28 @@ const fn flag(
 pub(crate) struct Program {
     name: &'static str,
     flags: &'static [Flag],
+    /// In front of the names of variables.
+    variables: &'static str,
+    /// Whose flags these are; Marathon's take their value as a word of its own too.
+    of: Family,
+}
+
+/// Whose habits a program's flags follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    Mesos,
+    Marathon,
 }
 
 /// The flags of `mezzo master`.
-pub(crate) const MASTER: Program = Program { name: "master", flags: &master_table::FLAGS };
+pub(crate) const MASTER: Program =
+    Program { name: "master", flags: &master_table::FLAGS, variables: "MESOS_", of: Family::Mesos };
 /// The flags of `mezzo agent`.
-pub(crate) const AGENT: Program = Program { name: "agent", flags: &agent_table::FLAGS };
+pub(crate) const AGENT: Program =
+    Program { name: "agent", flags: &agent_table::FLAGS, variables: "MESOS_", of: Family::Mesos };
+/// The flags of `mezzo services`.
+pub(crate) const SERVICES: Program =
+    Program { name: "services", flags: &services_table::FLAGS, variables: "MARATHON_", of: Family::Marathon };
 
 /// One value and the name it was given under.
 #[derive(Clone, Debug)]
@@ -120,14 +140,21 @@ impl Program {
         CliError::usage(what).why(why).help(format!("mezzo {} --help", self.name))
     }
 
-    /// Reads flags from the command line and from `MESOS_` variables.
+    /// Reads flags from the command line and from variables.
     pub(crate) fn parse(
         self,
         arguments: impl IntoIterator<Item = String>,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Values, CliError> {
         let mut given = BTreeMap::new();
-        for argument in arguments {
+        let mut arguments = arguments.into_iter().peekable();
+        while let Some(mut argument) = arguments.next() {
+            if self.of == Family::Marathon
+                && self.wants_value(&argument)
+                && let Some(value) = arguments.next_if(|next| !next.starts_with("--"))
+            {
+                argument = format!("{argument}={value}");
+            }
             let (flag, shown, value) = self.parse_argument(&argument)?;
             if given.insert(flag.name, Given { shown, value }).is_some() {
                 return Err(self.usage(
@@ -137,7 +164,9 @@ impl Program {
             }
         }
         for (variable, value) in environment {
-            let Some(name) = variable.strip_prefix("MESOS_").map(str::to_ascii_lowercase) else { continue };
+            let Some(name) = variable.strip_prefix(self.variables).map(str::to_ascii_lowercase) else {
+                continue;
+            };
             // Unknown variables are not an error: tasks and other tools use the prefix too (rule 532).
             let Some(flag) = self.find(&name) else { continue };
             given.entry(flag.name).or_insert(Given { shown: name, value });
@@ -149,10 +178,11 @@ impl Program {
                 given.value = parse_switch(flag, &given.value)?.to_string();
             }
             if flag.support == Support::NotYet && Some(given.value.as_str()) != flag.default {
-                return Err(self.usage(
-                    format!("flag --{name}={} is not supported", given.value),
-                    format!("this version of Mezzo cannot do it yet: {}", flag.help),
-                ));
+                let why = match self.of {
+                    Family::Mesos => format!("this version of Mezzo cannot do it yet: {}", flag.help),
+                    Family::Marathon => flag.help.to_owned(),
+                };
+                return Err(self.usage(format!("flag --{name}={} is not supported", given.value), why));
             }
         }
         Ok(Values { program: self, given })
@@ -179,21 +209,32 @@ impl Program {
                 )),
             };
         }
-        let switch = name.strip_prefix("no-").and_then(|name| self.find(name));
+        let opposite = match self.of {
+            Family::Mesos => "no-",
+            Family::Marathon if name.starts_with("no-") => "no-",
+            Family::Marathon => "disable_",
+        };
+        let switch = name.strip_prefix(opposite).and_then(|name| self.find(name));
         match (switch, value) {
             (Some(flag), None) if flag.kind == Kind::Switch => {
-                Ok((flag, name["no-".len()..].into(), "false".into()))
+                Ok((flag, name[opposite.len()..].into(), "false".into()))
             }
             (Some(flag), _) => Err(self.usage(
                 format!("flag --{name} cannot be used"),
                 format!(
-                    "--no- takes no value and works for switches; --{} is one: {}",
+                    "--{opposite} takes no value and works for switches; --{} is one: {}",
                     flag.name,
                     flag.kind == Kind::Switch
                 ),
             )),
             (None, _) => Err(self.usage(format!("flag --{name} is unknown"), self.suggest(name))),
         }
+    }
+
+    /// Whether an argument names a flag whose value is the next word.
+    fn wants_value(&self, argument: &str) -> bool {
+        let name = argument.strip_prefix("--").filter(|name| !name.contains('='));
+        name.and_then(|name| self.find(name)).is_some_and(|flag| flag.kind != Kind::Switch)
     }
 
     fn suggest(&self, name: &str) -> String {
@@ -207,8 +248,8 @@ impl Program {
     /// The text of `--help` (rule 535).
     pub(crate) fn help(&self) -> String {
         let mut text = format!(
-            "Usage: mezzo {} [--name=value ...]\n\nFlags of Mesos; MESOS_NAME in the environment works too, and file:///path reads a value from a file.\n\n",
-            self.name
+            "Usage: mezzo {} [--name=value ...]\n\nFlags of {:?}; {}NAME in the environment works too, and file:///path reads a value from a file.\n\n",
+            self.name, self.of, self.variables
         );
         for flag in self.flags {
             let left = match flag.kind {

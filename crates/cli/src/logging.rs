@@ -36,12 +36,15 @@ struct Raised {
 
 static LEVELS: OnceLock<Levels> = OnceLock::new();
 
-/// Starts logging at a level of Mesos (INFO, WARNING, ERROR); `MEZZO_LOG` overrides it by module. With
+/// Starts logging at a level of Mesos (INFO, WARNING, ERROR) or Marathon (these, debug, trace, all, off), in any case; `MEZZO_LOG` overrides it by module. With
 /// `file` everything goes there too; `quiet` leaves stderr alone.
 pub(crate) fn start(level: &str, quiet: bool, file: Option<PathBuf>) -> io::Result<()> {
-    let start = match level {
-        "ERROR" => "error",
-        "WARNING" => "warn",
+    let start = match level.to_ascii_lowercase().as_str() {
+        "error" | "fatal" => "error",
+        "warning" | "warn" => "warn",
+        "debug" => "debug",
+        "trace" | "all" => "trace",
+        "off" => "off",
         _ => "info",
     };
     let file = file.map(LogFile::open).transpose()?.map(|file| Arc::new(Mutex::new(file)));

@@ -13,6 +13,7 @@ mod images;
 mod logging;
 mod output;
 mod progress;
+mod services;
 mod session;
 mod table;
 mod terminal;

@@ -1,14 +1,15 @@
-//! `mezzo master` and `mezzo agent`
+//! `mezzo master`, `mezzo agent` and `mezzo services`
 
 use std::{error::Error, process::ExitCode};
 
 use mezzo_agent_daemon::Stop;
+use mezzo_services_daemon::Logging;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use crate::{
     error::{CliError, Exit},
-    flags::{AGENT, MASTER, Program, Values, agent_config, master_config},
+    flags::{AGENT, MASTER, Program, SERVICES, Values, agent_config, master_config, services_config},
     logging,
 };
 
@@ -27,6 +28,22 @@ pub(super) fn master(flags: Vec<String>) -> Result<ExitCode, CliError> {
         mezzo_master_daemon::run(config, stop, |address| info!(%address, "master serves"))
             .await
             .map_err(|error| failed("run the master", error.as_ref()))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs the services until SIGINT or SIGTERM; what they have started goes on.
+pub(super) fn services(flags: Vec<String>) -> Result<ExitCode, CliError> {
+    let Some(values) = values(SERVICES, flags)? else { return Ok(ExitCode::SUCCESS) };
+    let mut config = services_config(&values)?;
+    config.logging = Logging { get: logging::verbosity, set: logging::set_verbosity };
+    runtime()?.block_on(async {
+        let stop = async {
+            stop_signal().await;
+        };
+        mezzo_services_daemon::run(config, stop, |address| info!(%address, "services serve"))
+            .await
+            .map_err(|error| failed("run the services", error.as_ref()))
     })?;
     Ok(ExitCode::SUCCESS)
 }

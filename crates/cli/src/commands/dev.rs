@@ -1,6 +1,7 @@
 //! `mezzo dev`: a master and agents in this process.
 
 mod containers;
+mod services;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -16,10 +17,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::containers::Powers;
+use self::{containers::Powers, services::Services};
 use super::daemon::failed;
 use crate::{
-    args::{Dev, MASTER_DEFAULT},
+    args::{Dev, MASTER_DEFAULT, services::SERVICES_DEFAULT},
     error::{CliError, Exit},
     logging,
     output::{megabytes, number},
@@ -107,7 +108,7 @@ async fn cluster(arguments: &Dev, folder: &Folder, began: Instant) -> Result<(),
             return Err(why);
         }
     }
-    let names: Vec<String> = (1..=count).map(|number| format!("dev-{number}")).collect();
+    let names = host_names(arguments.agents);
     let (cpus, mem) = share(host, count);
     println!(
         "  ✔ agents {count:<3} {}  {} cpus {} each   {}",
@@ -116,20 +117,30 @@ async fn cluster(arguments: &Dev, folder: &Folder, began: Instant) -> Result<(),
         megabytes(mem as f64),
         since(began)
     );
+    let services = Services::start(arguments, folder, address).await?;
+    println!("  ✔ services   {:<20} Marathon API      {}", services.address, since(began));
     let flag =
         if address.to_string() == MASTER_DEFAULT { String::new() } else { format!("--master {address} ") };
     println!("  API http://{address}   Stop: Ctrl-C");
     for note in powers.notes() {
         println!("  note:  {note}");
     }
+    let server = if services.address.to_string() == SERVICES_DEFAULT {
+        String::new()
+    } else {
+        format!("--services {} ", services.address)
+    };
     let second = powers.next().unwrap_or("nodes");
     println!("  next:  mezzo {flag}run -- sh -c 'echo hi; exit 3'   or   mezzo {flag}{second}");
+    println!("         mezzo up {server}examples/web.toml");
 
     let ended = tokio::select! {
         () = stop_asked() => None,
         ended = agents.join_next() => Some(ended),
     };
     eprint!("\nstopping: {count} agents ... ");
+    // First of all: what it runs is to end with the agents, not to be started again.
+    services.stop().await;
     stop_agents.send_replace(true);
     while agents.join_next().await.is_some() {}
     powers.remove_groups();
@@ -173,6 +184,15 @@ fn master_config(arguments: &Dev, folder: &Folder) -> mezzo_master_daemon::Confi
     }
 }
 
+/// What the agents call their hosts, all of which are this one.
+fn host_names(agents: u16) -> Vec<String> {
+    (1..=agents.into()).map(host_name).collect()
+}
+
+fn host_name(number: u32) -> String {
+    format!("dev-{number}")
+}
+
 fn agent_config(
     (folder, powers): (&Folder, &Powers),
     master: SocketAddr,
@@ -180,7 +200,7 @@ fn agent_config(
     index: u32,
     count: u32,
 ) -> mezzo_agent_daemon::Config {
-    let name = format!("dev-{}", index + 1);
+    let name = host_name(index + 1);
     let work_dir = folder.path.join(&name);
     let (cpus, mem) = share(host, count);
     let ports = (PORTS.1 - PORTS.0) / count;

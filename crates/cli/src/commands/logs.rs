@@ -18,11 +18,20 @@ const POLL: Duration = Duration::from_millis(500);
 /// stays away for longer is worth a word to the user.
 const AWAY_MAX: Duration = Duration::from_secs(120);
 
-/// Prints one of the two outputs of a task.
+/// Prints one of the two outputs of a task, or of all instances of an app.
 pub(crate) async fn print(global: &Global, arguments: &Logs) -> Result<(), CliError> {
     let mut master = Master::new(&global.master);
     let mut state = master.state().await?;
-    let task = state.find_task(&arguments.task)?.clone();
+    let task = match state.find_task(&arguments.task) {
+        Ok(task) if task.task_id.value == arguments.task => task.clone(),
+        // The name of an app's only task is the app's.
+        found => {
+            if super::services::app_logs(global, arguments).await? {
+                return Ok(());
+            }
+            found?.clone()
+        }
+    };
     let id = &task.task_id.value;
     let name = if arguments.stderr { "stderr" } else { "stdout" };
     let mut file = LogFile::of_task(master.client(), &state, &task, name)?;

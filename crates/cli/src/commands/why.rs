@@ -3,7 +3,7 @@
 use mezzo_mesos::v1::{self, master::response::get_frameworks::Framework};
 use serde_json::json;
 
-use super::frameworks;
+use super::{frameworks, services};
 use crate::{
     args::{Global, Why},
     client::{Master, State, Withheld},
@@ -11,14 +11,20 @@ use crate::{
     files::agent_address,
     images,
     output::{age, megabytes, now, number, scalar, state},
+    services::Services,
     table::Format,
 };
 
 /// The label that tells what a framework waits for; `mezzo run` sets it.
 pub(super) const NEEDS_LABEL: &str = "mezzo.needs";
 
-/// Explains where a task or framework is and what it waits for.
+/// Explains where an app, task or framework is and what it waits for.
 pub(crate) async fn explain(global: &Global, arguments: &Why) -> Result<(), CliError> {
+    let services = Services::new(&arguments.server.services);
+    // Names of tasks of apps are those of their apps, which say more; ids of tasks are no paths of apps.
+    if let Some(lines) = services::app_lines(&services, &arguments.what).await? {
+        return print(global, lines);
+    }
     let mut master = Master::new(&global.master);
     let snapshot = master.state().await?;
     match snapshot.find_task(&arguments.what) {

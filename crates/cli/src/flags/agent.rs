@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use mezzo_agent::{ReconfigurationPolicy, RecoverMode};
 use mezzo_agent_daemon::{Collection, Config, ImageSettings, Verbosity};
-use mezzo_container::{AllowedDevice, BackEnd, DefaultNames, Isolation, PortRange};
+use mezzo_container::{AllowedDevice, BackEnd, DefaultNames, Isolation, OciRuntime, PortRange};
 use mezzo_images::Accounts;
 use mezzo_mesos::v1;
 
@@ -42,7 +42,9 @@ pub(crate) fn agent_config(values: &Values) -> Result<Config, CliError> {
     config.cgroups_limit_swap = values.switch("cgroups_limit_swap");
     isolators(values, &mut config.isolators)?;
     networks(values, &mut config)?;
+    config.runtime = values.convert("runtime", runtime)?;
     config.images = images(values)?;
+    config.volume_gids = values.convert("volume_gid_range", number_ranges)?.unwrap_or_default();
     config.switch_user = values.switch("switch_user");
     config.frameworks_home = values.get("frameworks_home").filter(|home| !home.is_empty()).map(Into::into);
     if let Some(cache) = values.explicit("fetcher_cache_dir") {
@@ -144,6 +146,22 @@ fn images(values: &Values) -> Result<Option<ImageSettings>, CliError> {
     Ok(Some(settings))
 }
 
+/// Ranges of numbers above zero: `[10000-20000,30000]`.
+fn number_ranges(text: &str) -> Result<Vec<(u32, u32)>, String> {
+    let inner = text.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let inner = inner.ok_or("ranges look like [10000-20000,30000-30999]")?;
+    let number = |text: &str| match text.trim().parse::<u32>() {
+        Ok(number) if number > 0 && number < u32::MAX => Ok(number),
+        _ => Err(format!("'{text}' is no number of one")),
+    };
+    let range = |text: &str| -> Result<(u32, u32), String> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last { Err(format!("'{text}' is no range")) } else { Ok((first, last)) }
+    };
+    inner.split(',').filter(|part| !part.trim().is_empty()).map(range).collect()
+}
+
 /// What the isolators are told beside their names.
 fn isolators(values: &Values, to: &mut Isolation) -> Result<(), CliError> {
     let capabilities = |text: &str| {
@@ -164,6 +182,18 @@ fn isolators(values: &Values, to: &mut Isolation) -> Result<(), CliError> {
         to.container_disk_watch_interval = interval;
     }
     to.allowed_devices = values.convert("allowed_devices", allowed_devices)?.unwrap_or_default();
+    if let Some(ranges) = values.convert("xfs_project_range", number_ranges)? {
+        to.projects.ranges = ranges;
+    }
+    to.projects.kill = values.switch("xfs_kill_containers");
+    to.projects.headroom = values.bytes("xfs_quota_headroom")?.unwrap_or_default();
+    to.gpus.devices = values.convert("nvidia_gpu_devices", gpu_numbers)?;
+    if let Some(text) = values.get("cdi_spec_dirs") {
+        to.gpus.spec_dirs = text.split(':').filter(|path| !path.is_empty()).map(Into::into).collect();
+    }
+    if let Some(kind) = values.get("cdi_gpu_kind") {
+        to.gpus.kind = kind.into();
+    }
     to.default_container_shm_bytes = values.bytes("default_container_shm_size")?;
     Ok(())
 }
@@ -199,6 +229,14 @@ fn networks(values: &Values, config: &mut Config) -> Result<(), CliError> {
     Ok(())
 }
 
+/// A runtime by its kind and path.
+fn runtime(text: &str) -> Result<OciRuntime, String> {
+    match text.strip_prefix("oci:") {
+        Some(path) if path.starts_with('/') => Ok(OciRuntime::new(path)),
+        _ => Err("it is oci: and the absolute path of a program, as in --runtime=oci:/usr/bin/crun".into()),
+    }
+}
+
 /// Ranges as resources have them: `[31000-32000,33000]`.
 fn port_ranges(text: &str) -> Result<Vec<PortRange>, String> {
     let inner = text.trim().strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
@@ -210,6 +248,12 @@ fn port_ranges(text: &str) -> Result<Vec<PortRange>, String> {
         if first > last { Err(format!("'{text}' is no range")) } else { Ok((first, last)) }
     };
     inner.split(',').filter(|part| !part.trim().is_empty()).map(range).collect()
+}
+
+/// Numbers, separated by commas.
+fn gpu_numbers(text: &str) -> Result<Vec<u32>, String> {
+    let number = |part: &str| part.trim().parse().map_err(|_| format!("'{part}' is not the number of a gpu"));
+    text.split(',').filter(|part| !part.trim().is_empty()).map(number).collect()
 }
 
 /// The devices of a DeviceWhitelist; those without a path are nothing that could be allowed.
@@ -268,6 +312,7 @@ mod tests {
             "--executor_environment_variables={\"PATH\":\"/bin\"}",
             "--gc_delay=1hrs",
             "--recover=cleanup",
+            "--runtime=oci:/usr/bin/crun",
             "--domain={\"fault_domain\":{\"region\":{\"name\":\"r\"},\"zone\":{\"name\":\"z\"}}}",
         ])
         .expect("config");
@@ -276,6 +321,9 @@ mod tests {
         assert_eq!(config.gc_delay.as_secs(), 3600);
         assert_eq!(config.recover, RecoverMode::Cleanup);
         assert!(config.domain.is_some());
+        assert!(
+            config.runtime.is_some_and(|runtime| runtime.program == std::path::Path::new("/usr/bin/crun"))
+        );
         assert_eq!(config.flags.get("master").map(String::as_str), Some("m:5050"));
     }
 
@@ -308,7 +356,12 @@ mod tests {
             "--recover=maybe",
             "--domain={",
             "--container_ports_isolated_range=[2-1]",
+            "--nvidia_gpu_devices=0,x",
+            "--volume_gid_range=[0-7]",
+            "--xfs_project_range=5-6",
             "--default_container_dns={\"mesos\":7}",
+            "--runtime=runc",
+            "--runtime=oci:runc",
         ] {
             let error = config(&[bad]).expect_err(bad).to_string();
             let flag = bad.split('=').next().expect("name");

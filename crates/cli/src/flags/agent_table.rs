@@ -8,7 +8,7 @@ use super::{
 };
 
 /// In the order of Mesos' documentation.
-pub(super) const FLAGS: [Flag; 168] = [
+pub(super) const FLAGS: [Flag; 171] = [
     flag(
         "master",
         None,
@@ -223,7 +223,7 @@ pub(super) const FLAGS: [Flag; 168] = [
         Used,
         "run tasks as their framework or command user (needs root)",
     ),
-    flag("volume_gid_range", None, Text, None, NotYet, "gids used to share volumes with non-root tasks"),
+    flag("volume_gid_range", None, Text, None, Used, "gids used to share volumes with non-root tasks"),
     flag(
         "host_path_volume_force_creation",
         None,
@@ -427,7 +427,23 @@ pub(super) const FLAGS: [Flag; 168] = [
         "put the agent itself into these cgroup subsystems",
     ),
     flag("allowed_devices", None, Json, None, Used, "extra devices allowed by cgroups/devices"),
-    flag("nvidia_gpu_devices", None, Text, None, NotYet, "GPU indexes, must match gpus in resources"),
+    flag("nvidia_gpu_devices", None, Text, None, Used, "GPU indexes, must match gpus in resources"),
+    flag(
+        "cdi_spec_dirs",
+        None,
+        Text,
+        None,
+        Used,
+        "ours: folders of CDI files, /etc/cdi:/var/run/cdi if not given",
+    ),
+    flag(
+        "cdi_gpu_kind",
+        None,
+        Text,
+        None,
+        Used,
+        "ours: which CDI devices are gpus, nvidia.com/gpu if not given",
+    ),
     flag("perf_events", None, Text, None, NotYet, "perf events to sample"),
     flag("perf_interval", None, Text, Some("1mins"), NoEffect, "perf sampling period"),
     flag(
@@ -462,9 +478,9 @@ pub(super) const FLAGS: [Flag; 168] = [
         NoEffect,
         "systemd runtime directory",
     ),
-    flag("xfs_project_range", None, Text, None, NotYet, "XFS project ids"),
-    flag("xfs_kill_containers", None, Switch, None, NotYet, "disk/xfs kills over-quota containers"),
-    flag("xfs_quota_headroom", None, Text, None, NotYet, "gap between soft and hard XFS quota"),
+    flag("xfs_project_range", None, Text, None, Used, "disk/xfs project ids, [5000-10000] if not given"),
+    flag("xfs_kill_containers", None, Switch, None, Used, "disk/xfs kills over-quota containers"),
+    flag("xfs_quota_headroom", None, Text, None, Used, "gap between soft and hard XFS quota"),
     flag("network_cni_plugins_dir", None, Text, None, Used, "CNI plugin search path"),
     flag("network_cni_config_dir", None, Text, None, Used, "CNI network configurations"),
     flag(
@@ -702,10 +718,18 @@ pub(super) const FLAGS: [Flag; 168] = [
         "existing file offered as the log in the files API; excludes log_dir",
     ),
     flag(
+        "runtime",
+        None,
+        Text,
+        // Mezzo's own, as the next one: /flags shows them only when they are given.
+        None,
+        Used,
+        "containers are started by another runtime: oci:/path/to/crun, runc or the like",
+    ),
+    flag(
         "allow_unauthenticated",
         None,
         Switch,
-        // Mezzo's own, so /flags shows it only when it is given.
         None,
         Used,
         "listen on other addresses than loopback although nobody is authenticated",
