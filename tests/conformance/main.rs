@@ -58,6 +58,85 @@ fn pymesos() -> PathBuf {
     python
 }
 
+/// A Python with the `marathon` client.
+fn marathon() -> PathBuf {
+    let venv = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("marathon");
+    let python = venv.join("bin/python");
+    if python.exists() && venv.join("complete").exists() {
+        return python;
+    }
+    script(
+        r#"
+        if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
+            apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv >&2
+        fi
+        rm -rf "$VENV" && python3 -m venv "$VENV"
+        "$VENV/bin/pip" install -q --disable-pip-version-check marathon==0.13.0 >&2
+        touch "$VENV/complete"
+        "#,
+        &[("VENV", &venv.display().to_string())],
+    );
+    python
+}
+
+/// A folder with Node's `marathon-event-bus-client`.
+fn event_bus() -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("event-bus");
+    if !folder.join("complete").exists() {
+        script(
+            r#"
+            if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+                apt-get update -qq && apt-get install -y -qq --no-install-recommends nodejs npm >&2
+            fi
+            rm -rf "$FOLDER" && mkdir -p "$FOLDER" && cd "$FOLDER"
+            npm install --silent --no-audit --no-fund --prefix "$FOLDER" marathon-event-bus-client@0.1.7 >&2
+            touch complete
+            "#,
+            &[("FOLDER", &folder.display().to_string())],
+        );
+    }
+    folder
+}
+
+/// A cluster with services, whose daemon asks for offers as soon as it wants some.
+struct Services {
+    services: Daemon,
+    agent: Daemon,
+    master: Daemon,
+    _folder: Folder,
+}
+
+impl Services {
+    fn start(name: &str) -> Self {
+        let folder = Folder::new(name);
+        let master = Daemon::master(folder.path(), &[]);
+        let agent = Daemon::agent(folder.path(), master.port, &[RESOURCES]);
+        let quick = [
+            "--min_revive_offers_interval=100",
+            "--decline_offer_duration=1000",
+            "--launch_token_refresh_interval=1000",
+        ];
+        let services = Daemon::services(folder.path(), master.port, &quick);
+        Self { services, agent, master, _folder: folder }
+    }
+
+    /// Fails with what everybody said unless the suite went well.
+    fn judge(&self, name: &str, output: &std::process::Output) {
+        let text = String::from_utf8_lossy(&output.stdout);
+        println!("{name} against Mezzo\n{text}");
+        assert!(
+            output.status.success(),
+            "{text}\n{}\n-- services\n{}\n-- agent\n{}",
+            String::from_utf8_lossy(&output.stderr),
+            self.services.log_tail(),
+            self.agent.log_tail()
+        );
+        for daemon in [&self.services, &self.agent, &self.master] {
+            assert_eq!(daemon.log_panics(), [""; 0]);
+        }
+    }
+}
+
 /// The suite built with Debian's Go and Debian's mesos-go.
 fn mesos_go() -> PathBuf {
     let binary = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("mesos-go-suite");
@@ -82,11 +161,13 @@ fn run_suite(name: &str, program: &Path, first: &[&str]) {
     let agent = Daemon::agent(folder.path(), master.port, &[RESOURCES]);
     let endpoints = [format!("127.0.0.1:{}", master.port), format!("127.0.0.1:{}", agent.port)];
     let output = Command::new(program).args(first).args(&endpoints).output().expect("run the suite");
-    println!("{name} against Mezzo\n{}", String::from_utf8_lossy(&output.stdout));
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{name} against Mezzo\n{said}");
     assert!(
         output.status.success(),
-        "{}\n-- master\n{}\n-- agent\n{}",
-        String::from_utf8_lossy(&output.stderr).lines().rev().take(20).collect::<Vec<_>>().join("\n"),
+        "{name}: {}\n{said}\n-- standard error\n{}\n-- master\n{}\n-- agent\n{}",
+        output.status,
+        tail(&String::from_utf8_lossy(&output.stderr)),
         master.log_tail(),
         agent.log_tail()
     );
@@ -95,6 +176,15 @@ fn run_suite(name: &str, program: &Path, first: &[&str]) {
     if std::env::var_os("CONFORMANCE_GENUINE").is_some() {
         genuine(name, program, first);
     }
+}
+
+/// The last lines, of which none is longer than people read.
+fn tail(text: &str) -> String {
+    const LINES_MAX: usize = 40;
+    const CHARACTERS_MAX: usize = 1000;
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines.iter().skip(lines.len().saturating_sub(LINES_MAX));
+    last.map(|line| line.chars().take(CHARACTERS_MAX).collect::<String>()).collect::<Vec<_>>().join("\n")
 }
 
 fn genuine(name: &str, program: &Path, first: &[&str]) {
@@ -133,6 +223,28 @@ fn mesos_go_runs_unmodified() {
     if is_root("mesos_go_runs_unmodified") {
         run_suite("mesos-go", &mesos_go(), &[]);
     }
+}
+
+#[test]
+fn the_marathon_client_runs_unmodified() {
+    let suite = root().join("tests/conformance/marathon/suite.py");
+    let cluster = Services::start("marathon");
+    let address = format!("127.0.0.1:{}", cluster.services.port);
+    let output = Command::new(marathon()).arg(suite).arg(address).output().expect("run the suite");
+    cluster.judge("marathon", &output);
+}
+
+#[test]
+fn the_marathon_event_bus_client_runs_unmodified() {
+    let suite = root().join("tests/conformance/marathon/events.js");
+    let cluster = Services::start("event-bus");
+    let output = Command::new("node")
+        .arg(suite)
+        .args(["127.0.0.1", &cluster.services.port.to_string()])
+        .env("NODE_PATH", event_bus().join("node_modules"))
+        .output()
+        .expect("run node");
+    cluster.judge("marathon-event-bus-client", &output);
 }
 
 /// Every recorded case is answered the same, or its difference is a row of docs/compatibility.md.

@@ -17,15 +17,15 @@ use rustix::{
 
 use crate::{
     Dev,
-    support::{Folder, PATIENCE},
+    support::{Daemon, Folder, PATIENCE, open, request},
     text,
 };
 
 /// A task in the background, until it is dropped.
-struct Task(Child);
+pub(crate) struct Task(Child);
 
 impl Task {
-    fn start(dev: &Dev, more: &[&str], command: &str) -> Self {
+    pub(crate) fn start(dev: &Dev, more: &[&str], command: &str) -> Self {
         let child = Command::new(env!("CARGO_BIN_EXE_mezzo"))
             .args(["run", "--name", "t"])
             .args(more)
@@ -114,7 +114,7 @@ impl Screen {
     }
 
     /// Whether the terminal is as it was before.
-    fn is_restored(&self) -> bool {
+    pub(crate) fn is_restored(&self) -> bool {
         let now = rustix::termios::tcgetattr(&self.theirs).expect("its settings");
         (now.input_modes, now.output_modes, now.local_modes)
             == (self.before.input_modes, self.before.output_modes, self.before.local_modes)
@@ -279,4 +279,74 @@ fn a_task_with_a_terminal_is_attached_to_and_left() {
     assert!(logs.contains("got one") && logs.contains("got two"), "rule 377: {logs}");
     drop(task);
     assert!(dev.stop().success());
+}
+
+/// A task on an agent of its own, and the container it is in.
+pub(crate) fn on_an_agent(folder: &Folder) -> (Daemon, Daemon, Task, serde_json::Value) {
+    let master = Daemon::master(folder.path(), &[]);
+    let agent = Daemon::agent(folder.path(), master.port, &["--resources=cpus:1;mem:256"]);
+    let child = Command::new(env!("CARGO_BIN_EXE_mezzo"))
+        .args(["run", "--", "sleep", "1000"])
+        .env("MEZZO_MASTER", format!("127.0.0.1:{}", master.port))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("start mezzo run");
+    let task = Task(child);
+    let mut containers = serde_json::Value::Null;
+    wait_until("the task runs", || {
+        let (_, body) = request(agent.port, "GET", "/containers", &[], b"").expect("an answer");
+        containers = serde_json::from_slice(&body).expect("JSON");
+        containers[0]["status"]["executor_pid"].is_u64()
+    });
+    let id = containers[0]["container_id"].clone();
+    (master, agent, task, id)
+}
+
+/// A session that never stops talking to a client that does not listen. What it says is in files, and an agent
+/// reads on when its client has.
+#[test]
+fn a040_output_without_end_is_not_kept_in_memory() {
+    const BYTES: u64 = 300 << 20;
+    const MEMORY_KIB_MAX: u64 = 128 << 10;
+    let folder = Folder::new("endless");
+    let (_master, agent, _task, id) = on_an_agent(&folder);
+    let command = format!("head -c {BYTES} /dev/zero; head -c {BYTES} /dev/zero >&2; touch said; sleep 1000");
+    let call = serde_json::json!({"type": "LAUNCH_NESTED_CONTAINER_SESSION", "launch_nested_container_session": {
+        "container_id": {"value": "endless", "parent": {"value": id}}, "command": {"value": command}}});
+    let headers = [("Content-Type", "application/json"), ("Accept", "application/json")];
+    let client =
+        open(agent.port, "POST", "/api/v1", &headers, call.to_string().as_bytes()).expect("an answer");
+    assert_eq!(client.status, 200);
+    let agents = folder.path().join("agent");
+    let find =
+        || Command::new("find").arg(&agents).args(["-name", "said"]).output().expect("run find").stdout;
+    wait_until("it has said all", || !find().is_empty());
+    let status = fs::read_to_string(format!("/proc/{}/status", agent.pid())).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a line");
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+    assert!(peak < MEMORY_KIB_MAX, "{peak} KiB");
+    drop(client);
+}
+
+/// What the log of a container can tell is not streamed: only terminals and sessions are, as in Mesos.
+#[test]
+fn rule_372_a_container_without_a_terminal_is_not_attached_to() {
+    let folder = Folder::new("attach-refused");
+    let (_master, agent, _task, id) = on_an_agent(&folder);
+    let output = serde_json::json!({"type": "ATTACH_CONTAINER_OUTPUT",
+        "attach_container_output": {"container_id": {"value": id}}});
+    let input = serde_json::json!({"type": "ATTACH_CONTAINER_INPUT",
+        "attach_container_input": {"type": "CONTAINER_ID", "container_id": {"value": id}}});
+    let record = format!("{}\n{input}", input.to_string().len());
+    let stream = [("Content-Type", "application/recordio"), ("Message-Content-Type", "application/json")];
+    for (headers, body) in
+        [(&[("Content-Type", "application/json")][..], output.to_string()), (&stream[..], record)]
+    {
+        let (status, said) =
+            request(agent.port, "POST", "/api/v1", headers, body.as_bytes()).expect("an answer");
+        assert_eq!(status, 500, "{body}: {}", text(&said));
+        assert!(text(&said).contains("no I/O switchboard"), "{}", text(&said));
+    }
 }

@@ -4,10 +4,13 @@ mod https;
 mod images;
 mod interactive;
 mod networks;
+mod runtimes;
+mod services;
 mod sim;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "each test program uses its part of the shared module")]
 mod support;
+mod top;
 
 use std::{
     io::{BufRead as _, BufReader},

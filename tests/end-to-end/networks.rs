@@ -163,8 +163,9 @@ fn a_task_has_an_address_of_its_own_and_keeps_it_over_a_restart_of_its_agent() {
         records.is_ok_and(|mut records| records.next().is_none())
             && ports.is_ok_and(|mut p| p.next().is_none())
     });
-    let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
     let own = folder.path().to_string_lossy().into_owned();
-    assert!(!mounts.contains(&own), "{mounts}");
+    wait_until("no mount is left", || {
+        !fs::read_to_string("/proc/self/mountinfo").expect("mounts").contains(&own)
+    });
     assert!(agent.log_panics().is_empty());
 }

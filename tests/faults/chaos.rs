@@ -123,6 +123,10 @@ impl Marks {
         Self(marks)
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.0
+    }
+
     pub(crate) fn path(&self, task: &str) -> PathBuf {
         self.0.join(task)
     }

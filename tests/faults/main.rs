@@ -7,6 +7,7 @@
 //! `FAULT_SEEDS=FIRST..LAST` chooses the seeds (`0..50` otherwise); a failure prints its seed.
 
 #[path = "../support/mod.rs"]
+#[expect(dead_code, reason = "each test program uses its part of the shared module")]
 mod support;
 
 mod chaos;
@@ -14,6 +15,7 @@ mod checks;
 mod clock;
 mod commands;
 mod executor;
+mod parts;
 mod pods;
 mod scheduler;
 mod stopped;

@@ -44,7 +44,7 @@ fn groups_are_not_disturbed_by_restarts_of_the_agent() {
     }
 }
 
-fn launch_group(name: &str, place: &Place, infos: &[Value]) -> Value {
+pub(crate) fn launch_group(name: &str, place: &Place, infos: &[Value]) -> Value {
     let mut resources = resources(0.1, 32);
     if let Value::Array(resources) = &mut resources {
         resources.push(json!({"name": "disk", "type": "SCALAR", "scalar": {"value": 1}}));

@@ -6,12 +6,13 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
 
 /// A state that has not come by then never will.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A folder of the test's own, removed when it is dropped unless the test panics.
 pub(crate) struct Folder(PathBuf);
@@ -68,6 +69,24 @@ impl Daemon {
         daemon
     }
 
+    /// Services of the master on `port`.
+    pub(crate) fn services(folder: &Path, master: u16, more: &[&str]) -> Self {
+        let port = free_port();
+        let mut arguments = vec![
+            "services".to_owned(),
+            format!("--master=127.0.0.1:{master}"),
+            format!("--http_port={port}"),
+            "--hostname=127.0.0.1".into(),
+            format!("--work_dir={}", folder.join("services").display()),
+        ];
+        arguments.extend(more.iter().map(|argument| argument.to_string()));
+        let log = folder.join("services.log");
+        let mut daemon =
+            Self { name: "services", arguments, environment: Vec::new(), log, port, child: None };
+        daemon.start();
+        daemon
+    }
+
     fn new(name: &'static str, folder: &Path, work: &str, more: &[&str]) -> Self {
         let port = free_port();
         let mut arguments = vec![name.to_string(), "--ip=127.0.0.1".into(), "--hostname=127.0.0.1".into()];
@@ -84,7 +103,7 @@ impl Daemon {
         }
     }
 
-    /// Starts it (again) and waits until it answers /health.
+    /// Starts it (again) and waits until it answers.
     pub(crate) fn start(&mut self) {
         let log = File::options().create(true).append(true).open(&self.log).expect("open the log");
         let child = Command::new(env!("CARGO_BIN_EXE_mezzo"))
@@ -97,7 +116,9 @@ impl Daemon {
             .expect("start the daemon");
         self.child = Some(child);
         let start = Instant::now();
-        while request(self.port, "GET", "/health", &[], b"").map(|answer| answer.0).unwrap_or(0) != 200 {
+        let path = if self.name == "services" { "/ping" } else { "/health" };
+        // Services that ask for a password answer too.
+        while !matches!(request(self.port, "GET", path, &[], b""), Ok((200 | 401, _))) {
             if let Some(Ok(Some(status))) = self.child.as_mut().map(Child::try_wait) {
                 panic!("{} ended with {status}:\n{}", self.name, self.log_tail());
             }
@@ -121,10 +142,14 @@ impl Daemon {
         }
     }
 
+    /// Of a daemon that runs.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
+    }
+
     /// Sends it a signal by name.
     pub(crate) fn signal(&self, name: &str) {
-        let child = self.child.as_ref().expect("it runs");
-        let status = Command::new("kill").args([&format!("-{name}"), &child.id().to_string()]).status();
+        let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
         assert!(status.expect("run kill").success(), "kill -{name}");
     }
 
@@ -159,8 +184,24 @@ impl Drop for Daemon {
     }
 }
 
+/// Where ports for daemons are looked for: below those that the kernel takes for connections, one of which could
+/// otherwise have a daemon's port while the daemon is started again.
+const PORT_FIRST: u16 = 12_000;
+const PORTS: u16 = 16_000;
+
+/// A port that nobody listens on, and that no other test of this program was given.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("find a port").port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Programs that run at the same time begin in different places.
+    let begin = std::process::id().wrapping_mul(101);
+    for _ in 0..PORTS {
+        let place = begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % u32::from(PORTS);
+        let port = PORT_FIRST + u16::try_from(place).expect("less than the number of ports");
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port is free");
 }
 
 /// Status and body of one request on a fresh connection.

@@ -31,9 +31,15 @@ TERMINAL = {"TASK_FINISHED", "TASK_FAILED", "TASK_KILLED", "TASK_LOST", "TASK_ER
 
 
 class Recorder(Scheduler):
-    """Turns callbacks into queues that a check reads in its own thread."""
+    """Turns callbacks into queues that a check reads in its own thread.
 
-    def __init__(self):
+    An update that a check has seen is acknowledged: what the check does next, such as another scheduler that takes
+    the framework over, could otherwise overtake the acknowledgement, which the master then refuses. A refusal ends
+    the driver's thread with an exception that the driver raises in the main thread, whatever runs there by then.
+    """
+
+    def __init__(self, acknowledges):
+        self.acknowledges = acknowledges
         self.offers = queue.Queue()
         self.updates = queue.Queue()
         self.messages = queue.Queue()
@@ -58,6 +64,8 @@ class Recorder(Scheduler):
         self.rescinded.put(offer_id["value"])
 
     def statusUpdate(self, driver, update):
+        if self.acknowledges:
+            driver.acknowledgeStatusUpdate(update)
         self.updates.put(update)
 
     def operationStatusUpdate(self, driver, update):
@@ -70,6 +78,8 @@ class Recorder(Scheduler):
         self.lost_executors.put((executor_id["value"], status))
 
     def error(self, driver, message):
+        # The driver would connect again and take the framework back, and so would the other one, in turns.
+        driver.stop(failover=True)
         self.errors.put(message)
 
     def processHeartBeat(self, driver):
@@ -79,8 +89,10 @@ class Recorder(Scheduler):
 class Session:
     """One framework for the length of a check."""
 
-    def __init__(self, role=None, failover_timeout=60, framework_id=None, failover=False, capabilities=(), **more):
-        self.scheduler = Recorder()
+    def __init__(
+        self, role=None, failover_timeout=60, framework_id=None, implicit=False, capabilities=(), **more
+    ):
+        self.scheduler = Recorder(acknowledges=not implicit)
         framework = dict(
             user=getpass.getuser(), name="pymesos suite", failover_timeout=failover_timeout, checkpoint=True, **more
         )
@@ -91,7 +103,9 @@ class Session:
         if framework_id:
             framework["id"] = dict(value=framework_id)
         self.role = role or "*"
-        self.driver = MesosSchedulerDriver(self.scheduler, framework, MASTER, failover=failover)
+        self.driver = MesosSchedulerDriver(
+            self.scheduler, framework, MASTER, implicit_acknowledgements=implicit
+        )
 
     def __enter__(self):
         self.driver.start()
@@ -100,7 +114,9 @@ class Session:
         return self
 
     def __exit__(self, *_):
-        self.driver.stop()
+        # One that has stopped already has done so without an end of its framework, or lost it.
+        if not self.driver.aborted:
+            self.driver.stop()
         self.driver.join()
 
     def get(self, source, wanted=lambda item: True):
@@ -145,8 +161,8 @@ def scalar(offer, name):
 
 
 def check_command_tasks():
-    """200 command tasks finish, each with one terminal update; a tenth of them fail as they should."""
-    with Session() as session:
+    """200 command tasks finish, each with one terminal update; a tenth fail as they should. The driver acknowledges."""
+    with Session(implicit=True) as session:
         states, pending, launched = {}, {}, 0
         while len(states) < 200:
             while launched < 200:
@@ -172,6 +188,15 @@ def check_command_tasks():
                 states[name] = state
         counts = [list(states.values()).count(s) for s in ("TASK_FINISHED", "TASK_FAILED")]
         assert counts == [180, 20], counts
+        # A task whose end has been acknowledged is among the completed ones.
+        master, end = MesosOperatorMasterDriver(MASTER), time.time() + PATIENCE
+        while True:
+            tasks = master.getTasks()["get_tasks"].get("tasks", [])
+            left = [t["name"] for t in tasks if t["framework_id"]["value"] == session.id]
+            if not left:
+                break
+            assert time.time() < end, left
+            time.sleep(0.05)
         return "180 finished, 20 failed with exit code 7"
 
 
@@ -286,7 +311,7 @@ def check_failover():
         session.update("survivor", "TASK_RUNNING")
         session.driver.killTask(dict(value="survivor"))
         session.update("survivor", "TASK_KILLED")
-        with Session(framework_id=identity, failover=True) as usurper:
+        with Session(framework_id=identity) as usurper:
             assert usurper.id == identity
             assert session.get(session.scheduler.errors) == "Framework failed over"
     return "same id, task kept, an older connection gets 'Framework failed over'"
@@ -422,12 +447,23 @@ class Watcher(OperatorMaster):
         return super().__getattribute__(name)
 
 
+class Stream(MesosOperatorMasterDriver):
+    """Says when it has been subscribed; its own words about that are the master's whole state."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.subscribed = threading.Event()
+
+    def on_subscribed(self, info):
+        self.subscribed.set()
+
+
 def check_event_stream():
     """The operator event stream tells of a framework and its task from beginning to end."""
     watcher = Watcher()
-    driver = MesosOperatorMasterDriver(MASTER, watcher)
+    driver = Stream(MASTER, watcher)
     driver.start()
-    time.sleep(0.5)
+    assert driver.subscribed.wait(PATIENCE), "not subscribed"
     with Session() as session:
         offer = session.offer()
         session.driver.launchTasks(offer["id"], [session.task(offer, "watched", "sleep 0.5")])

@@ -1,0 +1,180 @@
+//! Services from a second terminal: up, looked at, scaled, broken, upgraded and rolled back.
+
+use std::{
+    fs,
+    process::{Command, Output},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    Dev,
+    support::{Folder, PATIENCE, request},
+    text,
+};
+
+/// Where the services of a dev cluster answer, by what it says.
+fn services_port(dev: &Dev) -> u16 {
+    let line = dev.said.iter().find(|line| line.contains("services")).expect("a line about services");
+    let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:")).expect("an address");
+    address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+}
+
+fn mezzo(services: u16, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mezzo"))
+        .args(arguments)
+        .env("MEZZO_SERVICES", format!("127.0.0.1:{services}"))
+        .env("NO_COLOR", "1")
+        .output()
+        .expect("run mezzo")
+}
+
+fn done(services: u16, arguments: &[&str]) -> String {
+    let output = mezzo(services, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn get(services: u16, path: &str) -> Value {
+    let (_, body) = request(services, "GET", path, &[], b"").expect("an answer");
+    serde_json::from_slice(&body).unwrap_or(Value::Null)
+}
+
+/// Ports of instances that run and are well, without those that are asked to end.
+fn ports(services: u16) -> Vec<u16> {
+    let answer = get(services, "/v2/apps/web/tasks");
+    let tasks = answer["tasks"].as_array().into_iter().flatten();
+    let running = tasks.filter(|task| task["state"] == "TASK_RUNNING");
+    let well = running.filter(|task| task["healthCheckResults"][0]["alive"] == true);
+    well.filter_map(|task| task["ports"][0].as_u64()?.try_into().ok()).collect()
+}
+
+/// What each instance that runs answers; what did not answer with 200 is an error.
+fn answers(services: u16) -> Vec<Result<String, String>> {
+    let asked = ports(services).into_iter().map(|port| match request(port, "GET", "/", &[], b"") {
+        Ok((200, body)) => Ok(text(&body)),
+        other => Err(format!("{port}: {other:?}")),
+    });
+    asked.collect()
+}
+
+/// Waits until so many instances all greet like this.
+fn greeted(services: u16, count: usize, greeting: &str) {
+    let start = Instant::now();
+    loop {
+        let answers = answers(services);
+        let good = answers
+            .iter()
+            .filter(|answer| answer.as_ref().is_ok_and(|text| text.starts_with(greeting)))
+            .count();
+        if good == count && answers.len() == count {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{count} times {greeting}: {answers:?}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_web_app_is_upgraded_without_a_failed_request() {
+    let dev = Dev::start("services-web", &["--agents=2", "--services-port=0"]);
+    let services = services_port(&dev);
+    // The example as it is shipped, in a folder where it can be changed.
+    let folder = Folder::new("services-web-files");
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+    let (file, program) = (folder.path().join("web.toml"), folder.path().join("web.py"));
+    fs::copy(format!("{examples}/web.toml"), &file).expect("copy the example");
+    fs::copy(format!("{examples}/web.py"), &program).expect("copy the example's program");
+    let path = file.display().to_string();
+
+    let plan = done(services, &["plan", &path]);
+    assert!(plan.contains("+ app /web   2 instances"), "{plan}");
+    assert_eq!(get(services, "/v2/apps")["apps"], serde_json::json!([]), "a plan changes nothing");
+    let up = done(services, &["up", &path]);
+    assert!(up.contains("/web") && up.contains("2/2"), "{up}");
+    greeted(services, 2, "hello");
+    done(services, &["app", "scale", "web", "+1"]);
+    greeted(services, 3, "hello");
+
+    // What they write is shown together, each line with where it comes from.
+    let logs = Command::new(env!("CARGO_BIN_EXE_mezzo"))
+        .args(["logs", "web"])
+        .env("MEZZO_SERVICES", format!("127.0.0.1:{services}"))
+        .env("MEZZO_MASTER", format!("127.0.0.1:{}", dev.port))
+        .output()
+        .expect("run mezzo");
+    let written = text(&logs.stdout);
+    assert!(
+        written.lines().any(|line| line.starts_with("dev-") && line.contains("GET /health")),
+        "{written}"
+    );
+
+    // More than there is room for: it says what is missing where.
+    done(services, &["app", "scale", "web", "200", "--detach"]);
+    let start = Instant::now();
+    loop {
+        let why = done(services, &["why", "web"]);
+        if why.contains("wants 200") && why.lines().any(|line| line.contains("dev-") && line.contains("cpu"))
+        {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "{why}");
+        thread::sleep(Duration::from_millis(100));
+    }
+    let locked = mezzo(services, &["app", "scale", "web", "3"]);
+    assert_eq!(locked.status.code(), Some(4), "{}", text(&locked.stderr));
+    done(services, &["app", "scale", "web", "3", "--force"]);
+    greeted(services, 3, "hello");
+
+    // An instance that is killed is replaced.
+    let tasks = get(services, "/v2/apps/web/tasks");
+    let victim = tasks["tasks"][0]["id"].as_str().expect("a task").to_owned();
+    assert!(dev.mezzo(&["kill", &victim, "--signal=9"]).status.success());
+    let start = Instant::now();
+    while get(services, "/v2/apps/web/tasks")["tasks"].to_string().contains(&victim) {
+        assert!(start.elapsed() < PATIENCE, "{victim} is still there");
+        thread::sleep(Duration::from_millis(50));
+    }
+    greeted(services, 3, "hello");
+
+    // Somebody asks all instances in turn while they are replaced.
+    let stop = Arc::new(AtomicBool::new(false));
+    let client = thread::spawn({
+        let stop = stop.clone();
+        move || {
+            let mut seen = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                seen.extend(answers(services));
+                thread::sleep(Duration::from_millis(10));
+            }
+            seen
+        }
+    });
+    let changed = fs::read_to_string(&file).expect("read the file").replace("\"hello\"", "\"welcome\"");
+    fs::write(&file, changed.replace("instances  = 2", "instances  = 3")).expect("change the file");
+    let plan = done(services, &["plan", &path]);
+    assert!(plan.contains("~ app /web") && plan.contains("restart /web"), "{plan}");
+    done(services, &["up", &path]);
+    greeted(services, 3, "welcome");
+    stop.store(true, Ordering::Relaxed);
+    let seen = client.join().expect("the client");
+    let failed: Vec<_> = seen.iter().filter(|answer| answer.is_err()).collect();
+    assert!(failed.is_empty(), "{} of {} requests failed: {failed:?}", failed.len(), seen.len());
+    assert!(seen.iter().flatten().any(|text| text.starts_with("hello")), "it was asked before the end");
+
+    let history = done(services, &["app", "history", "web"]);
+    assert!(history.contains("hello") && history.contains("welcome"), "{history}");
+    done(services, &["app", "rollback", "web"]);
+    greeted(services, 3, "hello");
+    let shown = done(services, &["app", "show", "web"]);
+    assert!(shown.contains("3 of 3 running"), "{shown}");
+    done(services, &["app", "rm", "web"]);
+    let gone = mezzo(services, &["app", "show", "web"]);
+    assert_eq!(gone.status.code(), Some(3), "{}", text(&gone.stderr));
+}
