@@ -301,7 +301,7 @@ fn an_agent_that_asks_twice_is_older_than_what_was_sent_meanwhile() {
     let offer = world.offer(&scheduler);
     world.launch(&scheduler, &offer, vec![task("t", &offer, "cpus:1;mem:32")]);
     world.told(link);
-    world.tell(link, to_master::Message::Reregister(before()));
+    world.tell(link, link::to_master::Message::Reregister(before()));
     let told = world.told(link);
     assert!(matches!(told.as_slice(), [to_agent::Message::Registered(_)]), "{told:?}");
     assert!(world.master.task(&"old-0000".into(), &"t".into()).is_some());
