@@ -26,6 +26,8 @@ struct Prepared {
     plan: Plan,
     differences: Differences,
     used_ports: Used,
+    /// Services that go back from a trial to the definition before it.
+    back: BTreeSet<PathId>,
 }
 
 impl Services {
@@ -37,9 +39,22 @@ impl Services {
         if change.base != self.state.root.version {
             return self.answer(request, Answer::Moved);
         }
+        if let Err(refusal) = self.make_change(m, Some(request), change, CANCELLED) {
+            self.answer(request, Answer::Refused(refusal));
+        }
+    }
+
+    /// Takes a tree over and answers who asked, or says why not. Deployments that make way are told `reason`.
+    pub(crate) fn make_change(
+        &mut self,
+        m: &mut Moment<'_>,
+        request: Option<RequestId>,
+        change: Change,
+        reason: &str,
+    ) -> Result<(), Refusal> {
         let prepared = match self.prepare(m, &change) {
             Ok(prepared) => prepared,
-            Err(refusal) => return self.refuse(m, request, &change, refusal),
+            Err(refusal) => return Err(self.refused(m, &change, refusal)),
         };
         let affected = affected(&prepared.plan);
         let conflicts: BTreeSet<DeploymentId> =
@@ -48,28 +63,33 @@ impl Services {
             let reason = "App is locked by one or more deployments.";
             let plan = Arc::new(prepared.plan);
             self.publish(m, EventKind::DeploymentFailed { plan, reason: reason.into() });
-            return self.refuse(m, request, &change, Refusal::Locked(conflicts.into_iter().collect()));
+            return Err(self.refused(m, &change, Refusal::Locked(conflicts.into_iter().collect())));
         }
         if change.dry_run {
-            return self.answer(request, Answer::Planned(Arc::new(prepared.plan)));
+            if let Some(request) = request {
+                self.answer(request, Answer::Planned(Arc::new(prepared.plan)));
+            }
+            return Ok(());
         }
         // Those that make way leave room (rule 24).
         if self.runs.len() - conflicts.len() >= self.config.running_deployments {
-            return self.refuse(m, request, &change, Refusal::TooManyDeployments);
+            return Err(self.refused(m, &change, Refusal::TooManyDeployments));
         }
         for id in conflicts {
-            self.cancel(m, &id, CANCELLED);
+            self.cancel(m, &id, reason);
         }
         self.take_over(m, request, change, prepared);
+        Ok(())
     }
 
-    fn refuse(&mut self, m: &mut Moment<'_>, request: RequestId, change: &Change, refusal: Refusal) {
+    /// Tells subscribers of a refusal.
+    fn refused(&mut self, m: &mut Moment<'_>, change: &Change, refusal: Refusal) -> Refusal {
         if !change.dry_run {
-            let reason = reason(&refusal);
+            let reason = words(&refusal);
             let (group, version) = (change.group.clone(), self.next_version(m.now));
             self.publish(m, EventKind::GroupChangeFailed { group, version, reason });
         }
-        self.answer(request, Answer::Refused(refusal));
+        refusal
     }
 
     /// Versions are whole milliseconds (rule 240), and no two trees have the same.
@@ -94,12 +114,21 @@ impl Services {
         check_ids(&change.target, &differences)?;
         let used_ports = self.assign_ports(&mut differences)?;
         let mut replaced = BTreeMap::new();
+        let (mut back, mut restart) = (BTreeSet::new(), change.restart.clone());
         for (path, spec) in &mut differences.added {
             *spec = with_version(spec, version, version, version);
             replaced.insert(path.clone(), spec.clone());
         }
         for (path, (old, new)) in &mut differences.changed {
             let info = old.version_info();
+            if let Some(report) = self.trial(old) {
+                if self.base(report).is_some_and(|base| difference(&base, new) != Difference::Config) {
+                    back.insert(path.clone());
+                } else if difference(old, new) == Difference::Scale {
+                    // The trial goes on with another number.
+                    restart.insert(path.clone());
+                }
+            }
             *new = match (difference(old, new), change.restart.contains(path)) {
                 (Difference::None, false) => old.clone(),
                 (Difference::None, true) => with_version(new, version, info.last_scaling_at, version),
@@ -113,11 +142,11 @@ impl Services {
         }
         let target = rebuilt(Some(&original), &change.target, &replaced, version);
         let id = DeploymentId(m.uuid().to_string().into());
-        let plan = plan(id, &original, &target, &differences, &change.restart).map_err(|_| {
+        let plan = plan(id, &original, &target, &differences, &restart).map_err(|_| {
             let text = "Dependency graph has cyclic dependencies.".to_owned();
             Refusal::Invalid(BTreeMap::from([("/".to_owned(), vec![text])]))
         })?;
-        Ok(Prepared { plan, differences, used_ports })
+        Ok(Prepared { plan, differences, used_ports, back })
     }
 
     fn assign_ports(&self, differences: &mut Differences) -> Result<Used, Refusal> {
@@ -152,8 +181,14 @@ impl Services {
     }
 
     /// From here on the new tree is the tree.
-    fn take_over(&mut self, m: &mut Moment<'_>, request: RequestId, change: Change, prepared: Prepared) {
-        let Prepared { plan, differences, used_ports } = prepared;
+    fn take_over(
+        &mut self,
+        m: &mut Moment<'_>,
+        request: Option<RequestId>,
+        change: Change,
+        prepared: Prepared,
+    ) {
+        let Prepared { plan, differences, used_ports, back } = prepared;
         let plan = Arc::new(plan);
         self.used_ports = used_ports;
         let news = differences.added.values().chain(differences.changed.values().map(|(_, new)| new));
@@ -161,6 +196,7 @@ impl Services {
             self.placed.remove(spec.id());
             self.keep_definition(spec);
         }
+        self.change_trials(m, &differences, &back, &change.restart);
         self.state.root = plan.target.clone();
         Arc::make_mut(&mut self.state.roots).insert(plan.version, plan.target.clone());
         self.records.push(Record::Root(plan.target.clone()));
@@ -178,7 +214,9 @@ impl Services {
             self.end(m, &path, goal);
         }
         self.publish(m, EventKind::GroupChanged { group: change.group, version: plan.version });
-        self.answer(request, Answer::Planned(plan.clone()));
+        if let Some(request) = request {
+            self.answer(request, Answer::Planned(plan.clone()));
+        }
         self.begin_deployment(m, plan);
         self.forget_old_roots();
     }
@@ -189,7 +227,8 @@ pub(crate) fn affected(plan: &Plan) -> BTreeSet<PathId> {
     plan.steps.iter().flat_map(|step| &step.actions).map(|action| action.run_spec.clone()).collect()
 }
 
-fn reason(refusal: &Refusal) -> String {
+/// A refusal in words.
+pub(crate) fn words(refusal: &Refusal) -> String {
     match refusal {
         Refusal::Locked(ids) => {
             let ids: Vec<&str> = ids.iter().map(|id| &*id.0).collect();

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mezzo_services_model::{
-    Action, ActionKind, Condition, Goal, Group, Instance, InstanceId, PathId, Plan, RunSpec,
+    Action, ActionKind, App, CanaryPhase, CanarySize, Condition, Goal, Group, Instance, InstanceId, PathId,
+    Plan, RunSpec,
 };
 
 use crate::Snapshot;
@@ -83,7 +84,8 @@ fn prerequisites(root: &Group, id: &PathId) -> BTreeSet<PathId> {
 }
 
 /// What one step of the machine has done wrong to the services that are being replaced: serving instances were ended below the
-/// minimum, or there are more than there may be. Unhealthy instances and those that end by themselves are no fault.
+/// minimum, or there are more than there may be; or to one that is tried on canaries first: there are more of these than were
+/// asked for, or old instances were ended that were in nobody's way. Unhealthy instances and those that end by themselves are no fault.
 pub fn check_step(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     let mut wrong = Vec::new();
     for deployment in after.deployments.values() {
@@ -94,6 +96,11 @@ pub fn check_step(before: &Snapshot, after: &Snapshot) -> Vec<String> {
         for action in step.actions.iter().filter(|action| action.kind == ActionKind::Restart) {
             let Some(spec) = after.root.run_spec(&action.run_spec) else { continue };
             replacing(before, after, &spec, &mut wrong);
+        }
+    }
+    for reports in before.canaries.values() {
+        for report in reports.values().filter(|report| !settled(report.phase)) {
+            tried(before, after, &report.run_spec, report.version, report.base, &mut wrong);
         }
     }
     for (path, instances) in after.instances.iter() {
@@ -153,4 +160,74 @@ fn replacing(before: &Snapshot, after: &Snapshot, spec: &RunSpec, wrong: &mut Ve
     if is > was && is as f64 > max {
         wrong.push(format!("{path}: {is} instances are there, {max} may be"));
     }
+}
+
+fn settled(phase: CanaryPhase) -> bool {
+    matches!(phase, CanaryPhase::Passed | CanaryPhase::Waived)
+}
+
+/// One step of a service whose `version` is tried, and which would go back to `base`.
+fn tried(
+    before: &Snapshot,
+    after: &Snapshot,
+    path: &PathId,
+    version: mezzo_time::Timestamp,
+    base: mezzo_time::Timestamp,
+    wrong: &mut Vec<String>,
+) {
+    let (Some(was), Some(is)) = (before.root.app(path), after.root.app(path)) else { return };
+    let Some(canary) = was.canary.as_ref().filter(|_| was.version == version) else { return };
+    let of = |snapshot: &Snapshot| -> Vec<Instance> {
+        let all = snapshot.instances.get(path).into_iter().flat_map(|all| all.values());
+        all.map(|one| (**one).clone()).collect()
+    };
+    let (old, new) = (of(before), of(after));
+    let begun = was.version_info.last_config_change_at;
+    let trying = |all: &[Instance]| {
+        all.iter()
+            .filter(|one| one.goal == Goal::Running && one.version >= begun && one.version <= version)
+            .count()
+    };
+    let still = after.canaries.get(path).and_then(|reports| reports.get(&version)).map(|report| report.phase);
+    let most = match canary.size {
+        CanarySize::Count(count) => count as usize,
+        CanarySize::Percent(share) => (was.instances as usize * share as usize).div_ceil(100),
+    };
+    if is.version == version && still.is_some_and(|phase| !settled(phase)) && is.canary == was.canary {
+        let (were, are) = (trying(&old), trying(&new));
+        if are > were && are > most.max(1) {
+            wrong.push(format!("{path}: {are} instances try what {most} were to try"));
+        }
+    }
+    // Old ones that serve stay, unless there is no room for a canary beside them or fewer are wanted.
+    let back = same_but_versions(before, path, base, is);
+    let strategy = was.upgrade_strategy;
+    let wanted = f64::from(was.instances);
+    let max = (wanted + wanted * strategy.maximum_over_capacity).floor() as usize;
+    let there = old.iter().filter(|one| one.goal == Goal::Running || one.condition.is_active()).count();
+    let free_to_end = (is.version == version && there >= max) || (is.version != version && !back);
+    if free_to_end || is.instances < was.instances || still.is_some_and(settled) {
+        return;
+    }
+    for one in old.iter().filter(|one| one.version <= base && one.goal == Goal::Running) {
+        let now = new.iter().find(|now| now.id == one.id);
+        let ended = now.is_some_and(|now| now.goal != Goal::Running && now.condition == Condition::Running);
+        if ended && one.condition == Condition::Running && one.healthy != Some(false) {
+            wrong.push(format!("{path}: {} was ended although its definition is not done with", one.id));
+        }
+    }
+}
+
+/// Whether an app says what it said at a version, but for the number of instances.
+fn same_but_versions(snapshot: &Snapshot, path: &PathId, version: mezzo_time::Timestamp, app: &App) -> bool {
+    let known = snapshot.versions.get(path).and_then(|versions| versions.get(&version));
+    let Some(RunSpec::App(base)) = known else { return false };
+    let like = App {
+        version: base.version,
+        version_info: base.version_info,
+        instances: base.instances,
+        canary: base.canary.clone(),
+        ..app.clone()
+    };
+    like == **base
 }

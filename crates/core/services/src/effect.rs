@@ -54,8 +54,8 @@ pub enum ProbeKind {
 pub struct Probe {
     /// Comes back with the outcome.
     pub id: ProbeId,
-    /// Of whom.
-    pub instance: InstanceId,
+    /// Of whom; none: of nobody in particular.
+    pub instance: Option<InstanceId>,
     /// The host or address.
     pub host: String,
     /// The port.

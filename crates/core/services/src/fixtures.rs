@@ -75,6 +75,7 @@ pub(crate) fn app(id: &str) -> App {
         dependencies: BTreeSet::new(),
         backoff: Backoff::default(),
         upgrade_strategy: UpgradeStrategy::DEFAULT,
+        canary: None,
         labels: BTreeMap::new(),
         accepted_resource_roles: None,
         unreachable_strategy: UnreachableStrategy::DEFAULT,

@@ -9,7 +9,7 @@ use std::{
 use mezzo_mesos::v1::TaskState;
 use mezzo_services_model::{
     App, AppHealthCheck, Condition, EventKind, Health, HealthProtocol, HttpScheme, Instance, InstanceId,
-    PortRef, RunSpec,
+    PathId, PortRef, RunSpec,
 };
 
 use crate::{
@@ -25,15 +25,28 @@ const FIRST: Duration = Duration::from_secs(5);
 /// What a probe is for.
 #[derive(Clone, Debug)]
 pub(crate) enum Purpose {
-    Health(usize),
-    Readiness,
+    /// The nth health check of an instance.
+    Health(InstanceId, usize),
+    /// The readiness of an instance.
+    Readiness(InstanceId),
+    /// The check of a service's canaries.
+    Canary(PathId),
+}
+
+impl Purpose {
+    fn instance(&self) -> Option<&InstanceId> {
+        match self {
+            Self::Health(id, _) | Self::Readiness(id) => Some(id),
+            Self::Canary(_) => None,
+        }
+    }
 }
 
 /// Probes that are out, and those that wait because too many are (rule 145).
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     next: u64,
-    out: BTreeMap<ProbeId, (InstanceId, Purpose)>,
+    out: BTreeMap<ProbeId, Purpose>,
     backlog: VecDeque<(InstanceId, usize)>,
 }
 
@@ -79,7 +92,7 @@ impl Services {
         match address(&instance, &app, check.port.as_ref()) {
             Some((host, port)) => {
                 let kind = probe_kind(check);
-                self.probe(id, Purpose::Health(index), host, port, kind, check.timeout);
+                self.probe(Purpose::Health(id.clone(), index), host, port, kind, check.timeout);
             }
             None => {
                 let text = "the instance has no such port".to_owned();
@@ -90,7 +103,6 @@ impl Services {
 
     pub(crate) fn probe(
         &mut self,
-        id: &InstanceId,
         purpose: Purpose,
         host: String,
         port: u16,
@@ -99,31 +111,28 @@ impl Services {
     ) {
         self.checks.next += 1;
         let probe = ProbeId(self.checks.next);
-        self.checks.out.insert(probe, (id.clone(), purpose));
-        self.effects.push(Effect::Probe(Probe {
-            id: probe,
-            instance: id.clone(),
-            host,
-            port,
-            kind,
-            timeout,
-        }));
+        let instance = purpose.instance().cloned();
+        self.checks.out.insert(probe, purpose);
+        self.effects.push(Effect::Probe(Probe { id: probe, instance, host, port, kind, timeout }));
     }
 
     pub(crate) fn on_probed(&mut self, m: &mut Moment<'_>, probe: ProbeId, outcome: ProbeOutcome) {
-        let Some((id, purpose)) = self.checks.out.remove(&probe) else { return };
+        let Some(purpose) = self.checks.out.remove(&probe) else { return };
         if let Some((next, index)) = self.checks.backlog.pop_front() {
             self.on_check_due(m, &next, index);
         }
-        let Some(instance) =
-            self.instance(&id).filter(|known| known.condition == Condition::Running).cloned()
-        else {
+        if let Purpose::Canary(path) = &purpose {
+            return self.on_canary_checked(m, path, &outcome);
+        }
+        let instance = purpose.instance().and_then(|id| self.instance(id));
+        let Some(instance) = instance.filter(|known| known.condition == Condition::Running).cloned() else {
             return;
         };
         let Some(RunSpec::App(app)) = self.definition(&instance.run_spec, instance.version) else { return };
         match purpose {
-            Purpose::Readiness => self.on_readiness(m, &instance, &app, outcome),
-            Purpose::Health(index) => self.on_checked(m, &instance, &app, index, &outcome),
+            Purpose::Readiness(_) => self.on_readiness(m, &instance, &app, outcome),
+            Purpose::Health(_, index) => self.on_checked(m, &instance, &app, index, &outcome),
+            Purpose::Canary(_) => {}
         }
     }
 

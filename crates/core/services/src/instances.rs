@@ -171,6 +171,9 @@ impl Services {
         if !old.as_deref().is_some_and(same) {
             self.tell_instance(m, &new);
         }
+        if let Some(old) = &old {
+            self.watch_canary(m, old, &new);
+        }
         let ran = old.as_ref().is_some_and(|old| old.condition == Condition::Running);
         let runs = new.condition == Condition::Running;
         if runs && !ran {

@@ -14,6 +14,7 @@
 //! A deployment is a list of steps ([`mezzo_services_model::Plan`]); events number steps from 1, as snapshots do.
 
 mod backoff;
+mod canary;
 mod change;
 pub mod checker;
 mod config;

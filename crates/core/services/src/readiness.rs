@@ -40,7 +40,7 @@ impl Services {
         match address(&instance, &app, Some(&port)) {
             Some((host, port)) => {
                 let kind = ProbeKind::Http { scheme: check.scheme, path: check.path.clone() };
-                self.probe(id, Purpose::Readiness, host, port, kind, check.timeout);
+                self.probe(Purpose::Readiness(id.clone()), host, port, kind, check.timeout);
             }
             None => {
                 let text = format!("the instance has no port named {}", check.port_name);

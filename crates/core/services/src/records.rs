@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use mezzo_services_model::{DeploymentId, Group, Instance, InstanceId, PathId, Plan, RunSpec, TaskFailure};
+use mezzo_services_model::{
+    CanaryReport, DeploymentId, Group, Instance, InstanceId, PathId, Plan, RunSpec, TaskFailure,
+};
 use mezzo_time::Timestamp;
 
 /// A fact to be kept, which replaces what was kept under the same key.
@@ -33,6 +35,10 @@ pub enum Record {
     Failure(Box<TaskFailure>),
     /// The last failure is forgotten with its service.
     FailureGone(PathId),
+    /// What became of the canaries of a version.
+    Canary(Box<CanaryReport>),
+    /// A version whose canaries are forgotten with it.
+    CanaryGone(PathId, Timestamp),
 }
 
 /// What a machine begins with after a restart.
@@ -52,4 +58,6 @@ pub struct Recovered {
     pub deployments: Vec<Arc<Plan>>,
     /// Last failures.
     pub failures: Vec<TaskFailure>,
+    /// What became of canaries.
+    pub canaries: Vec<CanaryReport>,
 }

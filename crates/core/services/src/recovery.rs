@@ -36,6 +36,12 @@ impl Services {
         for (path, versions) in recovered.versions {
             new.state.versions.insert_mut(path, Arc::new(versions));
         }
+        for report in recovered.canaries {
+            let mut reports = new.state.canaries.get(&report.run_spec).cloned().unwrap_or_default();
+            let path = report.run_spec.clone();
+            Arc::make_mut(&mut reports).insert(report.version, report);
+            new.state.canaries.insert_mut(path, reports);
+        }
         for failure in recovered.failures {
             new.state.failures.insert_mut(failure.run_spec.clone(), Arc::new(failure));
         }
@@ -100,6 +106,7 @@ pub fn replay<'a>(records: impl IntoIterator<Item = &'a Record>) -> Recovered {
     let mut instances: BTreeMap<_, Instance> = BTreeMap::new();
     let mut deployments = BTreeMap::new();
     let mut failures = BTreeMap::new();
+    let mut canaries = BTreeMap::new();
     for record in records {
         match record {
             Record::Framework(id) => all.framework = Some(id.clone()),
@@ -139,10 +146,17 @@ pub fn replay<'a>(records: impl IntoIterator<Item = &'a Record>) -> Recovered {
             Record::FailureGone(path) => {
                 failures.remove(path);
             }
+            Record::Canary(report) => {
+                canaries.insert((report.run_spec.clone(), report.version), (**report).clone());
+            }
+            Record::CanaryGone(path, version) => {
+                canaries.remove(&(path.clone(), *version));
+            }
         }
     }
     all.instances = instances.into_values().collect();
     all.deployments = deployments.into_values().collect();
     all.failures = failures.into_values().collect();
+    all.canaries = canaries.into_values().collect();
     all
 }

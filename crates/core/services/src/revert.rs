@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use mezzo_services_model::{DeploymentId, Group, PathId, Plan, RunSpec};
+use mezzo_services_model::{CanaryReport, DeploymentId, Group, PathId, Plan, RunSpec};
 
 use crate::{
     Answer, Change, Refusal, RequestId,
-    change::CANCELLED,
+    change::{CANCELLED, affected},
     differences::differences,
     services::{Moment, Services},
 };
@@ -30,8 +30,23 @@ impl Services {
             self.cancel(m, id, CANCELLED);
             return self.answer(request, Answer::Done);
         }
-        let target = reverted(&self.state.root, &run.plan);
-        let change = Change {
+        let plan = run.plan.clone();
+        let change = self.way_back(&plan);
+        self.on_change(m, request, change);
+    }
+
+    /// Back from a plan; what it has on trial goes to the definition before the trial.
+    fn way_back(&self, plan: &Plan) -> Change {
+        let mut target = reverted(&self.state.root, plan);
+        for path in affected(plan) {
+            let base = self.wanted(&path).and_then(|spec| self.base(self.trial(&spec)?));
+            let Some(RunSpec::App(app)) = base else { continue };
+            let version = target.version;
+            target = target.updated(&path.parent(), version, &mut |group| {
+                group.apps.insert(path.clone(), app.clone());
+            });
+        }
+        Change {
             base: self.state.root.version,
             target: Arc::new(target),
             group: PathId::root(),
@@ -39,8 +54,25 @@ impl Services {
             kill: BTreeSet::new(),
             force: true,
             dry_run: false,
+        }
+    }
+
+    /// The canaries of a service have failed: its deployment goes back.
+    pub(crate) fn roll_back(&mut self, m: &mut Moment<'_>, path: &PathId) {
+        let Some(plan) = self.locks.get(path).and_then(|id| self.runs.get(id)).map(|run| run.plan.clone())
+        else {
+            return;
         };
-        self.on_change(m, request, change);
+        let Some(report) = self.wanted(path).and_then(|spec| self.trial(&spec).cloned()) else { return };
+        let reason = format!("Canary of {path} has failed: {}", report.reason);
+        let change = self.way_back(&plan);
+        if let Err(refusal) = self.make_change(m, None, change, &reason) {
+            let why = crate::change::words(&refusal);
+            self.keep_report(CanaryReport {
+                reason: format!("{}; going back was refused: {why}", report.reason),
+                ..report
+            });
+        }
     }
 }
 

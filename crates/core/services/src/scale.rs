@@ -94,7 +94,9 @@ impl Services {
     pub(crate) fn correct_missing(&mut self, m: &mut Moment<'_>, path: &PathId) {
         let Some(spec) = self.wanted(path) else { return self.correct_orphans(m, path) };
         let there = self.count(path, |kind| kind.is_wanted());
-        self.add_instances(m, &spec, spec.instances().saturating_sub(there));
+        let missing = spec.instances().saturating_sub(there);
+        let filling = self.filling(spec);
+        self.add_instances(m, &filling, missing);
     }
 
     /// Instances of a service that is no more (rule 105).
@@ -115,7 +117,9 @@ impl Services {
         if there > spec.instances() {
             self.end_surplus(m, path, there - spec.instances(), |_| true);
         } else {
-            self.add_instances(m, &spec, spec.instances() - there);
+            let missing = spec.instances() - there;
+            let filling = self.filling(spec);
+            self.add_instances(m, &filling, missing);
         }
     }
 }

@@ -70,6 +70,8 @@ pub struct Services {
     pub(crate) queue: Queue,
     pub(crate) checks: Checks,
     pub(crate) used_ports: Used,
+    /// Services whose canaries have failed, which go back before the step ends.
+    pub(crate) failed_trials: BTreeSet<PathId>,
     /// Services whose number of instances is to be looked at before the step ends.
     pub(crate) touched: BTreeSet<PathId>,
     /// Instances whose record is to be written, once per step.
@@ -97,6 +99,7 @@ impl Services {
                 deployments: Arc::default(),
                 health: Map::new_sync(),
                 failures: Map::new_sync(),
+                canaries: Map::new_sync(),
                 queue: Map::new_sync(),
             },
             timers: Timers::default(),
@@ -115,6 +118,7 @@ impl Services {
             queue: Queue::new(tokens),
             checks: Checks::default(),
             used_ports: Used::default(),
+            failed_trials: BTreeSet::new(),
             touched: BTreeSet::new(),
             dirty: BTreeSet::new(),
             records: Vec::new(),
@@ -171,6 +175,8 @@ impl Services {
     fn on_timer(&mut self, m: &mut Moment<'_>, timer: Timer) {
         match timer {
             Timer::Backoff => self.on_backoff_timer(m),
+            Timer::Canary(path) => _ = self.touched.insert(path),
+            Timer::CanaryCheck(path) => self.on_canary_check_due(&path),
             Timer::Check(instance, index) => self.on_check_due(m, &instance, index),
             Timer::Delay(path) => self.on_delay_over(m, &path),
             Timer::Expunge => self.on_expunge_timer(m),
@@ -188,6 +194,10 @@ impl Services {
     /// The end of each step: services that were touched are set right, then calls are made that follow from that.
     pub(crate) fn finish(&mut self, m: &mut Moment<'_>) -> Vec<Effect> {
         self.settle(m);
+        while let Some(path) = self.failed_trials.pop_first() {
+            self.roll_back(m, &path);
+            self.settle(m);
+        }
         self.send_kills(m);
         self.ask_for_offers(m);
         self.show_queue(m);

@@ -39,12 +39,20 @@ pub(crate) fn with_version(
     }
 }
 
+/// The definition with another number of instances.
+pub(crate) fn with_instances(spec: &RunSpec, instances: u32) -> RunSpec {
+    match spec {
+        RunSpec::App(app) => RunSpec::App(App { instances, ..(**app).clone() }.into()),
+        RunSpec::Pod(pod) => RunSpec::Pod(Pod { instances, ..(**pod).clone() }.into()),
+    }
+}
+
 /// What has changed between two definitions of one service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Difference {
     /// Nothing.
     None,
-    /// Something that running instances need not know (rules 9 and 10).
+    /// Something that running instances need not know (rules 9 and 10), how an upgrade is tried among it.
     Silent,
     /// The number of instances alone (rule 6).
     Scale,
@@ -70,6 +78,7 @@ fn app_difference(old: &App, new: &App) -> Difference {
         return Difference::Scale;
     }
     like.executor_resources = old.executor_resources;
+    like.canary = old.canary.clone();
     if like == *old { silent(old.instances, new.instances) } else { Difference::Config }
 }
 

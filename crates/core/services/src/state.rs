@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use mezzo_services_model::{
-    DeploymentId, Group, Health, Instance, InstanceId, PathId, Plan, QueueItem, Readiness, RunSpec,
-    TaskFailure, TaskId,
+    CanaryReport, DeploymentId, Group, Health, Instance, InstanceId, PathId, Plan, QueueItem, Readiness,
+    RunSpec, TaskFailure, TaskId,
 };
 use mezzo_time::Timestamp;
 
@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub health: Map<InstanceId, Arc<Vec<Option<Health>>>>,
     /// Last failures.
     pub failures: Map<PathId, Arc<TaskFailure>>,
+    /// What became of the canaries of versions that are kept.
+    pub canaries: Map<PathId, Arc<BTreeMap<Timestamp, CanaryReport>>>,
     /// What waits, by service and role (rule 89).
     pub queue: Map<(PathId, String), Arc<QueueItem>>,
 }

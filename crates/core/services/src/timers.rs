@@ -10,6 +10,10 @@ use mezzo_time::Timestamp;
 pub(crate) enum Timer {
     /// Delays that are over are forgotten (rule 84).
     Backoff,
+    /// Canaries have held, or have taken too long to be well.
+    Canary(PathId),
+    /// The check of canaries.
+    CanaryCheck(PathId),
     /// The nth health check of an instance.
     Check(InstanceId, usize),
     /// A service's delay is over.

@@ -219,6 +219,7 @@ impl Services {
             Goal::Decommissioned | Goal::Stopped => {}
             Goal::Running => match self.wanted(&instance.run_spec) {
                 None => self.end(m, id, Goal::Decommissioned),
+                Some(spec) if self.is_kept_by_trial(instance, &spec) => self.put(m, waiting(instance, m.now)),
                 // Rule 63; and an old definition is launched again only while its service waits for its turn to change.
                 Some(spec)
                     if instance.version < spec.version_info().last_config_change_at

@@ -10,7 +10,7 @@ use crate::services::{Moment, Services};
 #[derive(Debug)]
 pub(crate) struct Replace {
     /// Old ones in the order in which they go: unhealthy ones first (rule 59).
-    old: VecDeque<InstanceId>,
+    pub(crate) old: VecDeque<InstanceId>,
     /// How many may be ended: those above the minimum at the start (rule 52), and one for each new one that is well (rule 58).
     credit: u32,
     ended: u32,
@@ -41,13 +41,14 @@ impl Bounds {
 }
 
 impl Services {
-    fn bounds(&self, path: &PathId, spec: &RunSpec) -> Bounds {
+    pub(crate) fn bounds(&self, path: &PathId, spec: &RunSpec) -> Bounds {
         Bounds::of(spec, self.count(path, |kind| kind.is_in_the_way()))
     }
 
     pub(crate) fn begin_replace(&mut self, m: &mut Moment<'_>, spec: &RunSpec) -> Replace {
         let path = spec.id();
         self.reset_delay(m, path);
+        self.begin_trial(m, spec);
         let current = spec.version_info().last_config_change_at;
         let all: Vec<_> = self.instances(path).cloned().collect();
         for instance in &all {
@@ -57,6 +58,7 @@ impl Services {
                 }
             } else if matches!(instance.condition, Condition::Scheduled | Condition::UnreachableInactive)
                 && instance.goal == Goal::Running
+                && !self.is_kept_by_trial(instance, spec)
             {
                 // Nothing of it serves: it goes at once.
                 self.end(m, &instance.id, old_goal(spec));
@@ -95,6 +97,9 @@ impl Services {
 
     pub(crate) fn drive_replace(&mut self, m: &mut Moment<'_>, path: &PathId, replace: &mut Replace) -> bool {
         let Some(spec) = self.wanted(path) else { return true };
+        if !self.drive_trial(m, &spec, replace) {
+            return false;
+        }
         let wanted = spec.instances();
         let bounds = self.bounds(path, &spec);
         let new_done = self.count(path, |kind| kind.is_current(&spec) && kind.is_done(&spec));
@@ -152,13 +157,13 @@ impl Services {
         }
     }
 
-    fn serves(&self, instance: &Instance, spec: &RunSpec) -> bool {
+    pub(crate) fn serves(&self, instance: &Instance, spec: &RunSpec) -> bool {
         instance.condition == Condition::Running
             && (!crate::spec::has_health_checks(spec) || instance.healthy == Some(true))
     }
 }
 
 /// Resident instances come back with what they keep.
-fn old_goal(spec: &RunSpec) -> Goal {
+pub(crate) fn old_goal(spec: &RunSpec) -> Goal {
     if spec.is_resident() { Goal::Stopped } else { Goal::Decommissioned }
 }

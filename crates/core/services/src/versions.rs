@@ -32,6 +32,7 @@ impl Services {
         }
         self.state.versions.insert_mut(path.clone(), versions);
         for version in surplus {
+            self.forget_report(path, version);
             self.forget_definition(path, version);
         }
     }
@@ -41,6 +42,7 @@ impl Services {
         let Some(versions) = self.state.versions.get(path).cloned() else { return };
         self.state.versions.remove_mut(path);
         for version in versions.keys() {
+            self.forget_report(path, *version);
             self.forget_definition(path, *version);
         }
     }

@@ -175,15 +175,13 @@ mod tests {
         net::TcpListener,
     };
 
-    use mezzo_services::ProbeId;
-    use mezzo_services_model::{InstanceId, PathId};
-
     use super::*;
+    use mezzo_services::ProbeId;
 
     fn probe(port: u16, kind: ProbeKind) -> Probe {
         Probe {
             id: ProbeId(1),
-            instance: InstanceId::new(&PathId::root().child("web"), "1"),
+            instance: None,
             host: "127.0.0.1".into(),
             port,
             kind,

@@ -70,6 +70,7 @@ fn app(id: &str) -> Result<App> {
         dependencies: BTreeSet::new(),
         backoff: Backoff::default(),
         upgrade_strategy: UpgradeStrategy::DEFAULT,
+        canary: None,
         labels: BTreeMap::from([("tier".to_owned(), "front".to_owned())]),
         accepted_resource_roles: None,
         unreachable_strategy: UnreachableStrategy::DEFAULT,

@@ -8,7 +8,7 @@ use std::{
 use mezzo_time::Timestamp;
 
 use crate::{
-    AppHealthCheck, Backoff, Check, Constraint, Container, ExecutorResources, KillSelection, Network,
+    AppHealthCheck, Backoff, Canary, Check, Constraint, Container, ExecutorResources, KillSelection, Network,
     NetworkMode, PathId, PortDefinition, ReadinessCheck, ResourceLimits, Resources, UnreachableStrategy,
     UpgradeStrategy, VolumeSource,
 };
@@ -102,6 +102,8 @@ pub struct App {
     pub backoff: Backoff,
     /// How instances are replaced.
     pub upgrade_strategy: UpgradeStrategy,
+    /// How an upgrade is tried first.
+    pub canary: Option<Canary>,
     /// Free labels.
     pub labels: BTreeMap<String, String>,
     /// Roles whose reservations are used; none: the flag decides (rule 235).

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use mezzo_time::Timestamp;
 
-use crate::{App, AppHealthCheck, Condition, Goal, InstanceId, PathId, Plan, TaskId};
+use crate::{App, AppHealthCheck, CanaryReport, Condition, Goal, InstanceId, PathId, Plan, TaskId};
 
 /// Something that happened. The API's name of each stands in reference/marathon/events.tsv.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,5 +144,9 @@ pub enum EventKind {
     },
     AppTerminated {
         app: PathId,
+    },
+    /// An extension of ours.
+    CanaryChanged {
+        report: CanaryReport,
     },
 }

@@ -5,6 +5,7 @@
 //! Resources are cpus (shares), and mem and disk in MiB.
 
 mod app;
+mod canary;
 mod checks;
 mod constraint;
 mod container;
@@ -23,6 +24,7 @@ mod strategy;
 mod volume;
 
 pub use app::{App, AppCommand, Artifact, EnvValue, VersionInfo};
+pub use canary::{Canary, CanaryCheck, CanaryPhase, CanaryReport, CanarySize, OnFailure};
 pub use checks::{
     AppHealthCheck, Check, CheckTarget, HealthCheck, HealthProtocol, HttpScheme, PortRef, ReadinessCheck,
 };

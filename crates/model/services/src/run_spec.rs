@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 use mezzo_time::Timestamp;
 
 use crate::{
-    App, Backoff, Constraint, KillSelection, PathId, Pod, Resources, UnreachableStrategy, UpgradeStrategy,
-    VersionInfo,
+    App, Backoff, Canary, Constraint, KillSelection, PathId, Pod, Resources, UnreachableStrategy,
+    UpgradeStrategy, VersionInfo,
 };
 
 /// An app or a pod.
@@ -76,6 +76,14 @@ impl RunSpec {
         match self {
             Self::App(app) => app.is_resident(),
             Self::Pod(pod) => pod.is_resident(),
+        }
+    }
+
+    /// How an upgrade is tried first. Pods have no such thing.
+    pub fn canary(&self) -> Option<&Canary> {
+        match self {
+            Self::App(app) => app.canary.as_ref(),
+            Self::Pod(_) => None,
         }
     }
 

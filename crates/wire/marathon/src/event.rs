@@ -8,14 +8,14 @@ use crate::answer::{
     current_step,
     fields::{key, list, time},
     task::{protocol_name, write_ip_address},
-    write_plan, write_step,
+    write_canary_report, write_plan, write_step,
 };
 
 /// What goes over a stream now and then when nothing happens, so that both ends notice when the other is gone.
 pub const EVENT_HEARTBEAT: &[u8] = b"\r\n";
 
-/// The names of all events that are sent.
-pub const EVENT_NAMES: [&str; 27] = [
+/// The names of all events that are sent; the last is an extension of ours.
+pub const EVENT_NAMES: [&str; 28] = [
     "event_stream_attached",
     "event_stream_detached",
     "api_post_event",
@@ -43,6 +43,7 @@ pub const EVENT_NAMES: [&str; 27] = [
     "instance_health_changed_event",
     "unknown_instance_terminated_event",
     "app_terminated_event",
+    "canary_changed_event",
 ];
 
 /// The name of an event, by which subscribers choose.
@@ -75,6 +76,7 @@ pub fn event_name(kind: &EventKind) -> &'static str {
         EventKind::InstanceHealthChanged { .. } => "instance_health_changed_event",
         EventKind::UnknownInstanceTerminated { .. } => "unknown_instance_terminated_event",
         EventKind::AppTerminated { .. } => "app_terminated_event",
+        EventKind::CanaryChanged { .. } => "canary_changed_event",
     }
 }
 
@@ -191,6 +193,12 @@ fn write_kind(w: &mut Writer<'_>, kind: &EventKind) {
         EventKind::AppTerminated { app } => {
             key!(w, "appId");
             w.string(app.as_str());
+        }
+        EventKind::CanaryChanged { report } => {
+            key!(w, "appId");
+            w.string(report.run_spec.as_str());
+            key!(w, "canary");
+            write_canary_report(w, report);
         }
         _ => write_instance_kind(w, kind),
     }
@@ -311,7 +319,8 @@ mod tests {
     use std::{collections::BTreeSet, sync::Arc};
 
     use mezzo_services_model::{
-        AppHealthCheck, Condition, DeploymentId, Goal, Group, HealthProtocol, InstanceId, PathId, TaskId,
+        AppHealthCheck, CanaryPhase, CanaryReport, Condition, DeploymentId, Goal, Group, HealthProtocol,
+        InstanceId, PathId, TaskId,
     };
     use serde_json::{Value, json};
 
@@ -321,6 +330,9 @@ mod tests {
     /// The project's table of events, where it lies beside the repository.
     const TABLE: &str =
         concat!(env!("CARGO_MANIFEST_DIR"), "/../../../../shared/reference/marathon/events.tsv");
+
+    /// What the table does not know.
+    const OURS: &str = "canary_changed_event";
 
     /// Events of which the table says that nothing raises them.
     const NEVER_SENT: [&str; 3] = ["subscribe_event", "unsubscribe_event", "unhealthy_task_kill_event"];
@@ -429,7 +441,20 @@ mod tests {
                 run_spec: app_id.clone(),
                 condition: Condition::Killed,
             },
-            EventKind::AppTerminated { app: app_id },
+            EventKind::AppTerminated { app: app_id.clone() },
+            EventKind::CanaryChanged {
+                report: CanaryReport {
+                    run_spec: app_id,
+                    version,
+                    base: version,
+                    base_instances: 3,
+                    phase: CanaryPhase::Failed,
+                    since: at(1),
+                    checked: false,
+                    failures: 1,
+                    reason: "the one on h failed".into(),
+                },
+            },
         ]
     }
 
@@ -448,7 +473,7 @@ mod tests {
         let rows = table.lines().skip(1).filter(|line| !line.starts_with('('));
         let rows: Vec<Vec<&str>> = rows.map(|line| line.split('\t').collect()).collect();
         let told: BTreeSet<&str> = rows.iter().map(|row| row[0]).collect();
-        let sent: BTreeSet<&str> = names.into_iter().chain(NEVER_SENT).collect();
+        let sent: BTreeSet<&str> = names.into_iter().chain(NEVER_SENT).filter(|name| *name != OURS).collect();
         assert_eq!(sent, told);
         // The fields of each, as far as the table names them: words before a bracket, a brace or a space.
         for kind in kinds {
@@ -492,6 +517,11 @@ mod tests {
         assert_eq!((&status["slaveId"], &status["host"]), (&json!(""), &json!("unknown")));
         assert_eq!(status["ipAddresses"], json!([{"ipAddress": "::1", "protocol": "IPv6"}]));
         assert_eq!(of("deployment_info")["currentStep"], json!({"actions": []}));
+        let canary = json!({
+            "version": "2023-11-14T22:13:20.000Z", "phase": "failed", "since": "2023-11-14T22:13:21.000Z",
+            "failures": 1, "baseVersion": "2023-11-14T22:13:20.000Z", "reason": "the one on h failed",
+        });
+        assert_eq!(of("canary_changed_event")["canary"], canary);
         assert_eq!(of("api_post_event")["appDefinition"]["id"], "/web");
         assert_eq!(of("scheduler_disconnected_event")["timestamp"], "2023-11-14T22:13:27.000Z");
     }

@@ -62,12 +62,13 @@ mod tests {
     };
 
     use mezzo_services_model::{
-        App, AppCommand, AppHealthCheck, AppVolume, Artifact, Backoff, Check, CheckTarget, Constraint,
-        Container, Docker, DockerParameter, Engine, EnvValue, ExecutorResources, ExternalVolume,
-        HealthProtocol, HttpScheme, IpcInfo, KillSelection, Limit, LinuxInfo, Network, NetworkMode, Operator,
-        PersistentKind, PersistentVolume, PortDefinition, PortMapping, PortRef, Protocols, PullConfig,
-        ReadMode, ReadinessCheck, ResourceLimits, Seccomp, ShellOrArgs, UnreachableStrategy, UpgradeStrategy,
-        VersionInfo, VolumeSource,
+        App, AppCommand, AppHealthCheck, AppVolume, Artifact, Backoff, Canary, CanaryCheck, CanarySize,
+        Check, CheckTarget, Constraint, Container, Docker, DockerParameter, Engine, EnvValue,
+        ExecutorResources, ExternalVolume, HealthProtocol, HttpScheme, IpcInfo, KillSelection, Limit,
+        LinuxInfo, Network, NetworkMode, OnFailure, Operator, PersistentKind, PersistentVolume,
+        PortDefinition, PortMapping, PortRef, Protocols, PullConfig, ReadMode, ReadinessCheck,
+        ResourceLimits, Seccomp, ShellOrArgs, UnreachableStrategy, UpgradeStrategy, VersionInfo,
+        VolumeSource,
     };
     use proptest::prelude::*;
 
@@ -193,6 +194,21 @@ mod tests {
             dependencies: BTreeSet::from([path("/db"), path("/shop")]),
             backoff: Backoff { first: seconds(3), factor: 1.25, longest: seconds(30) },
             upgrade_strategy: UpgradeStrategy { minimum_health_capacity: 0.1, maximum_over_capacity: 0.3 },
+            canary: Some(Canary {
+                size: CanarySize::Percent(7),
+                hold: seconds(360),
+                deadline: seconds(60),
+                failures_max: 2,
+                check: Some(CanaryCheck {
+                    scheme: HttpScheme::Https,
+                    host: "::1".into(),
+                    port: 9090,
+                    path: "/ok?q=1".into(),
+                    interval: seconds(2),
+                    timeout: seconds(1),
+                }),
+                on_failure: OnFailure::Stop,
+            }),
             labels: texts(&[("a", "b"), ("", "empty")]),
             accepted_resource_roles: Some(BTreeSet::from(["*".into(), "shop".into()])),
             unreachable_strategy: UnreachableStrategy::Enabled {

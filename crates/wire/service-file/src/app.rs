@@ -3,7 +3,7 @@
 use mezzo_document::{At, Kind, Problem, Section};
 use serde_json::{Map, Value, json};
 
-use crate::{checks, ports, volumes};
+use crate::{canary, checks, ports, volumes};
 
 /// Cores of one instance, beyond any machine.
 const CPUS_MAX: f64 = 10_000.0;
@@ -65,6 +65,7 @@ pub(crate) fn read(section: Section<'_>, id: &str, group: &str, folder: &str) ->
         app.insert("tty".into(), json!(tty));
     }
     strategies(&section, &mut app)?;
+    canary::read(&section, &mut app)?;
     let image = section.text("image", "\"nginx:1.27\"")?;
     let volumes = volumes::read(&section, &mut app)?;
     let ports = ports::read(&section, &mut app)?;

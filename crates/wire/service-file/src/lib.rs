@@ -17,6 +17,7 @@
 //! ```
 
 mod app;
+mod canary;
 mod checks;
 mod compose;
 mod documents;

@@ -98,7 +98,7 @@ fn checked() -> (World, Vec<InstanceId>) {
 
 fn fail_probes_of(world: &mut World, instance: &InstanceId) {
     for probe in std::mem::take(&mut world.probes) {
-        let outcome = if probe.instance == *instance {
+        let outcome = if probe.instance.as_ref() == Some(instance) {
             ProbeOutcome::Failed("refused".into())
         } else {
             ProbeOutcome::Answered(HttpAnswer {

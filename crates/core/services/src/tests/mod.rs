@@ -1,5 +1,6 @@
 //! Rules of Marathon, played against a master and agents that do what they are told.
 
+mod canary;
 mod corners;
 mod crash;
 mod deployments;

@@ -122,10 +122,10 @@ fn marathon_rules_59_and_61_unhealthy_ones_first() {
     world.settle();
     world.probe_answer = None;
     world.pass(20);
-    let bad = world.probes.first().unwrap().instance.clone();
+    let bad = world.probes.first().unwrap().instance.clone().unwrap();
     let outs = std::mem::take(&mut world.probes);
     for probe in outs {
-        let status = if probe.instance == bad { 500 } else { 200 };
+        let status = if probe.instance.as_ref() == Some(&bad) { 500 } else { 200 };
         let answer = HttpAnswer { status, content_type: String::new(), body: String::new() };
         world.step(crate::Input::Probed(probe.id, crate::ProbeOutcome::Answered(answer)));
     }

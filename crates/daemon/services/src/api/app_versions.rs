@@ -18,7 +18,8 @@ pub(super) fn list(shared: &Shared, id: &PathId) -> Result<Response, Failure> {
         return Err(Problem::NoApp(id.clone(), None).into());
     }
     let versions = snapshot.versions.get(id).into_iter().flat_map(|versions| versions.keys());
-    Ok(written(|w| write_app_versions(w, versions.rev().copied())))
+    let canaries = snapshot.canaries.get(id).into_iter().flat_map(|reports| reports.values().rev());
+    Ok(written(|w| write_app_versions(w, versions.rev().copied(), canaries)))
 }
 
 /// The definition of a version, as it is.

@@ -83,7 +83,11 @@ pub(super) async fn create(shared: &Arc<Shared>, request: &mut Request) -> Resul
 
 /// What is known of an app that has just been made: that it is being deployed.
 fn fresh(plan: &Plan) -> Facts<'_> {
-    Facts::new(now(), &Nothing, [DeploymentFacts { plan, step: 0, readiness: Vec::new() }])
+    Facts::new(
+        now(),
+        &Nothing,
+        [DeploymentFacts { plan, step: 0, readiness: Vec::new(), canaries: Vec::new() }],
+    )
 }
 
 /// Several apps, changed or made in one deployment.

@@ -27,6 +27,7 @@ use mezzo_marathon_api::{
     Invalid,
     answer::{DeploymentFacts, Facts, Problem},
 };
+use mezzo_services_model::{CanaryReport, PathId};
 use mezzo_time::Timestamp;
 use serde_json::Value;
 
@@ -150,7 +151,13 @@ fn deployments(snapshot: &Shown) -> impl Iterator<Item = DeploymentFacts<'_>> {
         plan: &deployment.plan,
         step: deployment.step,
         readiness: deployment.readiness.values().map(AsRef::as_ref).collect(),
+        canaries: deployment.plan.affected_apps().iter().filter_map(|id| canary(snapshot, id)).collect(),
     })
+}
+
+/// What has become of the canaries of the wanted version of an app.
+fn canary<'a>(snapshot: &'a Shown, id: &PathId) -> Option<&'a CanaryReport> {
+    snapshot.canaries.get(id)?.get(&snapshot.root.app(id)?.version)
 }
 
 /// 200 with JSON that is written at once.

@@ -1,8 +1,9 @@
 //! Facts of the core as changes of the store, and back.
 //!
 //! Keys say what a record is: `framework`, `spec:<path>@<version>`, `group:<digest>`, `root`, `root:<version>`,
-//! `deployment:<id>`, `instance:<id>`, `failure:<path>`. See services.proto for what each holds.
+//! `deployment:<id>`, `instance:<id>`, `failure:<path>`, `canary:<path>@<version>`. See services.proto for what each holds.
 
+mod canary;
 mod instance;
 mod plan;
 mod tree;
@@ -107,6 +108,11 @@ impl Books {
                 changes.push((failure_key(&failure.run_spec), Some(write_failure(failure).encode_to_vec())));
             }
             Record::FailureGone(id) => changes.push((failure_key(id), None)),
+            Record::Canary(report) => {
+                let key = canary_key(&report.run_spec, report.version);
+                changes.push((key, Some(canary::write(report).encode_to_vec())));
+            }
+            Record::CanaryGone(id, version) => changes.push((canary_key(id, *version), None)),
         }
     }
 
@@ -127,6 +133,7 @@ impl Books {
                     versions.entry(spec.id().clone()).or_default().insert(spec.version(), spec);
                 }
                 "instance" => recovered.instances.push(instance::read(key, decode(key, bytes)?)?),
+                "canary" => recovered.canaries.push(canary::read(key, decode(key, bytes)?)?),
                 "failure" => recovered.failures.push(read_failure(key, decode(key, bytes)?)?),
                 // Groups and what stands on them are read once all definitions are there; other kinds are of a later
                 // version, which leaves them alone too.
@@ -145,6 +152,10 @@ fn spec_key(id: &PathId, version: Timestamp) -> String {
 
 fn instance_key(id: &str) -> String {
     format!("instance:{id}")
+}
+
+fn canary_key(id: &PathId, version: Timestamp) -> String {
+    format!("canary:{id}@{}", version.as_nanos())
 }
 
 fn failure_key(id: &PathId) -> String {

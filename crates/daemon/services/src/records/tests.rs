@@ -1,6 +1,6 @@
 use mezzo_services_model::{
-    Action, ActionKind, AppCommand, Condition, DeploymentId, Goal, Group, Instance, InstanceId, Plan, Step,
-    Task,
+    Action, ActionKind, AppCommand, CanaryPhase, CanaryReport, Condition, DeploymentId, Goal, Group,
+    Instance, InstanceId, Plan, Step, Task,
 };
 use mezzo_store::{MemoryRegistry, Registry};
 use serde_json::json;
@@ -100,6 +100,17 @@ fn everything_comes_back_as_it_was() {
         version: at(2),
         at: at(9),
     };
+    let canary = CanaryReport {
+        run_spec: id("/shop/web"),
+        version: at(2),
+        base: at(1),
+        base_instances: 7,
+        phase: CanaryPhase::Holding,
+        since: at(8),
+        checked: true,
+        failures: 1,
+        reason: "the one on h failed".into(),
+    };
     let records = [
         Record::Framework("f-1".into()),
         Record::RunSpec(RunSpec::App(web.clone())),
@@ -108,6 +119,7 @@ fn everything_comes_back_as_it_was() {
         Record::Deployment(Arc::new(plan.clone())),
         Record::Instance(Box::new(instance("/shop/web"))),
         Record::Failure(Box::new(failure.clone())),
+        Record::Canary(Box::new(canary.clone())),
     ];
     let recovered = written(&mut store, &mut books, &records);
     assert_eq!(recovered.framework.as_deref(), Some("f-1"));
@@ -118,14 +130,16 @@ fn everything_comes_back_as_it_was() {
     assert_eq!(*recovered.deployments[0], plan);
     assert_eq!(recovered.instances, [instance("/shop/web")]);
     assert_eq!(recovered.failures, [failure]);
+    assert_eq!(recovered.canaries, [canary]);
 
     let gone = [
         Record::InstanceGone(instance("/shop/web").id),
         Record::FailureGone(id("/shop/web")),
+        Record::CanaryGone(id("/shop/web"), at(2)),
         Record::DeploymentGone(DeploymentId("d-1".into())),
     ];
     let recovered = written(&mut store, &mut books, &gone);
-    assert!(recovered.instances.is_empty() && recovered.failures.is_empty());
+    assert!(recovered.instances.is_empty() && recovered.failures.is_empty() && recovered.canaries.is_empty());
     assert!(recovered.deployments.is_empty());
 }
 

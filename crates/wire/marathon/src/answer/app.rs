@@ -8,6 +8,7 @@ use mezzo_services_model::{
 };
 
 use super::{
+    canary::write_canary,
     fields::{key, list, map, number, seconds, texts, time},
     shared::{
         kill_selection_name, protocol_text, scheme_name, write_artifact, write_check_target,
@@ -134,6 +135,10 @@ fn write_behaviour(w: &mut Writer<'_>, app: &App) {
     write_unreachable_strategy(w, app.unreachable_strategy);
     key!(w, "upgradeStrategy");
     write_upgrade_strategy(w, app.upgrade_strategy);
+    if let Some(canary) = &app.canary {
+        key!(w, "canary");
+        write_canary(w, canary);
+    }
     if let Some(user) = &app.user {
         key!(w, "user");
         w.string(user);

@@ -5,6 +5,7 @@ use mezzo_services_model::{Action, DeploymentId, Plan, Step};
 use mezzo_time::Timestamp;
 
 use super::{
+    canary::write_canary_report,
     facts::DeploymentFacts,
     fields::{key, list, texts, time},
     task::{keeps_response, write_readiness},
@@ -58,6 +59,10 @@ fn write_deployment(w: &mut Writer<'_>, deployment: &DeploymentFacts<'_>) {
             }
         }
         w.end_array();
+        if let Some(report) = deployment.canaries.iter().find(|report| report.run_spec == action.run_spec) {
+            key!(w, "canary");
+            write_canary_report(w, report);
+        }
         w.end_object();
     }
     w.end_array();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mezzo_services_model::{
-    Health, Instance, InstanceId, PathId, Plan, Pod, Readiness, RunSpec, TaskFailure,
+    CanaryReport, Health, Instance, InstanceId, PathId, Plan, Pod, Readiness, RunSpec, TaskFailure,
 };
 use mezzo_time::Timestamp;
 
@@ -16,6 +16,8 @@ pub struct DeploymentFacts<'a> {
     pub step: usize,
     /// What readiness checks say of its new instances.
     pub readiness: Vec<&'a Readiness>,
+    /// What is tried on canaries.
+    pub canaries: Vec<&'a CanaryReport>,
 }
 
 /// What is known beside the definitions, at one moment. Who keeps it says how it is found.

@@ -3,6 +3,7 @@
 
 pub(crate) mod app;
 mod app_info;
+mod canary;
 mod deployment;
 mod embed;
 mod facts;
@@ -24,6 +25,7 @@ mod versions;
 
 pub use app::write_app;
 pub use app_info::{write_app_info, write_app_infos, write_app_list, write_app_single, write_app_star};
+pub use canary::write_canary_report;
 pub(crate) use deployment::{current_step, write_plan, write_step};
 pub use deployment::{write_deployment_result, write_deployments, write_steps_only};
 pub use embed::{AppEmbeds, GroupEmbeds};

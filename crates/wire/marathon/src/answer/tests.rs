@@ -273,7 +273,8 @@ fn marathon_rule_29_deployments_with_their_place() {
             body: "away".into(),
         }),
     }];
-    let deployment = DeploymentFacts { plan: &plan, step: 1, readiness: readiness.iter().collect() };
+    let deployment =
+        DeploymentFacts { plan: &plan, step: 1, readiness: readiness.iter().collect(), canaries: Vec::new() };
     let result = json!({
         "name": "ready",
         "taskId": "web.instance-00000000-0000-0000-0000-000000000001._app.1",
@@ -522,7 +523,7 @@ fn info_and_lists_of_versions() {
     assert_eq!(shown["http_config"], json!({"http_port": 8080, "https_port": 0}));
     assert_eq!((&shown["frameworkId"], &shown["zookeeper_config"]["zk"]), (&Value::Null, &json!("file")));
     assert_eq!(
-        json_of(|w| write_app_versions(w, [at(1), at(0)])),
+        json_of(|w| write_app_versions(w, [at(1), at(0)], [])),
         json!({"versions": ["2023-11-14T22:13:21.000Z", "2023-11-14T22:13:20.000Z"]})
     );
     assert_eq!(json_of(|w| write_leader(w, "h:1")), json!({"leader": "h:1"}));

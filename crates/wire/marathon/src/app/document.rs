@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mezzo_services_model::{
-    AppHealthCheck, AppVolume, Artifact, Check, DockerParameter, Engine, EnvValue, ExecutorResources,
+    AppHealthCheck, AppVolume, Artifact, Canary, Check, DockerParameter, Engine, EnvValue, ExecutorResources,
     KillSelection, LinuxInfo, Network, PortDefinition, PortMapping, PullConfig, ReadinessCheck,
     ResourceLimits, UnreachableStrategy, UpgradeStrategy,
 };
@@ -12,6 +12,7 @@ use mezzo_time::Timestamp;
 use crate::{
     json::{At, Fields},
     part::{
+        canary::read_canary,
         check::{read_check, read_health_check, read_readiness_check},
         constraint,
         container::{read_linux_info, read_pull_config},
@@ -118,6 +119,7 @@ pub(crate) struct AppDocument {
     pub(crate) secrets: Option<BTreeMap<String, String>>,
     pub(crate) task_kill_grace_period_seconds: Option<u32>,
     pub(crate) upgrade_strategy: Option<UpgradeStrategy>,
+    pub(crate) canary: Option<Canary>,
     pub(crate) uris: Option<Vec<String>>,
     pub(crate) user: Option<String>,
     pub(crate) version: Option<Timestamp>,
@@ -305,6 +307,7 @@ fn read_behaviour(o: &Fields<'_>, app: &mut AppDocument) {
     app.readiness_checks = o.read("readinessChecks", |at| at.list(read_readiness_check));
     app.task_kill_grace_period_seconds = o.read("taskKillGracePeriodSeconds", |at| at.count());
     app.upgrade_strategy = o.read("upgradeStrategy", read_upgrade);
+    app.canary = o.read("canary", read_canary);
     app.unreachable_strategy = o.read("unreachableStrategy", read_unreachable);
     app.kill_selection = o.read("killSelection", read_kill_selection);
 }

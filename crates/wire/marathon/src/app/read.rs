@@ -164,6 +164,7 @@ pub(crate) fn model(
         } else {
             UpgradeStrategy::DEFAULT
         }),
+        canary: document.canary,
         labels: document.labels.unwrap_or_default(),
         accepted_resource_roles: document.accepted_resource_roles,
         unreachable_strategy: document.unreachable_strategy.unwrap_or(UnreachableStrategy::DEFAULT),

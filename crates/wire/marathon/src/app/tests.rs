@@ -778,6 +778,7 @@ pub(super) fn full() -> Value {
         "readinessChecks": [{"portName": "http", "protocol": "HTTPS", "path": "/r", "httpStatusCodesForReady": [200, 204],
             "preserveLastResponse": true}],
         "upgradeStrategy": {"minimumHealthCapacity": 0.5, "maximumOverCapacity": 0.25},
+        "canary": {"instances": "10%", "holdSeconds": 360, "check": {"url": "http://prom:9090/ok"}, "onFailure": "stop"},
         "unreachableStrategy": {"inactiveAfterSeconds": 10, "expungeAfterSeconds": 20},
         "acceptedResourceRoles": ["*", "shop"], "role": "shop"
     })

@@ -139,6 +139,7 @@ pub(crate) fn document_of(app: &App) -> AppDocument {
         secrets: Some(app.secrets.clone()),
         task_kill_grace_period_seconds: app.kill_grace_period.map(whole),
         upgrade_strategy: Some(app.upgrade_strategy),
+        canary: app.canary.clone(),
         uris: None,
         user: app.user.clone(),
         version: None,
@@ -203,6 +204,7 @@ fn merge(sent: AppDocument, mut stored: AppDocument) -> AppDocument {
             .task_kill_grace_period_seconds
             .or(stored.task_kill_grace_period_seconds),
         upgrade_strategy: sent.upgrade_strategy.or(stored.upgrade_strategy),
+        canary: sent.canary.or(stored.canary),
         uris: None,
         user: sent.user.or(stored.user),
         version: None,

@@ -1,5 +1,6 @@
 //! Parts that the definitions of apps and pods have in common, read from JSON.
 
+pub(crate) mod canary;
 pub(crate) mod check;
 pub(crate) mod constraint;
 pub(crate) mod container;
