@@ -131,7 +131,8 @@ fn prepare(job: &Job) -> Result<(), Failure> {
     if let Some(network) = &confined.network {
         join_network(network.namespace).map_err(failed("join the container's network"))?;
     }
-    kernel::separate(made(confined)).map_err(failed("create namespaces"))?;
+    // Mounts of its own come with the file system.
+    kernel::separate(made(confined).difference(UnshareFlags::NEWNS)).map_err(failed("create namespaces"))?;
     if let Some(hostname) = confined.hostname
         && has_name(confined)
     {

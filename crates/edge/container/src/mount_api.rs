@@ -9,8 +9,8 @@ use nix::libc;
 use rustix::{
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-        fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+        fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
     },
 };
 
@@ -87,14 +87,20 @@ pub(crate) fn is_there() -> bool {
 }
 
 /// Takes from a mount, and from those below it if asked for.
-#[expect(unsafe_code, reason = "mount_setattr is in neither crate")]
 pub(crate) fn limit(mount: BorrowedFd<'_>, limits: Limits, recursive: bool) -> rustix::io::Result<()> {
-    let attributes = libc::mount_attr {
-        attr_set: u64::from(limits.attributes().bits()),
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
-    };
+    let attr_set = u64::from(limits.attributes().bits());
+    set(mount, libc::mount_attr { attr_set, attr_clr: 0, propagation: 0, userns_fd: 0 }, recursive)
+}
+
+/// Lets a mount and those below it hear of mounts at their origin, but tell it of none: what the host unmounts
+/// is unmounted there as well, or its disks would stay busy.
+pub(crate) fn follow(mount: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let propagation = u64::from(MountPropagationFlags::DOWNSTREAM.bits());
+    set(mount, libc::mount_attr { attr_set: 0, attr_clr: 0, propagation, userns_fd: 0 }, true)
+}
+
+#[expect(unsafe_code, reason = "mount_setattr is in neither crate")]
+fn set(mount: BorrowedFd<'_>, attributes: libc::mount_attr, recursive: bool) -> rustix::io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the kernel reads a path, which is empty, and as many bytes of attributes as it is told.
     let result = unsafe {

@@ -3,7 +3,8 @@
 //! The way to a root of one's own is otherwise `pivot_root`, for which the kernel looks at every process of the
 //! host whether it works below the old root: milliseconds on a host with ten thousand. Here the root is put
 //! over an empty folder that nobody can write to, so there is no old root to be moved away, and whoever has
-//! the right to take mounts off finds that folder and nothing of the host.
+//! the right to take mounts off finds that folder and nothing of the host. Nor is there a copy of the host's
+//! mounts to be let go of, for which the kernel waits until no processor looks at it.
 
 use std::{
     ffi::CStr,
@@ -56,7 +57,9 @@ pub(crate) fn make(folder: &CStr) -> rustix::io::Result<OwnedFd> {
 fn empty(folder: &CStr) -> rustix::io::Result<()> {
     kernel::separate(UnshareFlags::NEWNS)?;
     rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    let options: [(&CStr, Option<&CStr>); 2] = [(c"mode", Some(c"0555")), (c"nr_inodes", Some(c"1"))];
+    // All containers have it, so it is read-only also for who changes its own mount of it.
+    let options: [(&CStr, Option<&CStr>); 3] =
+        [(c"mode", Some(c"0555")), (c"nr_inodes", Some(c"1")), (c"ro", None)];
     let nothing = mount_api::fresh(c"tmpfs", &options, Limits::ALL)?;
     let place = rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     mount_api::attach(nothing.as_fd(), place.as_fd())?;
@@ -72,14 +75,14 @@ pub(crate) fn pivot(top: BorrowedFd<'_>) -> rustix::io::Result<()> {
     rustix::process::chdir(c"/")
 }
 
-/// Makes a tree of mounts the root of this process, in a namespace of its own, which has nothing else.
-pub(crate) fn enter(stage: BorrowedFd<'_>, top: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    // Mounts do not move between namespaces; their copies do.
-    let tree = mount_api::clone(top, true)?;
+/// Makes a mount that has no place yet the root of this process, in a namespace of its own, which has nothing
+/// else. Returns the empty folder below it.
+pub(crate) fn enter(stage: BorrowedFd<'_>, top: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
     rustix::thread::move_into_link_name_space(stage, Some(LinkNameSpaceType::Mount))?;
     kernel::separate(UnshareFlags::NEWNS)?;
-    let place = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    mount_api::attach(tree.as_fd(), place.as_fd())?;
-    rustix::process::fchdir(tree.as_fd())?;
-    rustix::process::chroot(c".")
+    let nothing = rustix::fs::open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    mount_api::attach(top, nothing.as_fd())?;
+    rustix::process::fchdir(top)?;
+    rustix::process::chroot(c".")?;
+    Ok(nothing)
 }

@@ -569,6 +569,7 @@ const TESTS: &[Test] = tests![
     rule_366_volumes_without_an_image_need_a_place_on_the_host,
     secrets_are_files_in_memory_that_nobody_writes_to,
     rules_366_and_367_volumes_appear_in_their_order,
+    shared_mounts_of_the_host_hear_nothing_of_a_containers_but_are_heard,
     what_is_missing_in_an_image_is_told,
     a011_a_racing_link_never_moves_a_mount,
     an_agent_killed_at_any_moment_leaves_nothing,

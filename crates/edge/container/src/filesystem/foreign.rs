@@ -18,17 +18,15 @@ use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
     mount::UnmountFlags,
-    thread::UnshareFlags,
 };
 
 use super::{
-    Origin, Part, Problem, at, furnish, furnish_shared, network_files, open_folder, overlay, separate,
+    Origin, Part, Problem, View, at, furnish, furnish_shared, network_files, open_folder, overlay,
     target::{self, Kind, Links},
     volume,
 };
 use crate::{
     confinement::{Confined, RootRef},
-    kernel,
     mount_api::{self, Limits},
     request::Launch,
 };
@@ -50,14 +48,14 @@ pub(crate) fn arrange(
     folder: &Path,
     hierarchy: &CStr,
 ) -> Result<(PathBuf, Vec<Left>), Problem> {
-    kernel::separate(UnshareFlags::NEWNS).map_err(at(Part::Do("create namespaces")))?;
-    separate()?;
+    let mut view = View::default();
+    view.separate().map_err(at(Part::Do("separate mounts")))?;
     hide_unified(hierarchy).map_err(at(Part::Do("hide the second kind of control groups")))?;
     // Modes are given in full.
     let mask = rustix::process::umask(Mode::empty());
-    let origins = volume::open_all(confined, launch.runtime_dir.unwrap_or_default())?;
+    let origins = volume::open_all(confined, launch.runtime_dir.unwrap_or_default(), &mut view)?;
     let arranged = match &confined.root {
-        Some(root) => own(launch, confined, root, origins, folder),
+        Some(root) => own(launch, confined, root, origins, (folder, view)),
         None => shared(launch, confined, origins, folder),
     };
     rustix::process::umask(mask);
@@ -84,12 +82,12 @@ fn own(
     confined: &Confined<'_>,
     root: &RootRef<'_>,
     origins: Vec<Origin>,
-    folder: &Path,
+    (folder, mut view): (&Path, View),
 ) -> Result<(PathBuf, Vec<Left>), Problem> {
     let sandbox =
         volume::open_sandbox(launch.sandbox.unwrap_or_default()).map_err(at(Part::Do("open the sandbox")))?;
     let files = network_files(confined).map_err(at(Part::Do("open the network files")))?;
-    let top = overlay::mount(root)?;
+    let top = overlay::mount(root, &mut view)?.in_place().map_err(at(Part::Do("mount the image")))?;
     let found = furnish(confined, root, top.as_fd(), (&sandbox, &files), origins, is_kernels)?;
     let mut left = Vec::with_capacity(found.len());
     for (n, origin, target) in found {

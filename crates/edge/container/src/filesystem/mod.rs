@@ -1,9 +1,9 @@
 //! The files that a container sees.
 //!
-//! Everything here happens in the container's own mount namespace, in a process of its own (see
-//! [`crate::init`]), so the host never has any of these mounts, and none can be left behind: they end with
-//! the last process that sees them. Each mount is made without a place, gets all its limits, and is then put
-//! over a descriptor that was looked for inside the container's root.
+//! Everything here happens in a process of its own (see [`crate::init`]), and mounts get their places in the
+//! container's own mount namespace, so the host never has any of them, and none can be left behind: they end
+//! with the last process that sees them. Each mount is made without a place, gets all its limits, and is then
+//! put over a descriptor that was looked for inside the container's root.
 
 mod copy;
 mod device;
@@ -22,10 +22,12 @@ use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
     mount::MountPropagationFlags,
+    thread::UnshareFlags,
 };
 
 use crate::{
     confinement::{Confined, NETWORK_FILES, RootRef},
+    kernel,
     mount_api::{self, Limits},
     network::HOSTNAME,
     request::Launch,
@@ -65,7 +67,7 @@ fn at(part: Part) -> impl Fn(Errno) -> Problem {
 /// root and the host's network gets them as they are.
 const HOST_FILES: [&CStr; 3] = [c"/etc/hosts", c"/etc/resolv.conf", c"/etc/hostname"];
 
-/// Makes the container's file system that of the calling process, which has mounts of its own already.
+/// Makes the container's file system that of the calling process, in a mount namespace of its own.
 ///
 /// A root of its own is put on the stage, where there is one.
 pub(crate) fn enter(
@@ -73,23 +75,43 @@ pub(crate) fn enter(
     confined: &Confined<'_>,
     stage: Option<BorrowedFd<'_>>,
 ) -> Result<(), Problem> {
-    separate()?;
+    let mut view = View::default();
+    let stage = stage.filter(|_| confined.root.is_some());
+    if stage.is_none() {
+        view.separate().map_err(at(Part::Do("separate mounts")))?;
+    }
     // Modes are given in full.
     let mask = rustix::process::umask(Mode::empty());
-    let origins = volume::open_all(confined, launch.runtime_dir.unwrap_or_default())?;
+    let origins = volume::open_all(confined, launch.runtime_dir.unwrap_or_default(), &mut view)?;
     match &confined.root {
-        Some(root) => own_root(launch, confined, root, origins, stage)?,
+        Some(root) => own_root(launch, confined, root, origins, (stage, view))?,
         None => shared_root(launch, confined, origins)?,
     }
     rustix::process::umask(mask);
     Ok(())
 }
 
-/// What the host unmounts is unmounted here as well, or its disks would stay busy; and nothing that is mounted
-/// here is mounted on the host.
-fn separate() -> Result<(), Problem> {
-    let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
-    rustix::mount::mount_change(c"/", flags).map_err(at(Part::Do("separate mounts")))
+/// Whose mounts this process sees.
+///
+/// Who goes on to a stage needs no copy of the host's: it opens and clones, and gives nothing a place. Only what
+/// cannot be done so has the copy made.
+#[derive(Default)]
+struct View {
+    is_own: bool,
+}
+
+impl View {
+    /// Makes sure that what is mounted here is not mounted on the host. What the host unmounts is unmounted
+    /// here as well, or its disks would stay busy.
+    fn separate(&mut self) -> rustix::io::Result<()> {
+        if !self.is_own {
+            kernel::separate(UnshareFlags::NEWNS)?;
+            let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+            rustix::mount::mount_change(c"/", flags)?;
+            self.is_own = true;
+        }
+        Ok(())
+    }
 }
 
 /// The host's files with something in other places.
@@ -150,18 +172,28 @@ fn own_root(
     confined: &Confined<'_>,
     root: &RootRef<'_>,
     origins: Vec<Origin>,
-    stage: Option<BorrowedFd<'_>>,
+    (stage, mut view): (Option<BorrowedFd<'_>>, View),
 ) -> Result<(), Problem> {
     let sandbox =
         volume::open_sandbox(launch.sandbox.unwrap_or_default()).map_err(at(Part::Do("open the sandbox")))?;
     let files = network_files(confined).map_err(at(Part::Do("open the network files")))?;
-    let top = overlay::mount(root)?;
+    let top = overlay::mount(root, &mut view)?;
+    let switching = at(Part::Do("switch the root"));
+    let (top, nothing) = match stage {
+        Some(stage) => {
+            let top = top.without_place().map_err(at(Part::Do("mount the image")))?;
+            let nothing = stage::enter(stage, top.as_fd()).map_err(&switching)?;
+            (top, Some(nothing))
+        }
+        None => (top.in_place().map_err(at(Part::Do("mount the image")))?, None),
+    };
     let top = top.as_fd();
 
     let proc = system::mount_proc(top).map_err(at(Part::Do("mount /proc")))?;
     let sys = system::mount_sys(top).map_err(at(Part::Do("mount /sys")))?;
     let devices = device::mount(top, confined).map_err(at(Part::Do("mount /dev")))?;
-    system::restrict(proc.as_fd(), sys.as_fd(), devices.as_fd())
+    let nothing = nothing.as_ref().map(AsFd::as_fd);
+    system::restrict(proc.as_fd(), sys.as_fd(), devices.as_fd(), nothing)
         .map_err(at(Part::Do("restrict /proc and /sys")))?;
 
     furnish(confined, root, top, (&sandbox, &files), origins, |_| false)?;
@@ -169,11 +201,7 @@ fn own_root(
         let limits = Limits { read_only: true, ..Limits::default() };
         mount_api::limit(top, limits, false).map_err(at(Part::Do("make the root read-only")))?;
     }
-    match stage {
-        Some(stage) => stage::enter(stage, top),
-        None => stage::pivot(top),
-    }
-    .map_err(at(Part::Do("switch the root")))
+    if stage.is_none() { stage::pivot(top).map_err(switching) } else { Ok(()) }
 }
 
 /// Puts the sandbox, the volumes and the network's files into a root. Returns the volumes whose place is for
@@ -232,6 +260,7 @@ fn network_files(confined: &Confined<'_>) -> rustix::io::Result<Vec<(&'static st
             continue;
         }
         let tree = mount_api::clone(file.as_fd(), false)?;
+        mount_api::follow(tree.as_fd())?;
         mount_api::limit(tree.as_fd(), Limits::ALL, false)?;
         files.push((name, tree));
     }

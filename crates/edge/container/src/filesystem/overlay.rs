@@ -11,7 +11,7 @@ use rustix::{
     mount::{FsOpenFlags, MountFlags, fsconfig_set_flag, fsconfig_set_string, fsopen},
 };
 
-use super::{Part, Problem, at, copy};
+use super::{Part, Problem, View, at, copy};
 use crate::{
     confinement::{BackEnd, ImageRef, LAYERS_MAX, RootRef},
     mount_api::{self, Limits},
@@ -31,24 +31,48 @@ struct Scratch {
     place: OwnedFd,
 }
 
-/// Mounts the layers and, above them, what the container writes. Only this process's mount namespace, which
-/// is the container's, has the mount: it ends with the container, and nothing is left on the host.
-pub(super) fn mount(root: &RootRef<'_>) -> Result<OwnedFd, Problem> {
-    mounted(&root.layers, root.back_end, root.scratch)
+/// The mount of an image's layers and, above them, of what the container writes.
+pub(super) struct Mounted {
+    mount: OwnedFd,
+    /// In the container's folder.
+    place: OwnedFd,
+    is_in_place: bool,
+}
+
+impl Mounted {
+    /// For a process that has mounts of its own, which is then the only one to see it: it ends with the
+    /// container, and nothing is left on the host.
+    pub(super) fn in_place(self) -> rustix::io::Result<OwnedFd> {
+        if !self.is_in_place {
+            mount_api::attach(self.mount.as_fd(), self.place.as_fd())?;
+        }
+        Ok(self.mount)
+    }
+
+    /// Its only place is the one that it gets.
+    pub(super) fn without_place(self) -> rustix::io::Result<OwnedFd> {
+        if !self.is_in_place {
+            return Ok(self.mount);
+        }
+        let copy = mount_api::clone(self.mount.as_fd(), false)?;
+        rustix::mount::unmount(name(&self.mount), rustix::mount::UnmountFlags::DETACH)?;
+        Ok(copy)
+    }
+}
+
+/// Mounts the layers of a container's root.
+pub(super) fn mount(root: &RootRef<'_>, view: &mut View) -> Result<Mounted, Problem> {
+    mounted(&root.layers, root.back_end, root.scratch, view)
 }
 
 /// The same for a volume, which has no place yet.
-pub(super) fn volume(image: &ImageRef<'_>) -> Result<OwnedFd, Problem> {
-    let mounting = at(Part::Do("mount the image of a volume"));
+pub(super) fn volume(image: &ImageRef<'_>, view: &mut View) -> Result<OwnedFd, Problem> {
     make_folder(image.parent).map_err(at(Part::Do("make the scratch directory")))?;
-    let top = mounted(&image.layers, image.back_end, image.scratch)?;
-    let tree = mount_api::clone(top.as_fd(), false).map_err(&mounting)?;
-    // Its only place is the one that it gets.
-    rustix::mount::unmount(name(&top), rustix::mount::UnmountFlags::DETACH).map_err(&mounting)?;
-    Ok(tree)
+    let top = mounted(&image.layers, image.back_end, image.scratch, view)?;
+    top.without_place().map_err(at(Part::Do("mount the image of a volume")))
 }
 
-fn mounted(paths: &[&CStr], back_end: BackEnd, scratch: &CStr) -> Result<OwnedFd, Problem> {
+fn mounted(paths: &[&CStr], back_end: BackEnd, scratch: &CStr, view: &mut View) -> Result<Mounted, Problem> {
     if paths.is_empty() || paths.len() > LAYERS_MAX {
         return Err(Problem { part: Part::Do("use so many image layers"), errno: Errno::INVAL });
     }
@@ -57,18 +81,19 @@ fn mounted(paths: &[&CStr], back_end: BackEnd, scratch: &CStr) -> Result<OwnedFd
         layers.push(open_folder(path).map_err(at(Part::Layer(n)))?);
     }
     let scratch = Scratch::make(scratch, &layers).map_err(at(Part::Do("make the scratch directory")))?;
-    let mounted = match back_end {
+    let (mount, is_in_place) = match back_end {
         BackEnd::Copy => copied(&layers, &scratch),
-        BackEnd::Overlay => overlaid(&layers, &scratch),
-        BackEnd::Any => match overlaid(&layers, &scratch) {
+        BackEnd::Overlay => overlaid(&layers, &scratch, view),
+        BackEnd::Any => match overlaid(&layers, &scratch, view) {
             // No overlay in this kernel, or not over these file systems, or not for this user.
             Err(Errno::NODEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM | Errno::NOSYS) => {
                 copied(&layers, &scratch)
             }
             result => result,
         },
-    };
-    mounted.map_err(at(Part::Do("mount the image")))
+    }
+    .map_err(at(Part::Do("mount the image")))?;
+    Ok(Mounted { mount, place: scratch.place, is_in_place })
 }
 
 impl Scratch {
@@ -115,14 +140,15 @@ fn name(folder: &OwnedFd) -> CString {
     CString::new(format!("/proc/self/fd/{}", folder.as_raw_fd())).unwrap_or_default()
 }
 
-fn overlaid(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<OwnedFd> {
+/// The mount, and whether it is in its place.
+fn overlaid(layers: &[OwnedFd], scratch: &Scratch, view: &mut View) -> rustix::io::Result<(OwnedFd, bool)> {
     match overlay_by_parts(layers, scratch) {
-        Ok(mount) => {
-            mount_api::attach(mount.as_fd(), scratch.place.as_fd())?;
-            Ok(mount)
-        }
+        Ok(mount) => Ok((mount, false)),
         // Kernels before 6.5 take all layers as one option, and before 5.2 everything as one text.
-        Err(Errno::INVAL | Errno::NOSYS) => overlay_by_text(layers, scratch),
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            view.separate()?;
+            Ok((overlay_by_text(layers, scratch)?, true))
+        }
         Err(errno) => Err(errno),
     }
 }
@@ -173,13 +199,13 @@ fn open_place(scratch: &Scratch) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(&scratch.folder, PLACE, flags, Mode::empty())
 }
 
-fn copied(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<OwnedFd> {
+fn copied(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<(OwnedFd, bool)> {
     for layer in layers {
         copy::layer(layer.as_fd(), scratch.place.as_fd())?;
     }
     // A root has to be a mount.
     let mount = mount_api::clone(scratch.place.as_fd(), false)?;
+    mount_api::follow(mount.as_fd())?;
     mount_api::limit(mount.as_fd(), Limits { no_devices: true, ..Limits::default() }, false)?;
-    mount_api::attach(mount.as_fd(), scratch.place.as_fd())?;
-    Ok(mount)
+    Ok((mount, false))
 }

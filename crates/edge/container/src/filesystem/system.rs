@@ -53,11 +53,13 @@ pub(super) fn mount_sys(root: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Takes from /proc and /sys what is not a container's business. `devices` is a /dev that was just made, so
-/// its `null` is what it seems (attack A004).
+/// its `null` is what it seems (attack A004). `nothing` is an empty folder of a mount with all limits: without,
+/// each cover is a file system, and the kernel takes longer for one and for a control group the more there are.
 pub(super) fn restrict(
     proc: BorrowedFd<'_>,
     sys: BorrowedFd<'_>,
     devices: BorrowedFd<'_>,
+    nothing: Option<BorrowedFd<'_>>,
 ) -> rustix::io::Result<()> {
     for name in READ_ONLY {
         let Some(part) = there(proc, name)? else { continue };
@@ -69,10 +71,13 @@ pub(super) fn restrict(
         for name in names {
             let Some(part) = there(root, name)? else { continue };
             let cover = match target::kind(part.as_fd())? {
-                Kind::Folder => {
-                    let options: [(&CStr, Option<&CStr>); 1] = [(c"nr_inodes", Some(c"1"))];
-                    mount_api::fresh(c"tmpfs", &options, Limits::ALL)?
-                }
+                Kind::Folder => match nothing {
+                    Some(nothing) => mount_api::clone(nothing, false)?,
+                    None => {
+                        let options: [(&CStr, Option<&CStr>); 1] = [(c"nr_inodes", Some(c"1"))];
+                        mount_api::fresh(c"tmpfs", &options, Limits::ALL)?
+                    }
+                },
                 Kind::File => {
                     let null = target::open(devices, b"null", Links::Refused)?;
                     mount_api::clone(null.as_fd(), false)?

@@ -11,7 +11,7 @@ use rustix::{
 };
 
 use super::{
-    Part, Problem, at, overlay,
+    Part, Problem, View, at, overlay,
     target::{self, Kind},
 };
 use crate::{
@@ -29,7 +29,11 @@ pub(super) struct Origin {
 /// mounted, whatever happens to its path meanwhile (attack A035).
 ///
 /// `passage` is a folder of the agent's own.
-pub(super) fn open_all(confined: &Confined<'_>, passage: &CStr) -> Result<Vec<Origin>, Problem> {
+pub(super) fn open_all(
+    confined: &Confined<'_>,
+    passage: &CStr,
+    view: &mut View,
+) -> Result<Vec<Origin>, Problem> {
     let mut origins = Vec::with_capacity(confined.mounts.len());
     for (n, mount) in confined.mounts.iter().enumerate() {
         let part = Part::Mount(n);
@@ -46,7 +50,7 @@ pub(super) fn open_all(confined: &Confined<'_>, passage: &CStr) -> Result<Vec<Or
             SourceRef::Sandbox { sandbox, path, owner } => own(sandbox, path, owner).map_err(at(part))?,
             SourceRef::Image(number) => {
                 let missing = Problem { part, errno: Errno::INVAL };
-                let tree = overlay::volume(confined.images.get(number).ok_or(missing)?)?;
+                let tree = overlay::volume(confined.images.get(number).ok_or(missing)?, view)?;
                 if mount.read_only {
                     let limits = Limits { read_only: true, ..Limits::default() };
                     mount_api::limit(tree.as_fd(), limits, false).map_err(at(part))?;
@@ -55,6 +59,7 @@ pub(super) fn open_all(confined: &Confined<'_>, passage: &CStr) -> Result<Vec<Or
                 continue;
             }
             SourceRef::Content { bytes, owner } => {
+                view.separate().map_err(at(part))?;
                 let tree = content(bytes, owner, passage).map_err(at(part))?;
                 origins.push(Origin { tree, kind: Kind::File });
                 continue;
@@ -94,6 +99,7 @@ fn content(bytes: &[u8], owner: Option<(u32, u32)>, passage: &CStr) -> rustix::i
 fn origin(file: BorrowedFd<'_>, read_only: bool) -> rustix::io::Result<Origin> {
     let kind = target::kind(file)?;
     let tree = mount_api::clone(file, true)?;
+    mount_api::follow(tree.as_fd())?;
     if read_only {
         // Before anybody sees it, and with all that is mounted below (attack A014).
         mount_api::limit(tree.as_fd(), Limits { read_only, ..Limits::default() }, true)?;
@@ -106,6 +112,7 @@ fn origin(file: BorrowedFd<'_>, read_only: bool) -> rustix::io::Result<Origin> {
 pub(super) fn open_sandbox(path: &CStr) -> rustix::io::Result<OwnedFd> {
     let sandbox = open_without_links(path)?;
     let tree = mount_api::clone(sandbox.as_fd(), false)?;
+    mount_api::follow(tree.as_fd())?;
     let limits = Limits { no_set_user_id: true, no_devices: true, ..Limits::default() };
     mount_api::limit(tree.as_fd(), limits, false)?;
     Ok(tree)

@@ -11,6 +11,7 @@ use std::{
 };
 
 use mezzo_container::{BackEnd, Confinement, Input, LaunchRequest, Mount, Namespaces, Output, Root, Source};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use crate::agent::{Agent, alive, kill, mounts, parent, shell, text, wait_until};
 
@@ -439,6 +440,46 @@ pub(crate) fn rules_366_and_367_volumes_appear_in_their_order(dir: &Path) {
     assert_eq!(text(request.sandbox.join("tmp/made")), "made\n");
     assert_eq!(fs::metadata(request.sandbox.join("tmp")).expect("a folder").uid(), 12);
     assert_eq!(mounts(), before);
+}
+
+/// Mounts of most hosts tell each other what is mounted below them; a container's only listen.
+pub(crate) fn shared_mounts_of_the_host_hear_nothing_of_a_containers_but_are_heard(dir: &Path) {
+    let command = "ls /data/inner; echo > /data/started; while [ ! -e /data/later/file ]; do sleep 0.05; done; \
+        echo > /data/seen; while [ -e /data/later/file ]; do sleep 0.05; done";
+    let Some(mut request) = rooted(dir, "c1", command) else { return };
+    let (shared, inner) = (dir.join("shared"), dir.join("inner"));
+    for folder in [&shared, &inner] {
+        fs::create_dir(folder).expect("a folder");
+    }
+    fs::write(inner.join("found"), "").expect("a file");
+    let memory = |place: &Path| {
+        rustix::mount::mount(c"tmpfs", place, c"tmpfs", MountFlags::empty(), None).expect("mounted");
+    };
+    memory(&shared);
+    rustix::mount::mount_change(&shared, MountPropagationFlags::SHARED).expect("shared");
+    for name in ["inner", "later"] {
+        fs::create_dir(shared.join(name)).expect("a folder");
+    }
+    let mount = |source: &Path, target: &str| Mount {
+        source: Source::Host(source.to_path_buf()),
+        target: PathBuf::from(target),
+        read_only: false,
+    };
+    request.confinement.mounts = vec![mount(&shared, "/data"), mount(&inner, "/data/inner")];
+    let before = mounts();
+    let agent = Agent::start(dir);
+    agent.containers.launch(&request);
+    agent.started();
+    wait_until("it runs", || shared.join("started").exists());
+    let while_it_runs = mounts();
+    memory(&shared.join("later"));
+    fs::write(shared.join("later/file"), "").expect("a file");
+    wait_until("it sees what the host has mounted", || shared.join("seen").exists());
+    rustix::mount::unmount(shared.join("later"), UnmountFlags::empty()).expect("not in use");
+    let status = agent.exited();
+    rustix::mount::unmount(&shared, UnmountFlags::DETACH).expect("unmounted");
+    assert_eq!(while_it_runs, before);
+    assert_eq!((status, &*text(request.sandbox.join("stdout"))), (Some(0), "found\n"));
 }
 
 pub(crate) fn rule_366_volumes_without_an_image_need_a_place_on_the_host(dir: &Path) {
