@@ -57,6 +57,8 @@ pub(crate) fn shares_memory(launch: &Launch<'_>) -> bool {
 pub(crate) struct Crew {
     busy: Vec<Place>,
     free: Vec<Place>,
+    /// Supervisors that were forked, and so have a copy of this memory.
+    pub(crate) forked: usize,
 }
 
 /// Where one supervisor works.
@@ -106,6 +108,7 @@ impl Crew {
         }
         // The forked one has a copy of it.
         self.free.push(place);
+        self.forked += 1;
         forked.map(|_| Some(()))
     }
 

@@ -360,6 +360,15 @@ pub(crate) unsafe fn execve(
     }
 }
 
+/// Executes a program without variables; returns the number of the error when that failed. The list of arguments
+/// ends in a null pointer.
+#[expect(unsafe_code, reason = "execve over prepared pointers")]
+pub(crate) fn execute_without_variables(path: &CStr, arguments: &[*const c_char]) -> i32 {
+    assert!(arguments.last().is_some_and(|last| last.is_null()), "the list of arguments has an end");
+    // SAFETY: both lists end in a null pointer, and callers have the texts.
+    unsafe { execve(path, arguments.as_ptr(), [std::ptr::null()].as_ptr()) }
+}
+
 /// A descriptor that is open as long as this process is.
 #[expect(unsafe_code, reason = "descriptors of a supervisor are numbers")]
 pub(crate) fn borrow_descriptor(descriptor: RawFd) -> BorrowedFd<'static> {
@@ -371,8 +380,9 @@ pub(crate) fn borrow_descriptor(descriptor: RawFd) -> BorrowedFd<'static> {
 #[expect(unsafe_code, reason = "descriptors of a supervisor are numbers")]
 pub(crate) fn own_descriptor(descriptor: RawFd) -> std::os::fd::OwnedFd {
     use std::os::fd::FromRawFd;
-    // SAFETY: only called in supervisors that were forked, once for each descriptor that was passed along:
-    // the object that owned it lives on in the launcher, and its copy in this process is never dropped.
+    // SAFETY: called in supervisors that were forked, once for each descriptor that was passed along: the object
+    // that owned it lives on in the launcher, and its copy in this process is never dropped. And by a launcher
+    // with a descriptor that was left to it by the one it was before.
     unsafe { std::os::fd::OwnedFd::from_raw_fd(descriptor) }
 }
 

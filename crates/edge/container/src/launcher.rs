@@ -1,7 +1,7 @@
 //! The small process that starts supervisors, and the agent's end of it.
 
 use std::{
-    ffi::CString,
+    ffi::{CStr, CString},
     fmt::Write as _,
     fs::File,
     io::{self, IoSlice, IoSliceMut},
@@ -15,6 +15,7 @@ use std::{
 };
 
 use rustix::{
+    io::FdFlags,
     mount::OpenTreeFlags,
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -26,7 +27,8 @@ use crate::{
     containers::LauncherProgram,
     crew::{Crew, Users},
     job::{Inherited, Job},
-    kernel, layout,
+    kernel::{self, Waited},
+    layout,
     mount_api::{self, Limits},
     request::REQUEST_BYTES_MAX,
     stage,
@@ -43,11 +45,19 @@ const PACKET_BYTES_MAX: usize = 128 * 1024;
 /// Sent in place of a request that is in the first file passed along; every request is longer.
 const IN_A_FILE: &[u8] = b"f";
 
+/// Supervisors that are forked from one memory, after which the launcher executes itself again.
+///
+/// The kernel keeps one list of all processes that have a page in common, with one lock, and goes through it
+/// whenever it asks how long ago the page was used. Processes that fork wait for that: with all supervisors of
+/// 4,000 containers in the list, and their first processes, longer than for everything else.
+const FORKED_MAX: usize = 64;
+
 /// Descriptors passed along with one request: a file with a large one, and two for a terminal.
 const PASSED_MAX: usize = 3;
 
 /// Runs the launcher until the agent that started it is gone. Standard input is the socket it gets
-/// requests from, and standard output holds its lock; the second argument is the runtime directory.
+/// requests from, and standard output holds its lock; the second argument is the runtime directory. With a third
+/// it has executed itself again.
 pub fn launcher_main() -> ! {
     let status = match serve() {
         Ok(()) => 0,
@@ -68,11 +78,16 @@ fn serve() -> io::Result<()> {
     let _ = rustix::process::setsid();
     let requests = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?;
     let lock = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+    let kept_stage = stage_of_arguments();
+    if let Some(stage) = &kept_stage {
+        rustix::io::fcntl_setfd(stage, FdFlags::CLOEXEC)?;
+    }
     let null = File::options().read(true).write(true).open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     drop(null);
-    close_all_but([requests.as_fd(), lock.as_fd()])?;
+    let kept: Vec<_> = [&requests, &lock].into_iter().chain(&kept_stage).map(AsFd::as_fd).collect();
+    close_all_but(&kept)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     kernel::restore_signals();
     kernel::block_all_signals();
@@ -82,9 +97,11 @@ fn serve() -> io::Result<()> {
     let events = SocketAddrUnix::new(runtime_dir.join(layout::EVENTS_SOCKET))?;
     // Saves each notice the way to the name. Where that fails, the name is used.
     let _ = rustix::net::connect(&socket, &events);
-    let stage = CString::new(runtime_dir.as_os_str().as_bytes()).ok();
-    let stage = stage.and_then(|folder| stage::make(&folder).ok());
+    let folder = CString::new(runtime_dir.as_os_str().as_bytes())?;
+    let stage = kept_stage.or_else(|| stage::make(&folder).ok());
     kernel::reap_children_automatically(true);
+    // Those that ended while it executed itself again.
+    while let Waited::Ended { .. } = kernel::reap(kernel::ANY_CHILD) {}
     let inherited = Inherited { socket, events, lock, requests, stage };
     // Never dropped: supervisors go on using it when the launcher has ended.
     let mut crew = ManuallyDrop::new(Crew::default());
@@ -109,13 +126,48 @@ fn serve() -> io::Result<()> {
         }
         // What was passed is closed here: supervisors have descriptors of their own.
         drop(passed);
+        if crew.forked >= FORKED_MAX {
+            crew.forked = 0;
+            // Where it cannot be, everything goes on as it was.
+            let _ = execute_again(&folder, &inherited);
+        }
     }
+}
+
+/// Begins anew with an empty memory. Supervisors keep what they have of this one, the agent sees the same process,
+/// and requests wait in the socket meanwhile. Returns only when it failed.
+fn execute_again(runtime_dir: &CStr, inherited: &Inherited) -> io::Result<()> {
+    let number = inherited.stage.as_ref().map(|stage| CString::new(stage.as_raw_fd().to_string()));
+    let number = number.transpose()?;
+    rustix::stdio::dup2_stdin(&inherited.requests)?;
+    rustix::stdio::dup2_stdout(&inherited.lock)?;
+    if let Some(stage) = &inherited.stage {
+        rustix::io::fcntl_setfd(stage, FdFlags::empty())?;
+    }
+    let argument = CString::new(LAUNCHER_ARGUMENT)?;
+    let name = c"/proc/self/exe";
+    let texts = [Some(name), Some(&*argument), Some(runtime_dir), number.as_deref()];
+    let pointers: Vec<_> = texts.into_iter().flatten().map(CStr::as_ptr).chain([std::ptr::null()]).collect();
+    let errno = kernel::execute_without_variables(name, &pointers);
+    if let Some(stage) = &inherited.stage {
+        rustix::io::fcntl_setfd(stage, FdFlags::CLOEXEC)?;
+    }
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    Err(io::Error::from_raw_os_error(errno))
+}
+
+/// The stage of a launcher that has executed itself again: a descriptor behind the runtime directory.
+fn stage_of_arguments() -> Option<OwnedFd> {
+    let number = std::env::args_os().nth(3)?.to_str()?.parse().ok()?;
+    Some(kernel::own_descriptor(number))
 }
 
 /// Closes every descriptor above the standard ones but these: nothing that the agent's caller left
 /// open may reach a container (attack A003).
-fn close_all_but(kept: [BorrowedFd<'_>; 2]) -> io::Result<()> {
-    let mut kept = kept.map(|descriptor| descriptor.as_raw_fd().cast_unsigned());
+fn close_all_but(kept: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut kept: Vec<_> = kept.iter().map(|descriptor| descriptor.as_raw_fd().cast_unsigned()).collect();
     kept.sort_unstable();
     let mut first = 3;
     for kept in kept {

@@ -245,6 +245,42 @@ fn a_killed_launcher_is_replaced_and_disturbs_nothing(dir: &Path) {
     assert_eq!(agent.exited(), Some(5 << 8));
 }
 
+/// After many supervisors that have a copy of its memory.
+fn a_launcher_begins_anew_and_nobody_notices(dir: &Path) {
+    const MANY: usize = 150;
+    let agent = Agent::start(dir);
+    let launcher = agent.containers.launcher_pid().expect("a launcher");
+    let size = || text(format!("/proc/{launcher}/cmdline").into()).len();
+    let with_limit = |id: &str, command: &str| LaunchRequest {
+        rlimits: vec![Rlimit { resource: 7, soft: 77, hard: 78 }],
+        ..shell(dir, id, command)
+    };
+    agent.containers.launch(&with_limit("first", "while [ ! -e go ]; do sleep 0.05; done; exit 5"));
+    agent.started();
+    let before = size();
+    for n in 0..MANY {
+        agent.containers.launch(&with_limit(&format!("c{n}"), "ulimit -n; exit 3"));
+    }
+    let (mut started, mut ended) = (0, 0);
+    while ended < MANY {
+        match agent.next() {
+            ContainerEvent::Started { .. } => started += 1,
+            ContainerEvent::Exited { status, .. } => {
+                assert_eq!(status, Some(3 << 8));
+                ended += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(started, MANY);
+    assert_eq!(agent.containers.launcher_pid(), Some(launcher));
+    if rustix::process::geteuid().is_root() {
+        assert_ne!(size(), before, "it has executed itself again, with its stage");
+    }
+    fs::write(dir.join("sandboxes/first/go"), "").expect("a file");
+    assert_eq!(agent.exited(), Some(5 << 8));
+}
+
 fn a_killed_supervisor_takes_its_container_along(dir: &Path) {
     let agent = Agent::start(dir);
     agent.containers.launch(&shell(dir, "c1", "sleep 1000"));
@@ -533,6 +569,7 @@ const TESTS: &[Test] = tests![
     the_end_of_the_program_ends_the_rest,
     a_restarted_agent_finds_what_runs_and_what_ended,
     a_killed_launcher_is_replaced_and_disturbs_nothing,
+    a_launcher_begins_anew_and_nobody_notices,
     a_killed_supervisor_takes_its_container_along,
     rule_397_output_is_cut_into_files,
     limits_and_user_are_set_exactly,
