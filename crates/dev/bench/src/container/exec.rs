@@ -98,14 +98,14 @@ fn millis(time: Duration) -> f64 {
 }
 
 /// The program that makes the system calls and does nothing else.
-struct Bare {
+pub(super) struct Bare {
     /// It ends with its input, and takes its control groups along.
     ask: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
 impl Bare {
-    fn start(folder: &Path, network: bool) -> Result<Self> {
+    pub(super) fn start(folder: &Path, network: bool) -> Result<Self> {
         let program = binary()?.with_file_name("examples").join("bare_root");
         let mut child = Command::new(&program)
             .arg(folder.join("image"))
@@ -121,7 +121,7 @@ impl Bare {
     }
 
     /// Milliseconds until the program of a container was executed.
-    fn run(&mut self, number: usize) -> Result<f64> {
+    pub(super) fn run(&mut self, number: usize) -> Result<f64> {
         writeln!(self.ask, "{number}")?;
         let mut line = String::new();
         self.answers.read_line(&mut line)?;

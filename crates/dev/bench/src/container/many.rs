@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, bail};
 use mezzo_container::ContainerEvent;
 
-use super::Bench;
+use super::{Bench, exec::Bare};
 use crate::{
     daemons::{children, memory_mib},
     table::{Table, percentile},
@@ -25,7 +25,7 @@ const AROUND: usize = 20;
 
 pub(crate) fn many(table: &mut Table) -> Result<()> {
     let bench = Bench::start("many")?;
-    let mut times = Vec::with_capacity(2 * AROUND);
+    let mut times = Times::default();
     let mut pids = Vec::with_capacity(MANY);
     let measured = start(&bench, &mut times, &mut pids);
     let private = private_mib(pids.iter().take(100).copied());
@@ -39,12 +39,18 @@ pub(crate) fn many(table: &mut Table) -> Result<()> {
         }
     }
     measured?;
-    let first = percentile(&mut times[..AROUND], 0.5);
-    let last = percentile(&mut times[AROUND..], 0.5);
+    let medians =
+        |times: &mut [f64]| (percentile(&mut times[..AROUND], 0.5), percentile(&mut times[AROUND..], 0.5));
+    let (first, last) = medians(&mut times.ours);
+    let (bare_first, bare_last) = medians(&mut times.bare);
     table.row(
         "launch latency of the 4,000th running container",
         &format!("{last:.2} ms, {:.2}x", last / first),
-        &format!("the 10th: {first:.2} ms; medians of {AROUND} around each"),
+        &format!(
+            "the 10th: {first:.2} ms; medians of {AROUND} around each; the same calls bare: {bare_last:.2} ms, \
+             {:.2}x of {bare_first:.2} ms",
+            bare_last / bare_first
+        ),
         "<= 1.3x",
     );
     table.row(
@@ -56,12 +62,20 @@ pub(crate) fn many(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
+/// Milliseconds of those that are looked at, and of the system calls that do the same, in turn with them.
+#[derive(Default)]
+struct Times {
+    ours: Vec<f64>,
+    bare: Vec<f64>,
+}
+
 fn id(n: usize) -> mezzo_ids::ContainerId {
     format!("m{n}").as_str().into()
 }
 
 /// The first and the last ones one after another, those in between many at a time: they are only to be there.
-fn start(bench: &Bench, times: &mut Vec<f64>, pids: &mut Vec<u32>) -> Result<()> {
+fn start(bench: &Bench, times: &mut Times, pids: &mut Vec<u32>) -> Result<()> {
+    let mut bare = Bare::start(bench.path(), false)?;
     let mut n = 0;
     while n < MANY {
         let between = (AROUND..MANY - AROUND).contains(&n);
@@ -77,7 +91,8 @@ fn start(bench: &Bench, times: &mut Vec<f64>, pids: &mut Vec<u32>) -> Result<()>
         for _ in 0..flock {
             let (pid, took) = bench.next_started(begun)?;
             if !between {
-                times.push(took.as_secs_f64() * 1e3);
+                times.ours.push(took.as_secs_f64() * 1e3);
+                times.bare.push(bare.run(n)?);
             }
             pids.push(pid);
         }
