@@ -369,7 +369,8 @@ impl Services {
         let path = &instance.run_spec;
         // A waiting instance of the same make runs the newest definition.
         let wanted = self.wanted(path).filter(|spec| {
-            instance.version >= spec.version_info().last_config_change_at || instance.reservation.is_some()
+            instance.version >= spec.version_info().last_config_change_at
+                || (instance.reservation.is_some() && !self.is_kept_by_trial(instance, spec))
         });
         let Some(run_spec) = wanted.or_else(|| self.definition(path, instance.version)) else {
             return Ok(Vec::new());
