@@ -24,6 +24,7 @@ mod inbox;
 mod logging;
 mod master;
 mod metrics;
+mod outlook;
 mod performer;
 mod probes;
 mod random;

@@ -15,6 +15,7 @@ mod group;
 mod instance;
 mod network;
 mod news;
+mod outlook;
 mod path;
 mod pod;
 mod ports;
@@ -39,6 +40,7 @@ pub use instance::{
 };
 pub use network::{Network, NetworkMode};
 pub use news::{Health, HttpAnswer, NoMatch, QueueItem, Readiness, TaskFailure, UnusedOffer};
+pub use outlook::{NoPlace, Outlook};
 pub use path::{PathId, PathIdError};
 pub use pod::{Endpoint, Image, MesosExec, Pod, PodContainer, ShellOrArgs, VolumeMount};
 pub use ports::{PortDefinition, PortMapping, Protocols};

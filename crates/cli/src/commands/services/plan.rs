@@ -32,8 +32,20 @@ pub(crate) async fn plan(global: &Global, arguments: &Plan) -> Result<(), CliErr
         println!("{answer:#}");
         return Ok(());
     }
+    let outlooks: Vec<&Value> = answers.iter().flat_map(|answer| members(answer, "outlook")).collect();
     for entry in &entries {
         println!("{}", line(&services, entry).await?);
+        for outlook in outlooks.iter().filter(|outlook| text(outlook, "id") == entry.id) {
+            forecast(outlook).iter().for_each(|line| println!("    {line}"));
+        }
+    }
+    // What is not in the file and changes all the same.
+    for outlook in outlooks.iter().filter(|one| entries.iter().all(|entry| text(one, "id") != entry.id)) {
+        println!("! {}", text(outlook, "id"));
+        forecast(outlook).iter().for_each(|line| println!("    {line}"));
+    }
+    for why in answers.iter().map(|answer| text(answer, "outlookUnknown")).filter(|why| !why.is_empty()) {
+        println!("where instances would go is not known: {why}");
     }
     let steps: Vec<&Value> = answers.iter().flat_map(|answer| members(answer, "steps")).collect();
     for (number, step) in steps.iter().enumerate() {
@@ -82,8 +94,79 @@ async fn line(services: &Services, entry: &Entry) -> Result<String, CliError> {
     })
 }
 
+/// Where instances would go, what stops, and what those lack that would wait.
+fn forecast(outlook: &Value) -> Vec<String> {
+    /// Agents that are told one by one; the rest is counted.
+    const AGENTS_MAX: usize = 20;
+    let (starts, stops) = (count(outlook, "starts"), count(outlook, "stops"));
+    let waiting = count(outlook, "waiting");
+    let mut lines = Vec::new();
+    if starts > waiting {
+        let places: Vec<(&String, u64)> = outlook["places"]
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(host, count)| (host, count.as_u64().unwrap_or_default()))
+            .collect();
+        let more = places.len().saturating_sub(AGENTS_MAX);
+        let shown = places.iter().take(AGENTS_MAX).map(|(host, count)| format!("{host} {count}"));
+        let mut line = format!("{} would start: {}", starts - waiting, shown.collect::<Vec<_>>().join(", "));
+        if more > 0 {
+            line.push_str(&format!(", and {more} more agents"));
+        }
+        lines.push(line);
+    }
+    if stops > 0 {
+        lines.push(format!("{stops} would stop"));
+    }
+    if waiting > 0 {
+        lines.push(format!("{waiting} would wait:"));
+        let lacks = members(outlook, "lacks");
+        if lacks.is_empty() {
+            lines.push("  there is no agent".into());
+        }
+        for lack in lacks.iter().take(AGENTS_MAX) {
+            lines.push(format!("  {}  {}", text(lack, "host"), text(lack, "why")));
+        }
+        let would: Vec<&str> = members(outlook, "wouldDo").iter().filter_map(Value::as_str).collect();
+        if !would.is_empty() {
+            lines.push(format!("  all would find a place with:  {}", would.join("  or  ")));
+        }
+    }
+    lines
+}
+
 fn action(action: &Value) -> String {
     let name = text(action, "action");
     let id = if action["app"].is_string() { text(action, "app") } else { text(action, "pod") };
     format!("{} {id}", name.trim_end_matches("Application").trim_end_matches("Pod").to_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn where_instances_would_go_and_what_they_lack() {
+        let all = json!({ "starts": 3, "stops": 2, "places": { "dev-1": 2, "dev-2": 1 }, "waiting": 0 });
+        assert_eq!(forecast(&all), ["3 would start: dev-1 2, dev-2 1", "2 would stop"]);
+        let some = json!({
+            "starts": 3, "stops": 0, "places": { "dev-1": 1 }, "waiting": 2,
+            "lacks": [{ "host": "dev-1", "why": "wanted: cpus 2, free: 1" }], "wouldDo": ["instances 1", "cpus 0.5"],
+        });
+        assert_eq!(
+            forecast(&some),
+            [
+                "1 would start: dev-1 1",
+                "2 would wait:",
+                "  dev-1  wanted: cpus 2, free: 1",
+                "  all would find a place with:  instances 1  or  cpus 0.5",
+            ]
+        );
+        assert_eq!(forecast(&json!({ "starts": 0, "stops": 0, "waiting": 0 })), Vec::<String>::new());
+        let none = json!({ "starts": 1, "stops": 0, "places": {}, "waiting": 1, "lacks": [], "wouldDo": [] });
+        assert_eq!(forecast(&none), ["1 would wait:", "  there is no agent"]);
+    }
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use mezzo_mesos::v1;
-use mezzo_resources::{InvalidResource, Resource, Resources, Scalar};
-use mezzo_services_model::{AgentRef, InstanceId};
+use mezzo_resources::{InvalidResource, Ranges, Resource, Resources, Scalar, Value};
+use mezzo_services_model::{AgentRef, InstanceId, Resources as Share};
 
 use super::reserved;
 
@@ -46,6 +46,35 @@ impl Opened {
     /// Where it is.
     pub fn agent(&self) -> &AgentRef {
         &self.agent
+    }
+
+    /// The same for another role.
+    pub(crate) fn set_role(&mut self, role: &str) {
+        if self.role != role {
+            self.role = role.to_owned();
+        }
+    }
+
+    /// Less than there is.
+    pub(crate) fn take_away(&mut self, used: &Resources) {
+        self.left.subtract(used);
+    }
+
+    /// What an instance held is free again, for everybody.
+    pub(crate) fn give_back(&mut self, share: &Share, ports: impl Iterator<Item = u16>) {
+        let numbers = [
+            ("cpus", Scalar::from_f64(share.cpus)),
+            ("mem", Scalar::from_f64(share.mem)),
+            ("disk", Scalar::from_f64(share.disk)),
+            ("gpus", Scalar::from_whole(share.gpus)),
+        ];
+        for (name, amount) in numbers.into_iter().filter(|(_, amount)| !amount.is_zero()) {
+            self.left.add_one(&Resource::scalar(name, amount));
+        }
+        let ports = Ranges::merged(ports.map(|port| (port.into(), port.into())));
+        if !ports.is_empty() {
+            self.left.add_one(&Resource::new("ports", Value::Ranges(ports)));
+        }
     }
 
     /// Whether it holds what is reserved for this instance: such offers are given to it first (rule 168).

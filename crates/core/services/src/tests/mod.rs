@@ -7,6 +7,7 @@ mod deployments;
 mod failures;
 mod health;
 mod kills;
+mod outlook;
 mod planning;
 mod scale;
 mod upgrades;

@@ -22,6 +22,12 @@ pub(crate) use crate::fixtures::path;
 /// A small generator of its own, so that tests depend on nothing.
 pub(crate) struct Dice(u64);
 
+impl Dice {
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self(seed)
+    }
+}
+
 impl TryRng for Dice {
     type Error = Infallible;
 

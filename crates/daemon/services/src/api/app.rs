@@ -46,7 +46,7 @@ pub(super) async fn update(
     })
     .await?;
     if how.dry_run {
-        return Ok(plan_answer(&plan));
+        return Ok(plan_answer(shared, &plan).await);
     }
     if let Some(app) = plan.target.app(id) {
         posted(shared, request, app.clone());
@@ -70,7 +70,7 @@ pub(super) async fn delete(
         Ok(Wanted::tree(target, id.parent()))
     })
     .await?;
-    Ok(if how.dry_run { plan_answer(&plan) } else { deployment_result(200, &plan) })
+    Ok(if how.dry_run { plan_answer(shared, &plan).await } else { deployment_result(200, &plan) })
 }
 
 /// Replaces all instances without another definition.
@@ -89,5 +89,5 @@ pub(super) async fn restart(
         Ok(wanted)
     })
     .await?;
-    Ok(if how.dry_run { plan_answer(&plan) } else { deployment_result(200, &plan) })
+    Ok(if how.dry_run { plan_answer(shared, &plan).await } else { deployment_result(200, &plan) })
 }

@@ -71,7 +71,7 @@ pub(super) async fn create(shared: &Arc<Shared>, request: &mut Request) -> Resul
     })
     .await?;
     if how.dry_run {
-        return Ok(super::groups::plan_answer(&plan));
+        return Ok(super::groups::plan_answer(shared, &plan).await);
     }
     let app = made.and_then(|id| plan.target.app(&id).cloned());
     let app = app.ok_or_else(|| Problem::Internal("the plan lacks the app that was made".into()))?;
@@ -117,7 +117,7 @@ pub(super) async fn update(
     })
     .await?;
     if how.dry_run {
-        return Ok(super::groups::plan_answer(&plan));
+        return Ok(super::groups::plan_answer(shared, &plan).await);
     }
     Ok(deployment_result(200, &plan))
 }

@@ -16,13 +16,16 @@ use super::{body, documents::Attempt, facts, produced, switch, version, words, w
 use crate::{
     change::{How, Wanted, change, deployment_result},
     http::Failure,
+    outlook::look_out,
     shared::Shared,
     shown::Shown,
 };
 
 /// The plan of a change that is only tried.
-pub(super) fn plan_answer(plan: &Plan) -> Response {
-    written(|w| write_steps_only(w, plan))
+pub(super) async fn plan_answer(shared: &Arc<Shared>, plan: &Arc<Plan>) -> Response {
+    let outlook = look_out(shared, plan).await;
+    let outlook = outlook.as_ref().map(Vec::as_slice).map_err(String::as_str);
+    written(|w| write_steps_only(w, plan, outlook))
 }
 
 fn embeds(request: &Request) -> GroupEmbeds {
@@ -124,7 +127,7 @@ pub(super) async fn create(
     })
     .await?;
     if how.dry_run {
-        return Ok(plan_answer(&plan));
+        return Ok(plan_answer(shared, &plan).await);
     }
     Ok(deployment_result(201, &plan).with(header::LOCATION, made.as_str()))
 }
@@ -143,7 +146,7 @@ pub(super) async fn update(
         Ok(Wanted::tree(target, meant.clone()))
     })
     .await?;
-    Ok(if how.dry_run { plan_answer(&plan) } else { deployment_result(200, &plan) })
+    Ok(if how.dry_run { plan_answer(shared, &plan).await } else { deployment_result(200, &plan) })
 }
 
 /// Changes whether a top-level group names the role of everything in it.
@@ -179,5 +182,5 @@ pub(super) async fn delete(
         Ok(Wanted::tree(target, id.parent()))
     })
     .await?;
-    Ok(if how.dry_run { plan_answer(&plan) } else { deployment_result(200, &plan) })
+    Ok(if how.dry_run { plan_answer(shared, &plan).await } else { deployment_result(200, &plan) })
 }

@@ -113,7 +113,7 @@ pub(super) async fn create(shared: &Arc<Shared>, request: &mut Request) -> Resul
     })
     .await?;
     if how.dry_run {
-        return Ok(plan_answer(&plan));
+        return Ok(plan_answer(shared, &plan).await);
     }
     let pod = made.and_then(|id| plan.target.pod(&id).cloned());
     let pod = pod.ok_or_else(|| Problem::Internal("the plan lacks the pod that was made".into()))?;
@@ -145,7 +145,7 @@ pub(super) async fn update(
     })
     .await?;
     if how.dry_run {
-        return Ok(plan_answer(&plan));
+        return Ok(plan_answer(shared, &plan).await);
     }
     let pod = plan.target.pod(id);
     let pod = pod.ok_or_else(|| Problem::Internal("the plan lacks the pod that was changed".into()))?;
@@ -170,7 +170,7 @@ pub(super) async fn delete(
     })
     .await?;
     if how.dry_run {
-        return Ok(plan_answer(&plan));
+        return Ok(plan_answer(shared, &plan).await);
     }
     let (client_ip, uri) = who(request);
     shared.hub.publish(&Event { at: now(), kind: EventKind::PodDeleted { client_ip, uri } });

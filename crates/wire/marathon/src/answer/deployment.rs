@@ -1,7 +1,7 @@
 //! Deployments: what changing calls answer, the list of those that run, and their steps.
 
 use mezzo_json::Writer;
-use mezzo_services_model::{Action, DeploymentId, Plan, Step};
+use mezzo_services_model::{Action, DeploymentId, Outlook, Plan, Step};
 use mezzo_time::Timestamp;
 
 use super::{
@@ -21,11 +21,54 @@ pub fn write_deployment_result(w: &mut Writer<'_>, version: Timestamp, id: &Depl
     w.end_object();
 }
 
-/// The answer to a dry run: the steps alone (rule 14).
-pub fn write_steps_only(w: &mut Writer<'_>, plan: &Plan) {
+/// The answer to a dry run: the steps (rule 14), and what they would do to instances, or why that cannot be told.
+pub fn write_steps_only(w: &mut Writer<'_>, plan: &Plan, outlook: Result<&[Outlook], &str>) {
     w.begin_object();
     key!(w, "steps");
     list(w, &plan.steps, write_step);
+    match outlook {
+        Ok(outlook) => {
+            key!(w, "outlook");
+            list(w, outlook, write_outlook);
+        }
+        Err(why) => {
+            key!(w, "outlookUnknown");
+            w.string(why);
+        }
+    }
+    w.end_object();
+}
+
+fn write_outlook(w: &mut Writer<'_>, outlook: &Outlook) {
+    w.begin_object();
+    key!(w, "id");
+    w.string(outlook.run_spec.as_str());
+    key!(w, "starts");
+    w.unsigned(outlook.starts.into());
+    key!(w, "stops");
+    w.unsigned(outlook.stops.into());
+    key!(w, "places");
+    w.begin_object();
+    for (host, count) in &outlook.places {
+        w.key(host);
+        w.unsigned((*count).into());
+    }
+    w.end_object();
+    key!(w, "waiting");
+    w.unsigned(outlook.waiting.into());
+    if outlook.waiting > 0 {
+        key!(w, "lacks");
+        list(w, &outlook.lacks, |w, lack| {
+            w.begin_object();
+            key!(w, "host");
+            w.string(&lack.host);
+            key!(w, "why");
+            w.string(&lack.why);
+            w.end_object();
+        });
+        key!(w, "wouldDo");
+        texts(w, outlook.changes.iter().map(String::as_str));
+    }
     w.end_object();
 }
 

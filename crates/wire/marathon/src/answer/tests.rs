@@ -4,8 +4,8 @@ use mezzo_json::Writer;
 use mezzo_mesos::v1;
 use mezzo_services_model::{
     Action, ActionKind, App, AppCommand, Condition, DeploymentId, Group, Health, HttpAnswer, HttpScheme,
-    Instance, InstanceId, NoMatch, PathId, Plan, QueueItem, Readiness, ReadinessCheck, Reservation,
-    ReservationState, RunSpec, Step, TaskFailure, UnreachableStrategy, UnusedOffer, VolumeId,
+    Instance, InstanceId, NoMatch, NoPlace, Outlook, PathId, Plan, QueueItem, Readiness, ReadinessCheck,
+    Reservation, ReservationState, RunSpec, Step, TaskFailure, UnreachableStrategy, UnusedOffer, VolumeId,
 };
 use serde_json::{Value, json};
 
@@ -311,7 +311,26 @@ fn marathon_rule_29_deployments_with_their_place() {
     assert_eq!(info["readinessCheckResults"][0]["ready"], false);
     assert!(info["readinessCheckResults"][0].get("lastResponse").is_none());
     // Rule 14.
-    assert_eq!(json_of(|w| write_steps_only(w, &plan)), json!({"steps": [{"actions": actions}]}));
+    let steps = json!([{"actions": actions}]);
+    let unknown = json!({"steps": steps, "outlookUnknown": "no master"});
+    assert_eq!(json_of(|w| write_steps_only(w, &plan, Err("no master"))), unknown);
+    let outlook = Outlook {
+        run_spec: path("/web"),
+        starts: 3,
+        stops: 2,
+        places: [("h1".to_owned(), 2)].into(),
+        waiting: 1,
+        lacks: vec![NoPlace { host: "h2".into(), why: "wanted: cpus 2, free: 1".into() }],
+        changes: vec!["cpus 1".into()],
+    };
+    let shown = json!([{
+        "id": "/web", "starts": 3, "stops": 2, "places": {"h1": 2}, "waiting": 1,
+        "lacks": [{"host": "h2", "why": "wanted: cpus 2, free: 1"}], "wouldDo": ["cpus 1"],
+    }]);
+    assert_eq!(
+        json_of(|w| write_steps_only(w, &plan, Ok(&[outlook]))),
+        json!({"steps": steps, "outlook": shown})
+    );
     assert_eq!(
         json_of(|w| write_deployment_result(w, plan.version, &plan.id)),
         json!({"version": "2023-11-14T22:13:25.000Z", "deploymentId": "d1"})
