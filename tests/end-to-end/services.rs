@@ -95,6 +95,7 @@ fn a_web_app_is_upgraded_without_a_failed_request() {
 
     let plan = done(services, &["plan", &path]);
     assert!(plan.contains("+ app /web   2 instances"), "{plan}");
+    assert!(plan.contains("2 would start: dev-"), "{plan}");
     assert_eq!(get(services, "/v2/apps")["apps"], serde_json::json!([]), "a plan changes nothing");
     let up = done(services, &["up", &path]);
     assert!(up.contains("/web") && up.contains("2/2"), "{up}");
@@ -177,4 +178,55 @@ fn a_web_app_is_upgraded_without_a_failed_request() {
     done(services, &["app", "rm", "web"]);
     let gone = mezzo(services, &["app", "show", "web"]);
     assert_eq!(gone.status.code(), Some(3), "{}", text(&gone.stderr));
+}
+
+#[test]
+fn an_upgrade_whose_canary_fails_is_told_and_taken_back() {
+    let dev = Dev::start("services-canary", &["--agents=2", "--services-port=0"]);
+    let services = services_port(&dev);
+    let folder = Folder::new("services-canary-files");
+    let file = folder.path().join("web.toml");
+    let path = file.display().to_string();
+    let write = |command: &str, canary: &str| {
+        let app = format!(
+            "[app.web]\ncmd = \"{command}\"\ninstances = 2\ncpus = 0.1\nmemory = \"32 MiB\"\n{canary}\n"
+        );
+        fs::write(&file, app).expect("write the file");
+    };
+    write("sleep 1000", "");
+    done(services, &["up", &path]);
+
+    write("sleep 2000", "canary = { instances = \"10%\", hold = \"1s\" }");
+    done(services, &["up", &path]);
+    let history = done(services, &["app", "history", "web"]);
+    assert!(history.contains("10 % 1 s, passed"), "{history}");
+
+    write("sleep 2; exit 3", "canary = { instances = 1, hold = \"1h\" }");
+    let failed = mezzo(services, &["up", &path]);
+    let told = text(&failed.stderr);
+    assert_eq!(failed.status.code(), Some(1), "{told}");
+    assert!(told.contains("the canary of /web has failed") && told.contains("app history /web"), "{told}");
+    let history = done(services, &["app", "history", "web"]);
+    assert!(history.contains("1 1 h, failed: the one on dev-"), "{history}");
+    let why = done(services, &["why", "web"]);
+    assert!(why.contains("was taken back, its canary failed"), "{why}");
+
+    write("sleep 2; exit 3", "canary = { instances = 1, hold = \"1h\", on_failure = \"stop\" }");
+    let stopped = mezzo(services, &["up", &path]);
+    let told = text(&stopped.stderr);
+    assert_eq!(stopped.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("its deployment waits for you") && told.contains("rollback /web --force"),
+        "{told}"
+    );
+    let deployments = done(services, &["deployments"]);
+    assert!(deployments.contains("(canary failed: "), "{deployments}");
+    done(services, &["app", "rollback", "web", "--force"]);
+    assert_eq!(get(services, "/v2/apps/web")["app"]["cmd"], "sleep 2000");
+
+    let huge = "[app.huge]\ncmd = \"sleep 1\"\ninstances = 3\ncpus = 9000\nmemory = \"1 MiB\"\n";
+    fs::write(&file, huge).expect("write the file");
+    let plan = done(services, &["plan", &path]);
+    assert!(plan.contains("3 would wait:") && plan.contains("dev-2  wanted: cpus 9000"), "{plan}");
+    assert!(plan.contains("all would find a place with:  cpus "), "{plan}");
 }

@@ -4,6 +4,8 @@
 #[expect(dead_code, reason = "each test program uses a part of it")]
 mod support;
 
+mod canary;
+
 use std::{
     io::BufRead as _,
     thread,

@@ -2,6 +2,7 @@
 
 mod app;
 mod apps;
+mod canary;
 mod deployments;
 mod files;
 mod import;

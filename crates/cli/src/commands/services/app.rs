@@ -4,7 +4,7 @@ use mezzo_http::Method;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{count, list as members, text, watch};
+use super::{canary, count, list as members, text, watch};
 use crate::{
     args::{
         Global,
@@ -128,6 +128,9 @@ async fn show(global: &Global, services: &Services, app: &str) -> Result<(), Cli
     for deployment in members(app, "deployments") {
         lines.push_str(&format!("  deploying: {}   mezzo deployments --watch\n", text(deployment, "id")));
     }
+    lines.extend(
+        canary::line(app, &canary::reports(services, &text(app, "id")).await?).map(|line| line + "\n"),
+    );
     let failure = &app["lastTaskFailure"];
     if failure.is_object() {
         lines.push_str(&format!(
@@ -159,13 +162,15 @@ fn task(task: &Value) -> TaskRow {
 struct VersionRow {
     version: String,
     changed: Vec<String>,
+    canary: Option<String>,
 }
 
 impl Row for VersionRow {
-    const TITLES: &'static [&'static str] = &["VERSION", "CHANGED"];
+    const TITLES: &'static [&'static str] = &["VERSION", "CHANGED", "CANARY"];
 
     fn cells(&self) -> Vec<String> {
-        vec![self.version.clone(), self.changed.join(", ")]
+        let canary = self.canary.clone().unwrap_or_else(|| "-".into());
+        vec![self.version.clone(), self.changed.join(", "), canary]
     }
 }
 
@@ -173,12 +178,14 @@ impl Row for VersionRow {
 async fn history(global: &Global, services: &Services, app: &str) -> Result<(), CliError> {
     let mut rows: Vec<VersionRow> = Vec::new();
     let mut newer: Option<Value> = None;
+    let reports = canary::reports(services, app).await?;
     for version in versions(services, app).await? {
         let definition = services.get(&format!("/v2/apps{app}/versions/{version}")).await?;
         if let (Some(newer), Some(row)) = (&newer, rows.last_mut()) {
             row.changed = differences(&definition, newer);
         }
-        rows.push(VersionRow { version, changed: vec!["made".into()] });
+        let canary = canary::of(&reports, &version).map(|report| canary::words(&definition, report));
+        rows.push(VersionRow { version, canary, changed: vec!["made".into()] });
         newer = Some(definition);
     }
     table::print(&rows, global.output)
@@ -212,9 +219,16 @@ async fn versions(services: &Services, app: &str) -> Result<Vec<String>, CliErro
     Ok(members(&answer, "versions").iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
+/// The last version that was good: the one before a version that is tried, and none whose canary has failed.
 async fn before(services: &Services, app: &str) -> Result<String, CliError> {
-    let versions = versions(services, app).await?;
-    versions.get(1).cloned().ok_or_else(|| {
+    let (versions, reports) = (versions(services, app).await?, canary::reports(services, app).await?);
+    let tried = versions.first().and_then(|newest| canary::of(&reports, newest));
+    if let Some(report) = tried.filter(|report| canary::is_open(report)) {
+        return Ok(text(report, "baseVersion"));
+    }
+    let good =
+        |version: &&String| canary::of(&reports, version).is_none_or(|report| !canary::is_open(report));
+    versions.iter().skip(1).find(good).cloned().ok_or_else(|| {
         CliError::new(Exit::NotFound, format!("{app} has no version before this one"))
             .help(format!("mezzo app history {app}"))
     })

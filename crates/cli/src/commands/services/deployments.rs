@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{count, list as members, text, watch};
+use super::{canary, count, list as members, text, watch};
 use crate::{
     args::{Global, services::Deployments},
     error::CliError,
@@ -49,7 +49,10 @@ pub(crate) async fn list(global: &Global, arguments: &Deployments) -> Result<(),
 
 fn row(deployment: &Value) -> DeploymentRow {
     let affected = members(deployment, "affectedApps").iter().chain(members(deployment, "affectedPods"));
-    let actions = members(deployment, "currentActions").iter().map(|action| text(action, "action"));
+    let actions = members(deployment, "currentActions").iter().map(|action| match &action["canary"] {
+        Value::Null => text(action, "action"),
+        report => format!("{} (canary {})", text(action, "action"), canary::verdict(report)),
+    });
     DeploymentRow {
         id: text(deployment, "id"),
         step: format!("{}/{}", count(deployment, "currentStep"), count(deployment, "totalSteps")),

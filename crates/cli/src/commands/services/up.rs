@@ -16,7 +16,7 @@ pub(crate) async fn up(global: &Global, arguments: &Up) -> Result<(), CliError> 
     let entries = files::read(&arguments.files)?;
     let services = Services::new(&arguments.deploy.server.services);
     let force = arguments.deploy.force;
-    let mut deployments = Vec::new();
+    let (mut deployments, mut version) = (Vec::new(), String::new());
     // All apps change in one deployment, so that what comes after what is kept.
     let apps: Vec<Value> =
         entries.iter().filter(|entry| entry.kind == Kind::App).map(|entry| entry.value.clone()).collect();
@@ -24,6 +24,7 @@ pub(crate) async fn up(global: &Global, arguments: &Up) -> Result<(), CliError> 
         let path = format!("/v2/apps?partialUpdate=false&force={force}");
         let answer = services.send(Method::PUT, &path, Some(&Value::Array(apps))).await?;
         deployments.push(text(&answer, "deploymentId"));
+        version = text(&answer, "version");
     }
     for entry in entries.iter().filter(|entry| entry.kind != Kind::App) {
         deployments.push(one(&services, entry, force).await?);
@@ -33,6 +34,10 @@ pub(crate) async fn up(global: &Global, arguments: &Up) -> Result<(), CliError> 
         entries.iter().filter(|entry| entry.kind == Kind::App).map(|entry| entry.id.clone()).collect();
     watch::until_done(&services, &deployments, arguments.deploy.detach).await?;
     if !arguments.deploy.detach {
+        // A deployment that was over before anybody looked.
+        for id in &ids {
+            watch::verdict(&services, id, &version).await?;
+        }
         super::apps::print(&services, &ids, global.output).await?;
     }
     Ok(())

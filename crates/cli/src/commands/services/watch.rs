@@ -1,10 +1,13 @@
 //! Waits for deployments and shows how far they are.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
-use super::{count, list, text};
+use super::{canary, count, list, text};
 use crate::{
     error::{CliError, Exit},
     progress::Ticker,
@@ -39,27 +42,68 @@ async fn wait(services: &Services, ids: &[String]) -> Result<(), CliError> {
     let started = Instant::now();
     let mut ticker = Ticker::new(EVERY);
     let mut moved = (Instant::now(), String::new());
+    let mut tried: BTreeSet<(String, String)> = BTreeSet::new();
     loop {
         let running = services.get("/v2/deployments").await?;
         let ours: Vec<&Value> =
             running.as_array().into_iter().flatten().filter(|one| ids.contains(&text(one, "id"))).collect();
         if ours.is_empty() {
             ticker.clear();
+            for (app, version) in &tried {
+                verdict(services, app, version).await?;
+            }
             eprintln!("deployed in {:.1} s", started.elapsed().as_secs_f64());
             return Ok(());
         }
-        let mut line = String::new();
+        let (mut line, mut holding) = (String::new(), false);
         for deployment in ours {
+            for action in
+                list(deployment, "currentActions").iter().filter(|action| action["canary"].is_object())
+            {
+                let (app, report) = (text(action, "app"), &action["canary"]);
+                if report["phase"] == "failed" {
+                    ticker.clear();
+                    return Err(stopped(&app, report));
+                }
+                // Time passes on purpose then.
+                holding |= report["phase"] == "holding";
+                tried.insert((app, text(report, "version")));
+            }
             line.push_str(&describe(services, deployment).await?);
         }
         if line != moved.1 {
             moved = (Instant::now(), line.clone());
-        } else if moved.0.elapsed() > STUCK {
+        } else if moved.0.elapsed() > STUCK && !holding {
             line.push_str("   nothing moves: mezzo why APP tells what it waits for");
         }
         ticker.show(&line);
         ticker.tick().await;
     }
+}
+
+/// An error when the canaries of a version have failed: the deployment is over because it went back.
+pub(crate) async fn verdict(services: &Services, app: &str, version: &str) -> Result<(), CliError> {
+    let reports = match services.get(&format!("/v2/apps{app}/versions")).await {
+        Ok(answer) => list(&answer, "canaries").to_vec(),
+        // It was removed meanwhile.
+        Err(error) if error.exit() == Exit::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match canary::of(&reports, version).filter(|report| report["phase"] == "failed") {
+        Some(report) => Err(CliError::new(Exit::Failed, format!("the canary of {app} has failed"))
+            .why(text(report, "reason"))
+            .help(format!("{app} goes back to the version before:  mezzo app history {app}"))),
+        None => Ok(()),
+    }
+}
+
+/// A deployment that waits for a person.
+fn stopped(app: &str, report: &Value) -> CliError {
+    CliError::new(Exit::Failed, format!("the canary of {app} has failed, and its deployment waits for you"))
+        .why(text(report, "reason"))
+        .help(format!("back to the version before:  mezzo app rollback {app} --force"))
+        .help("another version:             mezzo up FILE --force")
+        .help("on all the same:             drop the canary from the file, then mezzo up FILE")
 }
 
 /// `step 1/2  scale /web 1/3`.
@@ -86,6 +130,9 @@ pub(crate) async fn describe(services: &Services, deployment: &Value) -> Result<
             }
             Err(error) if error.exit() == Exit::NotFound => {}
             Err(error) => return Err(error),
+        }
+        if action["canary"].is_object() {
+            line.push_str(&format!(", canary {}", canary::verdict(&action["canary"])));
         }
         let unready =
             list(action, "readinessCheckResults").iter().filter(|one| one["ready"] == false).count();

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{count, list as members, text};
+use super::{canary, count, list as members, text};
 use crate::{
     error::{CliError, Exit},
     services::{Services, path_of},
@@ -22,7 +22,11 @@ pub(crate) async fn app_lines(services: &Services, app: &str) -> Result<Option<V
     };
     let queue = services.get("/v2/queue?embed=lastUnusedOffers").await?;
     let waiting = members(&queue, "queue").iter().find(|item| text(&item["app"], "id") == path);
-    Ok(Some(lines(&answer["app"], waiting)))
+    let mut lines = lines(&answer["app"], waiting);
+    if let Some(line) = canary::line(&answer["app"], &canary::reports(services, &path).await?) {
+        lines.insert(1, line);
+    }
+    Ok(Some(lines))
 }
 
 fn lines(app: &Value, waiting: Option<&Value>) -> Vec<String> {
