@@ -1,5 +1,7 @@
 //! Services from end to end: real processes, Marathon's API from outside.
 
+mod killed;
+mod steps;
 #[path = "../support/mod.rs"]
 #[expect(dead_code, reason = "each test program uses a part of it")]
 mod support;
@@ -19,20 +21,23 @@ use support::{Daemon, Folder, PATIENCE, open, request};
 struct Cluster {
     services: Daemon,
     _agent: Daemon,
-    _master: Daemon,
+    master: Daemon,
     _folder: Folder,
 }
 
 impl Cluster {
     fn start(name: &str, more: &[&str]) -> Self {
+        Self::start_with(name, "--resources=cpus:4;mem:2048;disk:2048;ports:[31000-31200]", more)
+    }
+
+    fn start_with(name: &str, resources: &str, more: &[&str]) -> Self {
         let folder = Folder::new(name);
         let master = Daemon::master(folder.path(), &[]);
-        let resources = "--resources=cpus:4;mem:2048;disk:2048;ports:[31000-31200]";
         let agent = Daemon::agent(folder.path(), master.port, &[resources, "--no-switch_user"]);
         let mut flags = vec!["--min_revive_offers_interval=100", "--decline_offer_duration=1000"];
         flags.extend(more);
         let services = Daemon::services(folder.path(), master.port, &flags);
-        Self { services, _agent: agent, _master: master, _folder: folder }
+        Self { services, _agent: agent, master, _folder: folder }
     }
 
     fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
@@ -51,9 +56,12 @@ impl Cluster {
     /// Waits for something to be seen.
     fn wait(&self, what: &str, mut seen: impl FnMut(&Self) -> bool) {
         let start = Instant::now();
+        // What takes long is looked at less often.
+        let mut pause = Duration::from_millis(10);
         while !seen(self) {
             assert!(start.elapsed() < PATIENCE, "{what} has not come:\n{}", self.services.log_tail());
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(250));
         }
     }
 
