@@ -72,7 +72,7 @@ fn a_trial_survives_the_end_of_the_daemon_and_the_others_follow() {
     // On without a wait: the definition does not ask for canaries any more.
     let mut app = sleeper("/web", 3);
     app["cmd"] = json!("sleep 2000");
-    assert_eq!(cluster.call("PUT", "/v2/apps/web?partialUpdate=false", &app).0, 200);
+    assert_eq!(cluster.call("PUT", "/v2/apps/web?partialUpdate=false&force=true", &app).0, 200);
     cluster.wait("three others", |cluster| cluster.running("/web") == 3 && cluster.settled());
     assert_eq!(report(&cluster)["phase"], "waived");
     assert_eq!(

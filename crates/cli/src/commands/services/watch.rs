@@ -103,7 +103,7 @@ fn stopped(app: &str, report: &Value) -> CliError {
         .why(text(report, "reason"))
         .help(format!("back to the version before:  mezzo app rollback {app} --force"))
         .help("another version:             mezzo up FILE --force")
-        .help("on all the same:             drop the canary from the file, then mezzo up FILE")
+        .help("on all the same:             drop the canary from the file, then mezzo up FILE --force")
 }
 
 /// `step 1/2  scale /web 1/3`.

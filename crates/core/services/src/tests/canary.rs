@@ -256,7 +256,13 @@ fn one_that_stops_waits_for_a_word() {
 
     // On all the same: the definition does not ask for canaries any more.
     let mut world = stopped();
-    world.edit("/a", |app| app.canary = None);
+    let mut change = world.change(|root| {
+        let mut a = (**root.app(&path("/a")).unwrap()).clone();
+        a.canary = None;
+        insert(root, a);
+    });
+    change.force = true;
+    planned(world.send(change));
     world.settle();
     assert_eq!((shares(&world), report(&world).phase), ((4, 0), CanaryPhase::Waived));
 
