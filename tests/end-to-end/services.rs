@@ -5,7 +5,7 @@ use std::{
     process::{Command, Output},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::{
     Dev,
-    support::{Folder, PATIENCE, request},
+    support::{Daemon, Folder, PATIENCE, free_port, request},
     text,
 };
 
@@ -229,4 +229,77 @@ fn an_upgrade_whose_canary_fails_is_told_and_taken_back() {
     let plan = done(services, &["plan", &path]);
     assert!(plan.contains("3 would wait:") && plan.contains("dev-2  wanted: cpus 9000"), "{plan}");
     assert!(plan.contains("all would find a place with:  cpus "), "{plan}");
+}
+
+#[test]
+fn a_web_app_is_served_while_its_agent_is_killed_and_comes_back() {
+    let folder = Folder::new("services-agent");
+    let master = Daemon::master(folder.path(), &[]);
+    // There is room for one instance on each.
+    let mut agents = ["first", "second"].map(|name| {
+        let place = folder.path().join(name);
+        fs::create_dir(&place).expect("make a folder");
+        let ports: Vec<String> = (0..3).map(|_| free_port()).map(|port| format!("{port}-{port}")).collect();
+        let resources = format!("--resources=cpus:0.15;mem:512;disk:512;ports:[{}]", ports.join(","));
+        Daemon::agent(&place, master.port, &[&resources, "--no-switch_user"])
+    });
+    let flags = ["--min_revive_offers_interval=100", "--decline_offer_duration=1000"];
+    let services = Daemon::services(folder.path(), master.port, &flags);
+    done(services.port, &["up", concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/web.toml")]);
+    let instances = || {
+        let tasks = get(services.port, "/v2/apps/web/tasks")["tasks"].as_array().cloned().unwrap_or_default();
+        let mut ids: Vec<String> = tasks.iter().map(|task| task["id"].to_string()).collect();
+        ids.sort();
+        ids
+    };
+    let wait = |what: &str, seen: &dyn Fn() -> bool| {
+        let start = Instant::now();
+        while !seen() {
+            assert!(start.elapsed() < PATIENCE, "{what} has not come");
+            thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let (before, ports) = (instances(), ports(services.port));
+    assert_eq!((before.len(), ports.len()), (2, 2), "two instances that are well");
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let answered = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let client = thread::spawn({
+        let (stop, answered, ports) = (stop.clone(), answered.clone(), ports.clone());
+        move || {
+            let mut failed = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                for (port, answered) in ports.iter().zip(answered.iter()) {
+                    match request(*port, "GET", "/", &[], b"") {
+                        Ok((200, _)) => drop(answered.fetch_add(1, Ordering::Relaxed)),
+                        other => failed.push(format!("{port}: {other:?}")),
+                    }
+                }
+                thread::sleep(Duration::from_millis(10));
+            }
+            failed
+        }
+    });
+    let more = |what: &str| {
+        let seen = || answered.each_ref().map(|answered| answered.load(Ordering::Relaxed));
+        let before = seen();
+        wait(what, &|| seen().iter().zip(before).all(|(now, before)| *now >= before + 20));
+    };
+    more("an answer of each instance");
+    agents[0].kill();
+    more("an answer of each instance while nobody looks after one of them");
+    agents[0].start();
+    let is_back = || {
+        let agents = get(master.port, "/slaves")["slaves"].as_array().cloned().unwrap_or_default();
+        agents.len() == 2 && agents.iter().all(|agent| agent["active"] == true)
+    };
+    wait("the agent at the master", &is_back);
+    more("an answer of each instance afterwards");
+    stop.store(true, Ordering::Relaxed);
+    let failed = client.join().expect("the client");
+    assert!(failed.is_empty(), "{} requests failed: {failed:?}", failed.len());
+    assert_eq!(instances(), before, "the same instances");
+    // The agent that has come back knows of its own.
+    done(services.port, &["app", "rm", "web"]);
+    wait("the end of both", &|| ports.iter().all(|port| request(*port, "GET", "/", &[], b"").is_err()));
 }
