@@ -109,6 +109,9 @@ pub enum Input {
     },
     /// A call that was asked for did not get through; an accept then has launched nothing (rule 100).
     CallFailed(Box<v1::scheduler::Call>),
+    /// Nobody knows whether a call that was asked for got through: what an accept has launched is heard of, or missed after a
+    /// while.
+    CallLost(Box<v1::scheduler::Call>),
     /// What a probe found.
     Probed(ProbeId, ProbeOutcome),
 }

@@ -52,6 +52,10 @@ pub(crate) struct Queue {
     /// Roles for which there is something new.
     revive: BTreeSet<String>,
     revived_at: Option<Timestamp>,
+    /// Offers that the master may still hold to be ours.
+    lost: Vec<v1::OfferId>,
+    /// When a call was last lost: what has to be said again waits a little, because more may be lost.
+    lost_at: Option<Timestamp>,
     /// Roles that offers are or were wanted for, and whether the master was told that none are.
     roles: BTreeMap<String, bool>,
     /// Services whose place in the queue is to be shown anew.
@@ -68,6 +72,8 @@ impl Queue {
             tokens,
             revive: BTreeSet::new(),
             revived_at: None,
+            lost: Vec::new(),
+            lost_at: None,
             roles: BTreeMap::new(),
             dirty: BTreeSet::new(),
         }
@@ -85,6 +91,9 @@ impl Queue {
         self.revive.extend(self.open.keys().cloned());
         self.revive.extend(self.releasing.keys().cloned());
         self.revived_at = None;
+        // Offers of before are void.
+        self.lost.clear();
+        self.lost_at = None;
     }
 
     fn wants(&self, role: &str) -> bool {
@@ -222,6 +231,17 @@ impl Services {
                 let roles = revive.into_iter().collect();
                 self.call(Type::Revive, |call| call.revive = Some(call::Revive { roles }));
             }
+        }
+        let again_at = self.queue.lost_at.map(|at| at + self.config.revive_interval);
+        if let Some(again_at) = again_at.filter(|at| *at > m.now) {
+            return self.timers.ensure(Timer::Revive, again_at);
+        }
+        self.queue.lost_at = None;
+        let lost = std::mem::take(&mut self.queue.lost);
+        if !lost.is_empty() {
+            self.call(Type::Decline, |call| {
+                call.decline = Some(call::Decline { offer_ids: lost, filters: None });
+            });
         }
         if self.config.suppress_offers {
             let quiet: Vec<String> = self
@@ -477,6 +497,21 @@ impl Services {
                 }
             }
         }
+    }
+
+    /// What a lost call has asked for is asked for again: a lost revive would be missed for ever by whatever waits, and the
+    /// offers of a lost accept or decline by everybody. Of an offer that was used all the same the master thinks nothing.
+    pub(crate) fn on_call_lost(&mut self, m: &mut Moment<'_>, call: Call) {
+        let accepted = call.accept.into_iter().flat_map(|accept| accept.offer_ids);
+        let declined = call.decline.into_iter().flat_map(|decline| decline.offer_ids);
+        if self.connected {
+            self.queue.lost.extend(accepted.chain(declined));
+        }
+        self.queue.revive.extend(call.revive.into_iter().flat_map(|revive| revive.roles));
+        for role in call.suppress.into_iter().flat_map(|suppress| suppress.roles) {
+            self.queue.roles.insert(role, false);
+        }
+        self.queue.lost_at = Some(m.now);
     }
 
     /// Rules 99 and 158.

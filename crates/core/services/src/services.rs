@@ -153,6 +153,7 @@ impl Services {
                 self.publish(m, EventKind::FrameworkMessage { executor_id, agent_id, message: data });
             }
             Input::CallFailed(call) => self.on_call_failed(m, &call),
+            Input::CallLost(call) => self.on_call_lost(m, *call),
             Input::Probed(probe, outcome) => self.on_probed(m, probe, outcome),
         }
         // Whatever woke us: what is due is done.

@@ -128,11 +128,12 @@ pub(crate) async fn send_calls(
             }
         }
         shared.meter.call(&call);
-        let is_accept = call.r#type == Some(call::Type::Accept as i32);
         match driver.call(*call.clone()).await {
             Ok(()) => {}
-            // It may have come through: what it has launched will be heard of, or missed after a while.
-            Err(CallError::Lost(error)) if is_accept => debug!(%error, "an accept may be lost"),
+            Err(error @ CallError::Lost(_)) => {
+                debug!(%error, "a call may be lost");
+                shared.inbox.push_now(Work::Step(Box::new(Input::CallLost(call))));
+            }
             Err(error) => {
                 debug!(%error, "a call did not get through");
                 // At once, because whoever performs effects may wait for this loop; bounded by the calls in line.

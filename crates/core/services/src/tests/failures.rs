@@ -241,6 +241,35 @@ fn marathon_rules_100_and_101_an_accept_that_fails() {
 }
 
 #[test]
+fn what_lost_calls_asked_for_is_asked_for_again() {
+    let mut world = World::new();
+    world.put([app("/a", 1)]);
+    let last = |world: &World, kind: Type| {
+        world.calls.iter().rev().find(|call| call.r#type == Some(kind.into())).cloned()
+    };
+    let revive = last(&world, Type::Revive).unwrap();
+    world.calls.clear();
+    world.step(Input::CallLost(Box::new(revive)));
+    assert!(world.calls.is_empty(), "more may be lost: it waits a little");
+    world.pass(5);
+    assert!(last(&world, Type::Revive).is_some());
+    world.offers();
+    let accept = last(&world, Type::Accept).unwrap();
+    world.step(Input::CallLost(Box::new(accept.clone())));
+    world.pass(6);
+    let declined: Vec<_> =
+        world.calls.iter().flat_map(|call| &call.decline).flat_map(|decline| &decline.offer_ids).collect();
+    assert!(accept.accept.unwrap().offer_ids.iter().all(|id| declined.contains(&id)), "{declined:?}");
+    assert_eq!(world.instances("/a")[0].condition, Condition::Provisioned, "it may have been launched");
+    world.settle();
+    let suppress = last(&world, Type::Suppress).unwrap();
+    world.calls.clear();
+    world.step(Input::CallLost(Box::new(suppress)));
+    world.pass(6);
+    assert!(last(&world, Type::Suppress).is_some());
+}
+
+#[test]
 fn marathon_rules_89_95_and_97_the_queue_and_its_tokens() {
     let mut world = World::with(crate::Config { launch_tokens: 2, ..crate::Config::default() });
     world.put([app("/a", 5)]);
