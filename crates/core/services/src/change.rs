@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use mezzo_services_model::{App, DeploymentId, EventKind, Group, PathId, Plan, RunSpec};
+use mezzo_services_model::{ActionKind, App, DeploymentId, EventKind, Group, PathId, Plan, RunSpec};
 use mezzo_time::Timestamp;
 
 use crate::{
@@ -142,11 +142,21 @@ impl Services {
         }
         let target = rebuilt(Some(&original), &change.target, &replaced, version);
         let id = DeploymentId(m.uuid().to_string().into());
-        let plan = plan(id, &original, &target, &differences, &restart).map_err(|_| {
+        // What is cancelled half-way is done to the end, or old instances would stay beside new ones (F212).
+        let mut replaced = restart.clone();
+        replaced.extend(differences.changed.keys().filter(|path| self.is_being_replaced(path)).cloned());
+        let plan = plan(id, &original, &target, &differences, &replaced).map_err(|_| {
             let text = "Dependency graph has cyclic dependencies.".to_owned();
             Refusal::Invalid(BTreeMap::from([("/".to_owned(), vec![text])]))
         })?;
         Ok(Prepared { plan, differences, used_ports, back })
+    }
+
+    /// Whether a deployment that runs replaces the instances of a service, now or in a later step.
+    fn is_being_replaced(&self, path: &PathId) -> bool {
+        let run = self.locks.get(path).and_then(|id| self.runs.get(id));
+        let actions = run.into_iter().flat_map(|run| &run.plan.steps).flat_map(|step| &step.actions);
+        actions.into_iter().any(|action| action.run_spec == *path && action.kind == ActionKind::Restart)
     }
 
     fn assign_ports(&self, differences: &mut Differences) -> Result<Used, Refusal> {

@@ -152,6 +152,29 @@ fn marathon_rules_44_and_45_cancelling_leaves_all_as_it_is() {
 }
 
 #[test]
+fn f212_an_upgrade_that_makes_way_half_way_is_done_to_the_end() {
+    for instances in [6, 2] {
+        let mut world = World::new();
+        world.put([app("/a", 4)]);
+        world.settle();
+        world.edit("/a", |app| app.user = Some("new".into()));
+        let mut change = world.change(|root| {
+            let mut a = (**root.app(&path("/a")).unwrap()).clone();
+            a.instances = instances;
+            insert(root, a);
+        });
+        change.force = true;
+        let plan = planned(world.send(change));
+        assert_eq!(steps(&plan), [["restart /a"]]);
+        world.settle();
+        let upgraded = world.snapshot().root.app(&path("/a")).unwrap().version_info.last_config_change_at;
+        let running = world.running("/a");
+        assert_eq!(running.len(), instances as usize);
+        assert!(running.iter().all(|one| one.version >= upgraded), "none is of before");
+    }
+}
+
+#[test]
 fn marathon_rules_304_and_305_suspended() {
     let mut world = World::new();
     world.put([app("/a", 2)]);
