@@ -144,13 +144,16 @@ impl Services {
         if room > 0 {
             self.add_instances(m, spec, room);
         } else if new < spec.instances() && going == 0 {
-            // All room is taken by old ones. One that does not serve may go without loss; else nothing would ever move.
-            let idle = replace
+            // All room is taken by old ones. One that does not serve, or that serves above the minimum, may go without loss; else
+            // nothing would ever move. Those that came to serve when the upgrade had begun are in no credit.
+            let serving = self.count(path, |kind| kind.serves(spec));
+            let spare = replace
                 .old
                 .front()
                 .and_then(|id| self.instance(id))
-                .is_some_and(|instance| instance.goal == Goal::Running && !self.serves(instance, spec));
-            if idle && replace.ended >= replace.credit {
+                .filter(|instance| instance.goal == Goal::Running)
+                .is_some_and(|instance| serving > bounds.min || !self.serves(instance, spec));
+            if spare && replace.ended >= replace.credit {
                 replace.credit = replace.ended + 1;
                 self.touched.insert(path.clone());
             }

@@ -16,6 +16,26 @@ fn bounds(instances: u32, min: f64, over: f64, active: u32) -> (u32, u32) {
 }
 
 #[test]
+fn one_that_came_to_serve_during_an_upgrade_makes_room_when_it_may() {
+    let mut world = World::new();
+    let none = UpgradeStrategy { minimum_health_capacity: 0.0, maximum_over_capacity: 0.0 };
+    world.put([App { upgrade_strategy: none, ..app("/a", 2) }]);
+    world.offers();
+    let tasks: Vec<String> = world.tasks.keys().cloned().collect();
+    let mut change = world.change(|root| {
+        let a = (**root.app(&path("/a")).unwrap()).clone();
+        insert(root, App { instances: 1, user: Some("new".into()), ..a });
+    });
+    change.force = true;
+    planned(world.send(change));
+    let left = tasks.iter().find(|task| !world.killed.contains(task)).unwrap().clone();
+    world.update(&left, TaskState::TaskRunning);
+    world.settle();
+    assert_eq!(world.running("/a").len(), 1);
+    assert!(!world.tasks.contains_key(&left), "the old one has gone");
+}
+
+#[test]
 fn marathon_rules_51_54_56_and_57_bounds() {
     assert_eq!(bounds(3, 0.7, 0.0, 3), (3, 4));
     assert_eq!(bounds(3, 0.7, 1.0, 3), (3, 6));
