@@ -134,12 +134,13 @@ fn replacing(before: &Snapshot, after: &Snapshot, spec: &RunSpec, wrong: &mut Ve
             && instance.condition == Condition::Running
             && (!checked || instance.healthy == Some(true))
     };
-    // One that is ended on purpose still runs when its goal changes; one that has died is no fault.
+    // One that is ended on purpose still runs when its goal changes; one that has died, or of which the step has told that it
+    // is not well, is no fault.
     let ended = old.iter().filter(|(id, instance)| {
         serves(instance)
-            && new
-                .get(*id)
-                .is_some_and(|now| now.goal != Goal::Running && now.condition == Condition::Running)
+            && new.get(*id).is_some_and(|now| {
+                now.goal != Goal::Running && serves(&Instance { goal: Goal::Running, ..now.clone() })
+            })
     });
     let left = new.values().filter(|instance| serves(instance)).count() as f64;
     let ended = ended.count();
@@ -156,8 +157,10 @@ fn replacing(before: &Snapshot, after: &Snapshot, spec: &RunSpec, wrong: &mut Ve
         });
         there.count()
     };
-    let (was, is) = (there(&old), there(&new));
-    if is > was && is as f64 > max {
+    // What comes back to life was not added by the machine.
+    let adds = new.keys().any(|id| !old.contains_key(id));
+    let is = there(&new);
+    if adds && is > there(&old) && is as f64 > max {
         wrong.push(format!("{path}: {is} instances are there, {max} may be"));
     }
 }
