@@ -143,9 +143,8 @@ impl Services {
         let target = rebuilt(Some(&original), &change.target, &replaced, version);
         let id = DeploymentId(m.uuid().to_string().into());
         // What is cancelled half-way is done to the end, or old instances would stay beside new ones (F212).
-        let mut replaced = restart.clone();
-        replaced.extend(differences.changed.keys().filter(|path| self.is_being_replaced(path)).cloned());
-        let plan = plan(id, &original, &target, &differences, &replaced).map_err(|_| {
+        restart.extend(differences.changed.keys().filter(|path| self.is_being_replaced(path)).cloned());
+        let plan = plan(id, &original, &target, &differences, &restart).map_err(|_| {
             let text = "Dependency graph has cyclic dependencies.".to_owned();
             Refusal::Invalid(BTreeMap::from([("/".to_owned(), vec![text])]))
         })?;

@@ -1,5 +1,5 @@
 //! Runs a range of seeds and says what it found: `cargo run --release -p mezzo-sim-cluster --example search -- 0..1000 --jobs 2`.
-//! With one number the run's last lines are printed as well, and the smallest case that fails in the same
+//! With `--services` these are clusters with a services node. With one number the run's last lines are printed as well, and the smallest case that fails in the same
 //! way; with a second number that is zero, all lines.
 
 use std::{
@@ -13,7 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mezzo_sim_cluster::{Case, LastLines, Observer, Outcome, minimise, run, run_watched};
+use mezzo_sim_cluster::{
+    Case, LastLines, Observer, Outcome, ServicesCase, Setup, minimise, minimise_services, run, run_watched,
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,7 +27,7 @@ const MINIMISE_RUNS: usize = 400;
 const SHOWN_MAX: usize = 20;
 /// Between two lines of progress.
 const TELL_EVERY: Duration = Duration::from_secs(10);
-const USAGE: &str = "expected SEED [LINES] or FROM..TO [--jobs N], such as 0..1000 --jobs 2";
+const USAGE: &str = "expected SEED [LINES] or FROM..TO [--jobs N] [--services], such as 0..1000 --jobs 2";
 
 /// What is asked for.
 #[derive(Default)]
@@ -34,13 +36,18 @@ struct Options {
     is_range: bool,
     lines: usize,
     jobs: usize,
+    has_services: bool,
 }
 
 fn options(arguments: impl Iterator<Item = String>) -> Option<Options> {
-    let mut options = Options { seeds: 0..100, is_range: true, lines: LINES, jobs: 1 };
+    let mut options = Options { seeds: 0..100, is_range: true, lines: LINES, jobs: 1, has_services: false };
     let mut arguments = arguments.peekable();
     let mut place = 0;
     while let Some(argument) = arguments.next() {
+        if argument == "--services" {
+            options.has_services = true;
+            continue;
+        }
         let jobs = argument.strip_prefix("--jobs=").map(str::to_owned);
         if argument == "--jobs" || jobs.is_some() {
             options.jobs = jobs.or_else(|| arguments.next())?.parse().ok().filter(|jobs| *jobs > 0)?;
@@ -142,16 +149,33 @@ impl Sum {
     }
 }
 
+/// The cluster of a seed.
+fn setup(seed: u64, has_services: bool) -> Setup {
+    if has_services { ServicesCase::random(seed).setup() } else { Case::random(seed).setup() }
+}
+
+/// The smallest case that breaks the same promise, as text.
+fn smallest(seed: u64, has_services: bool, rule: &str) -> String {
+    let fails = |setup: Setup| run(setup).violations.iter().any(|other| other.rule == rule);
+    let text = if has_services {
+        let case = ServicesCase::random(seed);
+        toml::to_string(&minimise_services(case, MINIMISE_RUNS, |case| fails(case.setup())))
+    } else {
+        toml::to_string(&minimise(Case::random(seed), MINIMISE_RUNS, |case| fails(case.setup())))
+    };
+    text.unwrap_or_default()
+}
+
 /// One seed, told in full.
-fn replay(seed: u64, lines: usize) -> ExitCode {
+fn replay(seed: u64, lines: usize, has_services: bool) -> ExitCode {
     if lines == 0 {
-        let outcome = run_watched(Case::random(seed).setup(), &mut Out);
+        let outcome = run_watched(setup(seed, has_services), &mut Out);
         println!("{:?} {:?}", outcome.violations, outcome.lasted);
         return ExitCode::SUCCESS;
     }
     let mut last = LastLines::new(lines);
     let begun = Instant::now();
-    let outcome = run_watched(Case::random(seed).setup(), &mut last);
+    let outcome = run_watched(setup(seed, has_services), &mut last);
     let taken = begun.elapsed();
     last.lines().for_each(|line| println!("{line}"));
     let mut sum = Sum::default();
@@ -159,17 +183,14 @@ fn replay(seed: u64, lines: usize) -> ExitCode {
     let failed = outcome.violations.first();
     if let Some(first) = failed {
         println!("seed {seed}: {first}");
-        let rule = first.rule;
-        let fails = |case: &Case| run(case.setup()).violations.iter().any(|other| other.rule == rule);
-        let small = minimise(Case::random(seed), MINIMISE_RUNS, fails);
-        println!("smallest case found, for regressions/:\n{}", toml::to_string(&small).unwrap_or_default());
+        println!("smallest case found, for regressions/:\n{}", smallest(seed, has_services, first.rule));
     }
     sum.report(taken, 1);
     if failed.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A whole range, several at a time.
-fn search(seeds: Range<u64>, jobs: usize) -> ExitCode {
+fn search(seeds: Range<u64>, jobs: usize, has_services: bool) -> ExitCode {
     let begun = Instant::now();
     let (next, gives_up) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
     let (played, results) = mpsc::channel();
@@ -180,7 +201,7 @@ fn search(seeds: Range<u64>, jobs: usize) -> ExitCode {
             scope.spawn(move || {
                 while !gives_up.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end || played.send((seed, run(Case::random(seed).setup()))).is_err() {
+                    if seed >= end || played.send((seed, run(setup(seed, has_services)))).is_err() {
                         return;
                     }
                 }
@@ -213,7 +234,7 @@ fn main() -> ExitCode {
             eprintln!("{USAGE}");
             ExitCode::FAILURE
         }
-        Some(options) if options.is_range => search(options.seeds, options.jobs),
-        Some(options) => replay(options.seeds.start, options.lines),
+        Some(options) if options.is_range => search(options.seeds, options.jobs, options.has_services),
+        Some(options) => replay(options.seeds.start, options.lines, options.has_services),
     }
 }

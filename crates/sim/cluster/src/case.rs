@@ -99,6 +99,7 @@ impl Case {
             nodes,
             roles,
             frameworks,
+            services: None,
             faults: self.faults.clone(),
             network: NetworkSetup {
                 agents: Latency { min: Duration::from_micros(200), mean: Duration::from_millis(2) },

@@ -139,6 +139,20 @@ pub(crate) enum Event {
         stream: u64,
     },
 
+    /// The store of the services node has taken its records, or refuses them.
+    ServicesSynced {
+        life: u32,
+    },
+    ServicesWake {
+        life: u32,
+    },
+    ServicesInput {
+        life: u32,
+        input: Box<mezzo_services::Input>,
+    },
+    /// An operator asks something of the services node.
+    Order(u32),
+
     Fault(u32),
     FaultOver(u32),
     Sample,
@@ -177,6 +191,10 @@ impl Event {
             Self::FaultOver(number) => (26, u64::from(*number)),
             Self::Sample => (27, 0),
             Self::Look => (28, 0),
+            Self::ServicesSynced { life } => (29, u64::from(*life)),
+            Self::ServicesInput { .. } => (30, 0),
+            Self::ServicesWake { life } => (32, u64::from(*life)),
+            Self::Order(number) => (31, u64::from(*number)),
         };
         (kind << 56) ^ whom
     }

@@ -57,7 +57,8 @@ impl World<'_> {
     /// False when there is nothing to disturb.
     fn begin(&mut self, kind: &FaultKind, number: u32) -> bool {
         let length = nanos(kind.length());
-        let until = self.now + length;
+        let now = self.now;
+        let until = now + length;
         match *kind {
             FaultKind::Crash { victim, .. } => return self.crash(victim, length),
             FaultKind::Reboot { agent, .. } => {
@@ -85,6 +86,8 @@ impl World<'_> {
             FaultKind::LoseCalls { scheduler, percent, .. } => {
                 self.net.schedulers[scheduler].loss = (percent, until);
             }
+            // The services' daemon waits for the answer to a call before it makes the next.
+            FaultKind::Reorder { scheduler, .. } if self.schedulers[scheduler].serves => return false,
             FaultKind::Reorder { scheduler, by_ms, .. } => {
                 let by = MILLI * Nanos::try_from(by_ms.min(3_000)).unwrap_or(1);
                 self.net.schedulers[scheduler].reorder = (by, until);
@@ -95,21 +98,33 @@ impl World<'_> {
                 match victim {
                     Victim::Master => self.master.clock.jump(self.now, by),
                     Victim::Agent(agent) => self.agents[agent].clock.jump(self.now, by),
-                    // Schedulers use the monotonic clock only.
-                    Victim::Scheduler(_) => return false,
+                    Victim::Scheduler(scheduler) => match self.services_of(scheduler) {
+                        Some(host) => {
+                            host.clock.jump(now, by);
+                            self.services_arm();
+                        }
+                        // Simulated ones use the monotonic clock only.
+                        None => return false,
+                    },
                 }
             }
             FaultKind::DiskFull { victim, .. } => match victim {
                 Victim::Master => self.master.full_until = until,
                 Victim::Agent(agent) => self.agents[agent].disk.full_until = until,
-                Victim::Scheduler(_) => return false,
+                Victim::Scheduler(scheduler) => match self.services_of(scheduler) {
+                    Some(host) => host.refuses_until = until,
+                    None => return false,
+                },
             },
             FaultKind::SlowDisk { victim, sync_ms, .. } => {
                 let sync = MILLI * Nanos::try_from(sync_ms.min(60_000)).unwrap_or(1);
                 match victim {
                     Victim::Master => self.master.slow = (sync, until),
                     Victim::Agent(agent) => self.agents[agent].disk.slow = (sync, until),
-                    Victim::Scheduler(_) => return false,
+                    Victim::Scheduler(scheduler) => match self.services_of(scheduler) {
+                        Some(host) => host.slow = (sync, until),
+                        None => return false,
+                    },
                 }
             }
             FaultKind::LaunchFailures { agent, percent, .. } => {
@@ -203,5 +218,9 @@ impl World<'_> {
     fn scheduler_wakes(&mut self, scheduler: usize) {
         self.schedulers[scheduler].forget_wake();
         self.scheduler_arm(scheduler);
+        if let Some(host) = self.services_of(scheduler) {
+            host.forget_wake();
+            self.services_arm();
+        }
     }
 }

@@ -33,6 +33,7 @@ mod plant;
 mod queue;
 mod random;
 mod scheduler;
+mod services;
 mod setup;
 mod spoil;
 mod why;
@@ -44,9 +45,13 @@ mod tests;
 pub use case::Case;
 pub use fault::{Direction, Fault, FaultKind, Victim};
 pub use load::Load;
-pub use minimise::minimise;
-pub use outcome::{Blind, LastLines, Observer, Outcome, Sample, TaskOutcome, Violation};
+pub use minimise::{minimise, minimise_services};
+pub use outcome::{Blind, LastLines, Observer, Outcome, Sample, ServicesOutcome, TaskOutcome, Violation};
 pub use plant::Plant;
+pub use services::{
+    case::ServicesCase,
+    setup::{AppSetup, Order, OrderKind, Quality, ServicesSetup},
+};
 pub use setup::{
     Amounts, Behaviour, FrameworkSetup, Latency, MasterSetup, NetworkSetup, NodeGroup, RoleSetup, Setup,
     TaskPlan,

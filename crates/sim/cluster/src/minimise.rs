@@ -1,6 +1,6 @@
 //! Makes a failing case smaller, as long as it fails.
 
-use crate::case::Case;
+use crate::{case::Case, services::case::ServicesCase};
 
 /// The smallest case found within so many runs for which `fails` still holds. `case` itself must fail.
 pub fn minimise(case: Case, runs: usize, mut fails: impl FnMut(&Case) -> bool) -> Case {
@@ -49,6 +49,33 @@ pub fn minimise(case: Case, runs: usize, mut fails: impl FnMut(&Case) -> bool) -
         let smaller = Case { seconds: (best.seconds / 2).max(1), ..best.clone() };
         try_out(&mut best, smaller);
         if best == before {
+            return best;
+        }
+    }
+}
+
+/// The same for a case with a services node: fewer faults, fewer orders.
+pub fn minimise_services(
+    case: ServicesCase,
+    runs: usize,
+    mut fails: impl FnMut(&ServicesCase) -> bool,
+) -> ServicesCase {
+    let (mut best, mut left) = (case, runs);
+    loop {
+        let before = best.clone();
+        for at in (0..best.faults.len() + best.orders.len()).rev() {
+            let mut smaller = best.clone();
+            if at < smaller.faults.len() {
+                smaller.faults.remove(at);
+            } else {
+                smaller.orders.remove(at - best.faults.len());
+            }
+            if left > 0 && fails(&smaller) {
+                best = smaller;
+            }
+            left = left.saturating_sub(1);
+        }
+        if best == before || left == 0 {
             return best;
         }
     }

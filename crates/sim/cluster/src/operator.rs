@@ -131,7 +131,9 @@ impl World<'_> {
         self.checks.on_teardown(framework);
         self.uncount_torn(framework);
         self.tear_down(framework_id);
-        self.schedulers[framework].is_over = true;
+        // The services node is told.
+        let scheduler = &mut self.schedulers[framework];
+        scheduler.is_over |= !scheduler.serves;
         true
     }
 

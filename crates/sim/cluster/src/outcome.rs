@@ -31,6 +31,23 @@ pub struct Outcome {
     pub retries: u64,
     /// Tasks that were killed although nobody asked: drained, gone or lost machines.
     pub evictions: u64,
+    /// What the services node did.
+    pub services: ServicesOutcome,
+}
+
+/// What a services node did, and was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServicesOutcome {
+    /// Instances that came to run, by app.
+    pub launches: BTreeMap<usize, u32>,
+    /// Kills that it asked for.
+    pub kills: u64,
+    /// Orders that it refused, mostly because of other deployments.
+    pub refused: u64,
+    /// Attempts of operators while it was down or took no changes.
+    pub turned_away: u64,
+    /// Orders that it took.
+    pub taken: u64,
 }
 
 /// What became of one planned task.

@@ -13,10 +13,21 @@ pub enum Plant {
     WrongShare,
     /// A refusal of seconds reaches the master as one of a year.
     ForgottenExpiry,
+    /// The services node's store says that it has instances, and does not.
+    ForgetfulStore,
+    /// The same of the framework's id.
+    LostFrameworkId,
+    /// Upgrades of apps need not keep anything healthy.
+    HastyUpgrade,
+    /// Apps that fail are launched again at once.
+    NoBackoff,
 }
 
 impl Plant {
-    /// All of them.
+    /// Those of clusters with a services node.
+    pub const OF_SERVICES: [Self; 4] =
+        [Self::ForgetfulStore, Self::LostFrameworkId, Self::HastyUpgrade, Self::NoBackoff];
+    /// All others.
     pub const ALL: [Self; 5] =
         [Self::DoubleOffer, Self::LostUpdate, Self::LeakedResource, Self::WrongShare, Self::ForgottenExpiry];
 }

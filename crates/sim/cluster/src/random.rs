@@ -16,6 +16,7 @@ pub(crate) enum Actor {
     Disk,
     Faults,
     Load(usize),
+    Services,
 }
 
 impl Actor {
@@ -29,6 +30,7 @@ impl Actor {
             Self::Disk => (6, 0),
             Self::Faults => (7, 0),
             Self::Load(index) => (8, index),
+            Self::Services => (9, 0),
         };
         (kind << 48) | index as u64
     }

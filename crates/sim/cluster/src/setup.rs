@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mezzo_allocator::{AgentPreference, Sorter};
 
-use crate::{fault::Fault, plant::Plant};
+use crate::{fault::Fault, plant::Plant, services::setup::ServicesSetup};
 
 /// A whole cluster and what happens to it. The same setup gives the same run, byte by byte.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Setup {
     pub roles: Vec<RoleSetup>,
     /// Tenants, numbered from 0.
     pub frameworks: Vec<FrameworkSetup>,
+    /// A services node, and what is asked of it.
+    pub services: Option<ServicesSetup>,
     /// What goes wrong; the order does not matter.
     pub faults: Vec<Fault>,
     /// How long messages take.
@@ -265,6 +267,7 @@ impl Default for Setup {
             nodes: Vec::new(),
             roles: Vec::new(),
             frameworks: Vec::new(),
+            services: None,
             faults: Vec::new(),
             network: NetworkSetup {
                 agents: Latency { min: Duration::from_micros(200), mean: Duration::from_micros(300) },

@@ -15,6 +15,7 @@ use crate::{
     queue::{Nanos, Queue},
     random::{Actor, mix, source},
     scheduler::Scheduler,
+    services::ServicesHost,
     setup::Setup,
 };
 
@@ -62,6 +63,7 @@ pub struct World<'o> {
     pub(crate) agents: Vec<AgentHost>,
     pub(crate) master: MasterHost,
     pub(crate) schedulers: Vec<Scheduler>,
+    pub(crate) services: Option<Box<ServicesHost>>,
     pub(crate) streams: BTreeMap<u64, Stream>,
     pub(crate) checks: Checks,
     /// Whether an agent ever reads its log again.
@@ -107,6 +109,7 @@ impl<'o> World<'o> {
             agents,
             master: MasterHost::new(&setup),
             schedulers,
+            services: setup.services.as_ref().map(|own| Box::new(ServicesHost::new(&setup, own))),
             streams: BTreeMap::new(),
             checks: Checks::new(&setup),
             keeps_logs: setup.faults.iter().any(|fault| fault.kind.ends_agents()),
@@ -133,6 +136,7 @@ impl<'o> World<'o> {
         for scheduler in 0..self.schedulers.len() {
             self.scheduler_arm(scheduler);
         }
+        self.services_plan();
         for (number, fault) in self.setup.faults.iter().enumerate() {
             let at = MILLI * Nanos::try_from(fault.at_ms).unwrap_or(Nanos::MAX / MILLI / 4);
             self.queue.push(at, Event::Fault(number as u32));
@@ -238,6 +242,12 @@ impl<'o> World<'o> {
                 self.on_stream_closed_at_scheduler(scheduler as usize);
             }
             Event::StreamClosedAtMaster { stream } => self.on_stream_closed_at_master(stream),
+            Event::ServicesSynced { life } if self.services_life() == Some(life) => self.on_services_synced(),
+            Event::ServicesInput { life, input } if self.services_life() == Some(life) => {
+                self.services_step(*input);
+            }
+            Event::ServicesWake { life } if self.services_life() == Some(life) => self.on_services_wake(),
+            Event::Order(number) => self.on_order(number as usize),
             Event::Fault(number) => self.on_fault(number as usize),
             Event::FaultOver(number) => self.on_fault_over(number as usize),
             Event::Sample => self.sample(),
@@ -277,6 +287,9 @@ impl<'o> World<'o> {
             | Event::StreamClosedAtScheduler { scheduler, .. } => {
                 self.schedulers[*scheduler as usize].paused_until
             }
+            Event::ServicesSynced { .. } | Event::ServicesInput { .. } | Event::ServicesWake { .. } => {
+                self.services.as_ref().map_or(0, |host| self.schedulers[host.scheduler].paused_until)
+            }
             _ => 0,
         };
         if until <= self.now {
@@ -284,7 +297,10 @@ impl<'o> World<'o> {
         }
         match event {
             // These look again by themselves when the process goes on.
-            Event::AgentWake(_) | Event::MasterWake | Event::SchedulerWake(_) => {}
+            Event::AgentWake(_)
+            | Event::MasterWake
+            | Event::SchedulerWake(_)
+            | Event::ServicesWake { .. } => {}
             Event::Subscribe { scheduler, stream, call, .. } => {
                 let waits_at = Some(self.master.life);
                 self.queue.push(until, Event::Subscribe { scheduler, stream, call, waits_at });

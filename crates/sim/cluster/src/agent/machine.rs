@@ -11,8 +11,9 @@ use crate::{
     network::draw,
     queue::Nanos,
     random::Draw,
+    services::serving::Serving,
     setup::TaskPlan,
-    world::{MILLI, World},
+    world::{MILLI, World, nanos},
 };
 
 const SIGTERM: i32 = 15;
@@ -60,6 +61,8 @@ pub(crate) struct Container {
     pub(crate) pid: u32,
     pub(crate) state: State,
     pub(crate) task: Option<TaskKey>,
+    /// The instance of an app that it is.
+    serving: Option<Serving>,
     run: Option<Nanos>,
     exit: u8,
     stubborn: bool,
@@ -97,15 +100,22 @@ fn read_command(text: &str) -> Option<(TaskKey, Option<Nanos>, u8, bool)> {
 
 impl World<'_> {
     pub(crate) fn machine_launch(&mut self, agent: usize, spec: ContainerSpec) {
+        let serving = Serving::of(&spec);
         let id = spec.container;
         if spec.pod {
             let pid = 1;
             return self.agent_hears(agent, 0, Input::Started { container: id, pid });
         }
         let said = spec.command.value.as_deref().and_then(read_command);
-        let (task, run, exit, stubborn) = match said {
-            Some((task, run, exit, stubborn)) => (Some(task), run, exit, stubborn),
-            None => (None, Some(MILLI), 127, false),
+        let is_load_over = self.now >= nanos(self.setup.load);
+        let rng = &mut self.agents[agent].machine.rng;
+        let (task, run, exit, stubborn) = match (said, &serving) {
+            (Some((task, run, exit, stubborn)), _) => (Some(task), run, exit, stubborn),
+            (None, Some(serving)) => {
+                let (run, exit) = serving.end(rng, is_load_over);
+                (None, run, exit, rng.percent(10))
+            }
+            (None, None) => (None, Some(MILLI), 127, false),
         };
         let start = self.setup.start;
         let machine = &mut self.agents[agent].machine;
@@ -115,8 +125,16 @@ impl World<'_> {
         let fails = until > self.now && machine.rng.percent(u64::from(percent));
         let what = if fails { ContainerEvent::Fails } else { ContainerEvent::Starts };
         let at = self.now + draw(&mut machine.rng, start);
-        let container =
-            Container { serial, pid: 1000 + serial, state: State::Starting, task, run, exit, stubborn };
+        let container = Container {
+            serial,
+            pid: 1000 + serial,
+            state: State::Starting,
+            task,
+            serving,
+            run,
+            exit,
+            stubborn,
+        };
         machine.containers.insert(id.clone(), container);
         self.queue.push(at, Event::Container { agent: agent as u32, serial, id, what });
     }
@@ -162,6 +180,7 @@ impl World<'_> {
         let Some(container) = self.agents[agent].machine.containers.get_mut(id) else { return };
         container.state = State::Running;
         let (task, serial, exit) = (container.task, container.serial, container.exit);
+        let serving = container.serving.clone();
         if let Some(run) = container.run {
             let what = ContainerEvent::Ends(i32::from(exit) << 8);
             let event = Event::Container { agent: agent as u32, serial, id: id.clone(), what };
@@ -173,15 +192,23 @@ impl World<'_> {
             plans[task.plan as usize].outcome.agent = Some(agent as u32);
             self.task_runs(agent, task);
         }
+        if let Some(serving) = serving {
+            let well_after = serving.well_after(&mut self.agents[agent].machine.rng);
+            self.instance_runs(agent, serving, well_after);
+        }
     }
 
     fn container_ends(&mut self, agent: usize, id: &ContainerId, status: i32) {
         let Some(container) = self.agents[agent].machine.containers.get_mut(id) else { return };
         let was_running = container.state == State::Running;
         container.state = State::Ended(status);
+        let serving = container.serving.clone().filter(|_| was_running);
         if let (Some(task), true) = (container.task, was_running) {
             self.log(|| format!("agent {agent} container of {} ends with {status}", task.text()));
             self.task_ends(agent, task, Some(status));
+        }
+        if let Some(serving) = serving {
+            self.instance_ends(agent, &serving, Some(status));
         }
     }
 
@@ -189,6 +216,9 @@ impl World<'_> {
         let Some(container) = self.agents[agent].machine.containers.remove(id) else { return };
         if let (Some(task), State::Running) = (container.task, container.state) {
             self.task_ends(agent, task, None);
+        }
+        if let (Some(serving), State::Running) = (container.serving, container.state) {
+            self.instance_ends(agent, &serving, None);
         }
     }
 

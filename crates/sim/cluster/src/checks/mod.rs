@@ -2,6 +2,7 @@
 
 mod judge;
 mod offers;
+pub(crate) mod services;
 mod settle;
 mod tasks;
 
@@ -72,6 +73,7 @@ pub(crate) struct Checks {
     pub(crate) evictions: u64,
     /// Plans with the agents that tasks of a framework that was just ended run on.
     freed_by_teardown: Vec<(usize, u32)>,
+    pub(crate) services: services::Services,
 }
 
 impl Checks {
@@ -95,6 +97,7 @@ impl Checks {
             totals,
             evictions: 0,
             freed_by_teardown: Vec::new(),
+            services: services::Services::new(setup),
         }
     }
 
@@ -187,6 +190,9 @@ impl World<'_> {
             let Some(scheduler) = self.streams.get(&stream.0).map(|stream| stream.scheduler as usize) else {
                 continue;
             };
+            if let Some(subscribed) = &event.subscribed {
+                self.check_services_id(scheduler, &subscribed.framework_id.value);
+            }
             if let Some(offers) = &event.offers {
                 for offer in &offers.offers {
                     self.check_offer(scheduler, offer);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Vector, add, vector};
-use crate::{scheduler::Stage, setup::Amounts, world::World};
+use crate::{scheduler::Stage, services::serving::NEEDS, setup::Amounts, world::World};
 
 /// Things that are missing are told up to here.
 const TOLD_MAX: usize = 12;
@@ -45,6 +45,7 @@ impl World<'_> {
     pub(crate) fn unsettled(&mut self) -> Option<(&'static str, Vec<String>)> {
         let some = |rule, what: Vec<String>| (!what.is_empty()).then_some((rule, what));
         some("everything settles after the last fault", self.restless())
+            .or_else(|| some("apps are as they are wanted", self.services_unsettled()))
             .or_else(|| some("schedulers know what runs", self.mistaken()))
             .or_else(|| some("resources sum up", self.miscounted()))
             .or_else(|| some("nobody is overlooked", self.judge_rest(self.master.clock.at(self.now))))
@@ -140,6 +141,16 @@ impl World<'_> {
                     &vector(&scheduler.setup.tasks[key.plan as usize].needs),
                     1,
                 );
+            }
+        }
+        if let Some(host) =
+            self.services.as_ref().filter(|host| keeps_order(&&self.schedulers[host.scheduler]))
+        {
+            let _ = host;
+            for (agent, running) in running.iter_mut().enumerate() {
+                for _ in 0..self.checks.services.on_agent(agent) {
+                    add(running, &vector(&NEEDS), 1);
+                }
             }
         }
         let by_name: BTreeMap<&str, usize> = self

@@ -86,6 +86,7 @@ impl World<'_> {
         let wait = full / 2 + state.rng.below(full.unsigned_abs() / 2) as Nanos;
         state.retry_at = Some(self.now + wait);
         self.scheduler_arm(scheduler);
+        self.services_disconnected(scheduler);
     }
 
     pub(crate) fn on_stream_closed_at_scheduler(&mut self, scheduler: usize) {
@@ -103,6 +104,7 @@ impl World<'_> {
             self.scheduler_calls(scheduler, calls);
         }
         self.scheduler_arm(scheduler);
+        self.services_hear(scheduler, event);
     }
 
     pub(crate) fn on_answered(&mut self, scheduler: usize, refused: bool, note: Note) {
@@ -110,6 +112,9 @@ impl World<'_> {
         self.log(|| {
             format!("scheduler {scheduler} {}: {note:?}", if refused { "refused" } else { "unanswered" })
         });
+        if let Note::Services(call) = note {
+            return self.services_call_failed(*call, refused);
+        }
         let state = &mut self.schedulers[scheduler];
         // Without a subscription everything starts over with the next.
         let repeats = state.is_subscribed && !refused;
@@ -120,7 +125,7 @@ impl World<'_> {
         self.scheduler_arm(scheduler);
     }
 
-    fn scheduler_calls(&mut self, scheduler: usize, calls: Calls) {
+    pub(crate) fn scheduler_calls(&mut self, scheduler: usize, calls: Calls) {
         for (mut call, note) in calls {
             let state = &self.schedulers[scheduler];
             let Some(stream) = state.stream else { return };
@@ -148,6 +153,8 @@ impl World<'_> {
         state.kills.clear();
         state.tasks = Tasks::default();
         state.was_subscribed = false;
+        self.services_crash(scheduler);
+        let state = &self.schedulers[scheduler];
         let (scheduler, life) = (scheduler as u32, state.life);
         self.queue.push(self.now + down, Event::SchedulerStart { scheduler, life });
     }
@@ -171,6 +178,11 @@ impl World<'_> {
             if let Some(agent) = plan.agent.clone() {
                 state.tasks.adopt(v1::TaskId { value: key.text() }, agent);
             }
+        }
+        if self.schedulers[scheduler].serves {
+            // It was only told so; its store says which framework it is, and it asks again.
+            self.schedulers[scheduler].is_over = false;
+            self.services_start(scheduler);
         }
         self.scheduler_arm(scheduler);
     }

@@ -53,6 +53,8 @@ pub(crate) enum Note {
         refuse: Option<f64>,
     },
     Revive,
+    /// A call of the services node, which decides itself what follows.
+    Services(Box<Call>),
 }
 
 /// Calls to be made.
@@ -122,6 +124,8 @@ pub(crate) struct Scheduler {
     pub(crate) is_over: bool,
     wake: Option<Nanos>,
     pub(crate) retries: u64,
+    /// It is the connection of the services node, which decides everything else.
+    pub(crate) serves: bool,
 }
 
 impl Scheduler {
@@ -172,6 +176,7 @@ impl Scheduler {
             is_over: false,
             wake: None,
             retries: 0,
+            serves: setup.services.as_ref().is_some_and(|services| services.framework == number),
         }
     }
 
@@ -266,7 +271,7 @@ impl Scheduler {
             return [self.retry_at, submit].into_iter().flatten().min();
         }
         let silence = Some(self.heard_at + SILENCE_MAX);
-        if !self.is_subscribed {
+        if !self.is_subscribed || self.serves {
             return [silence, submit].into_iter().flatten().min();
         }
         let kill = self.kills.first().map(|(at, _)| *at);
@@ -277,7 +282,7 @@ impl Scheduler {
     /// Does what is due; true when the stream has to be given up.
     fn on_time(&mut self, now: Nanos, calls: &mut Calls) -> bool {
         self.submit(now, calls);
-        if !self.is_subscribed {
+        if !self.is_subscribed || self.serves {
             return self.stream.is_some() && self.heard_at + SILENCE_MAX <= now;
         }
         if self.heard_at + SILENCE_MAX <= now {
@@ -382,6 +387,9 @@ impl Scheduler {
         self.framework_id = Some(framework);
         self.is_subscribed = true;
         self.failures = 0;
+        if self.serves {
+            return;
+        }
         self.tasks.ask_all();
         // Beside what a successor asks: a store tells which tasks there must be, and who does not know of
         // partitions may have missed that a lost task runs again.
@@ -408,6 +416,7 @@ impl Scheduler {
                     self.on_subscribed(now, subscribed.framework_id.clone(), calls);
                 }
             }
+            event::Type::Offers | event::Type::Update if self.serves => {}
             event::Type::Offers => {
                 if let Some(offers) = &event.offers {
                     self.offered_at = now;
@@ -438,7 +447,8 @@ impl Scheduler {
             }
             Note::Decline { offers, refuse } => calls.push(decline(offers, refuse)),
             Note::Revive if !self.waiting.is_empty() => calls.push((revive(), Some(Box::new(Note::Revive)))),
-            Note::Revive => {}
+            // The services node has heard of it.
+            Note::Revive | Note::Services(_) => {}
         }
     }
 }
