@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, PoisonError},
 };
 
-use mezzo_mesos::v1::{self, framework_info::capability::Type as Capability, scheduler::call};
+use mezzo_mesos::v1::{self, framework_info::capability::Type as Capability};
 use mezzo_sdk::{CallError, Driver, Receipts, Scheduler};
 use mezzo_services::Input;
 use mezzo_services_model::Group;
