@@ -76,36 +76,43 @@ fn mounted(paths: &[&CStr], back_end: BackEnd, scratch: &CStr, view: &mut View) 
     if paths.is_empty() || paths.len() > LAYERS_MAX {
         return Err(Problem { part: Part::Do("use so many image layers"), errno: Errno::INVAL });
     }
-    let mut layers = Vec::with_capacity(paths.len());
-    for (n, path) in paths.iter().enumerate() {
-        layers.push(open_folder(path).map_err(at(Part::Layer(n)))?);
+    let layers = open_layers(paths)?;
+    let made = Scratch::make(scratch, &layers).map_err(at(Part::Do("make the scratch directory")))?;
+    let mut opened = (layers, made);
+    let mounting = at(Part::Do("mount the image"));
+    let mut is_in_place = false;
+    let mut mount = match back_end {
+        BackEnd::Copy => copied(&opened.0, &opened.1),
+        BackEnd::Overlay | BackEnd::Any => overlay_by_parts(&opened.0, &opened.1),
+    };
+    if back_end != BackEnd::Copy && matches!(mount, Err(Errno::INVAL | Errno::NOSYS)) {
+        // Kernels before 6.5 take all layers as one option, and before 5.2 everything as one text: in the place
+        // that it gets, and of what was opened among the mounts of this process.
+        view.separate().map_err(&mounting)?;
+        opened = (open_layers(paths)?, Scratch::open(scratch).map_err(&mounting)?);
+        mount = overlay_by_text(&opened.0, &opened.1);
+        is_in_place = mount.is_ok();
     }
-    let scratch = Scratch::make(scratch, &layers).map_err(at(Part::Do("make the scratch directory")))?;
-    let (mount, is_in_place) = match back_end {
-        BackEnd::Copy => copied(&layers, &scratch),
-        BackEnd::Overlay => overlaid(&layers, &scratch, view),
-        BackEnd::Any => match overlaid(&layers, &scratch, view) {
-            // No overlay in this kernel, or not over these file systems, or not for this user.
-            Err(Errno::NODEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM | Errno::NOSYS) => {
-                copied(&layers, &scratch)
-            }
-            result => result,
-        },
+    // No overlay in this kernel, or not over these file systems, or not for this user.
+    if back_end == BackEnd::Any
+        && let Err(Errno::NODEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::PERM | Errno::NOSYS) = mount
+    {
+        mount = copied(&opened.0, &opened.1);
     }
-    .map_err(at(Part::Do("mount the image")))?;
-    Ok(Mounted { mount, place: scratch.place, is_in_place })
+    Ok(Mounted { mount: mount.map_err(mounting)?, place: opened.1.place, is_in_place })
+}
+
+fn open_layers(paths: &[&CStr]) -> Result<Vec<OwnedFd>, Problem> {
+    paths.iter().enumerate().map(|(n, path)| open_folder(path).map_err(at(Part::Layer(n)))).collect()
 }
 
 impl Scratch {
     fn make(path: &CStr, layers: &[OwnedFd]) -> rustix::io::Result<Self> {
         make_folder(path)?;
         let folder = open_folder(path)?;
-        let inside = |name: &str| {
+        for name in ["upper", "work", PLACE] {
             rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755))?;
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            rustix::fs::openat(&folder, name, flags, Mode::empty())
-        };
-        let (upper, work, place) = (inside("upper")?, inside("work")?, inside(PLACE)?);
+        }
         // The root itself comes from above, but looks as in the image.
         if let Some(top) = layers.last() {
             let top = rustix::fs::fstat(top)?;
@@ -117,6 +124,16 @@ impl Scratch {
                 rustix::fs::chmodat(&folder, name, Mode::from_raw_mode(top.st_mode & 0o7777), none)?;
             }
         }
+        Self::open(path)
+    }
+
+    fn open(path: &CStr) -> rustix::io::Result<Self> {
+        let folder = open_folder(path)?;
+        let inside = |name: &str| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            rustix::fs::openat(&folder, name, flags, Mode::empty())
+        };
+        let (upper, work, place) = (inside("upper")?, inside("work")?, inside(PLACE)?);
         Ok(Self { folder, upper, work, place })
     }
 }
@@ -138,19 +155,6 @@ fn open_folder(path: &CStr) -> rustix::io::Result<OwnedFd> {
 /// is mounted.
 fn name(folder: &OwnedFd) -> CString {
     CString::new(format!("/proc/self/fd/{}", folder.as_raw_fd())).unwrap_or_default()
-}
-
-/// The mount, and whether it is in its place.
-fn overlaid(layers: &[OwnedFd], scratch: &Scratch, view: &mut View) -> rustix::io::Result<(OwnedFd, bool)> {
-    match overlay_by_parts(layers, scratch) {
-        Ok(mount) => Ok((mount, false)),
-        // Kernels before 6.5 take all layers as one option, and before 5.2 everything as one text.
-        Err(Errno::INVAL | Errno::NOSYS) => {
-            view.separate()?;
-            Ok((overlay_by_text(layers, scratch)?, true))
-        }
-        Err(errno) => Err(errno),
-    }
 }
 
 fn overlay_by_parts(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<OwnedFd> {
@@ -199,7 +203,7 @@ fn open_place(scratch: &Scratch) -> rustix::io::Result<OwnedFd> {
     rustix::fs::openat(&scratch.folder, PLACE, flags, Mode::empty())
 }
 
-fn copied(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<(OwnedFd, bool)> {
+fn copied(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<OwnedFd> {
     for layer in layers {
         copy::layer(layer.as_fd(), scratch.place.as_fd())?;
     }
@@ -207,5 +211,5 @@ fn copied(layers: &[OwnedFd], scratch: &Scratch) -> rustix::io::Result<(OwnedFd,
     let mount = mount_api::clone(scratch.place.as_fd(), false)?;
     mount_api::follow(mount.as_fd())?;
     mount_api::limit(mount.as_fd(), Limits { no_devices: true, ..Limits::default() }, false)?;
-    Ok((mount, false))
+    Ok(mount)
 }
