@@ -229,11 +229,9 @@ impl Next {
 }
 
 /// A cluster of its own that tries a step after the other; before which kinds of steps it was killed.
-fn work(worker: usize, next: &Mutex<Next>) -> Vec<Step> {
-    let ports: Vec<String> = ready_ports().iter().map(|port| format!("{port}-{port}")).collect();
-    let resources = format!("--resources=cpus:4;mem:2048;disk:2048;ports:[{}]", ports.join(","));
+fn work(worker: usize, resources: &str, next: &Mutex<Next>) -> Vec<Step> {
     let name = format!("services-steps-{worker}");
-    let mut cluster = Cluster::start_with(&name, &resources, &["--reconciliation_initial_delay=100"]);
+    let mut cluster = Cluster::start_with(&name, resources, &["--reconciliation_initial_delay=100"]);
     for (path, body) in [("/v2/apps", still()), ("/v2/groups", group(0))] {
         let (status, answer) = cluster.call("POST", path, &body);
         assert_eq!(status, 201, "{answer}");
@@ -258,9 +256,12 @@ fn work(worker: usize, next: &Mutex<Next>) -> Vec<Step> {
 fn services_killed_before_each_step_end_as_if_nothing_had_happened() {
     let kinds = vec![Step::Answer, Step::Call, Step::Sync];
     let next = Arc::new(Mutex::new(Next { kinds: kinds.clone(), nth: 0 }));
+    // The same for all clusters: instances do not listen themselves.
+    let ports: Vec<String> = ready_ports().iter().map(|port| format!("{port}-{port}")).collect();
+    let resources = format!("--resources=cpus:4;mem:2048;disk:2048;ports:[{}]", ports.join(","));
     let workers = (0..WORKERS).map(|worker| {
-        let next = next.clone();
-        thread::spawn(move || work(worker, &next))
+        let (next, resources) = (next.clone(), resources.clone());
+        thread::spawn(move || work(worker, &resources, &next))
     });
     let workers: Vec<_> = workers.collect();
     let killed: Vec<Step> =
