@@ -152,7 +152,7 @@ impl Services {
                 .front()
                 .and_then(|id| self.instance(id))
                 .filter(|instance| instance.goal == Goal::Running)
-                .is_some_and(|instance| serving > bounds.min || !self.serves(instance, spec));
+                .is_some_and(|instance| serving > bounds.min || !may_serve(instance, spec));
             if spare && replace.ended >= replace.credit {
                 replace.credit = replace.ended + 1;
                 self.touched.insert(path.clone());
@@ -164,6 +164,12 @@ impl Services {
         instance.condition == Condition::Running
             && (!crate::spec::has_health_checks(spec) || instance.healthy == Some(true))
     }
+}
+
+/// Of whom nothing is known yet, after a start or a restart of ours, may well serve.
+fn may_serve(instance: &Instance, spec: &RunSpec) -> bool {
+    instance.condition == Condition::Running
+        && (!crate::spec::has_health_checks(spec) || instance.healthy != Some(false))
 }
 
 /// Resident instances come back with what they keep.

@@ -16,6 +16,37 @@ fn bounds(instances: u32, min: f64, over: f64, active: u32) -> (u32, u32) {
 }
 
 #[test]
+fn those_of_whom_nothing_is_known_yet_do_not_make_room() {
+    let mut world = World::new();
+    world.probe_answer = None;
+    let strategy = UpgradeStrategy { minimum_health_capacity: 1.0, maximum_over_capacity: 0.0 };
+    let checked = App {
+        upgrade_strategy: strategy,
+        health_checks: vec![http_check()],
+        port_definitions: vec![port("http", 0)],
+        ..app("/a", 2)
+    };
+    world.put([checked]);
+    world.round();
+    let old: Vec<String> = world.tasks.keys().cloned().collect();
+    let mut change = world.change(|root| {
+        let a = (**root.app(&path("/a")).unwrap()).clone();
+        insert(root, App { user: Some("new".into()), ..a });
+    });
+    change.force = true;
+    planned(world.send(change));
+    for _ in 0..3 {
+        world.round();
+    }
+    assert_eq!(old.len(), 2);
+    assert!(old.iter().all(|task| world.tasks.contains_key(task)), "both may serve");
+    world.probe_answer = Some(200);
+    world.settle();
+    assert!(old.iter().all(|task| !world.tasks.contains_key(task)));
+    assert_eq!(world.running("/a").len(), 2);
+}
+
+#[test]
 fn one_that_came_to_serve_during_an_upgrade_makes_room_when_it_may() {
     let mut world = World::new();
     let none = UpgradeStrategy { minimum_health_capacity: 0.0, maximum_over_capacity: 0.0 };
