@@ -13,9 +13,10 @@ mod error;
 mod event;
 mod group;
 mod json;
+#[cfg(test)]
+mod kept;
 mod part;
 pub mod pod;
-mod record;
 #[cfg(test)]
 mod sample;
 mod settings;
@@ -33,6 +34,5 @@ pub use group::{
     without_app, without_group,
 };
 pub use json::{UnknownKey, parse};
-pub use record::{read_run_spec, write_run_spec};
 pub use settings::{Context, Settings};
 pub use time::{millis, parse_time, time_text};

@@ -13,4 +13,3 @@ pub use read::{read_pod, read_pod_strictly, read_stored_pod};
 pub use rules::judge_pod_change;
 pub use status::write_pod_status;
 pub use write::write_pod;
-pub(crate) use write::write_pod_fields;

@@ -18,12 +18,6 @@ use crate::answer::{
 /// The definition as one object.
 pub fn write_pod(w: &mut Writer<'_>, pod: &Pod) {
     w.begin_object();
-    write_pod_fields(w, pod);
-    w.end_object();
-}
-
-/// The fields of the definition within an object that the caller opens and may add to.
-pub(crate) fn write_pod_fields(w: &mut Writer<'_>, pod: &Pod) {
     key!(w, "id");
     w.string(pod.id.as_str());
     if !pod.labels.is_empty() {
@@ -75,6 +69,7 @@ pub(crate) fn write_pod_fields(w: &mut Writer<'_>, pod: &Pod) {
     }
     key!(w, "role");
     w.string(&pod.role);
+    w.end_object();
 }
 
 fn write_scheduling(w: &mut Writer<'_>, pod: &Pod) {
