@@ -216,7 +216,8 @@ fn write_request(stream: &mut TcpStream, head: &str, body: &[u8]) -> Result<()> 
     Ok(stream.write_all(&all)?)
 }
 
-fn read_head(reader: &mut impl BufRead) -> Result<(u16, Option<String>)> {
+/// Status of an answer, and its Mesos-Stream-Id.
+pub(crate) fn read_head(reader: &mut impl BufRead) -> Result<(u16, Option<String>)> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).context("no status line")?;

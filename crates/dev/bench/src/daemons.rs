@@ -35,13 +35,31 @@ impl Daemon {
         Self::start("agent", folder, &arguments)
     }
 
+    /// Services that are a framework of this master.
+    pub(crate) fn services(folder: &Path, master: &Self, more: &[&str]) -> Result<Self> {
+        let port = free_port()?;
+        let (master, port_flag) =
+            (format!("--master=127.0.0.1:{}", master.port), format!("--http_port={port}"));
+        let mut arguments = vec!["--hostname=127.0.0.1", &master, &port_flag];
+        arguments.extend(more);
+        Self::start_at("services", port, folder, &arguments)
+    }
+
     fn start(kind: &str, folder: &Path, more: &[&str]) -> Result<Self> {
         let port = free_port()?;
+        let port_flag = format!("--port={port}");
+        let mut arguments = vec!["--ip=127.0.0.1", "--hostname=127.0.0.1", &port_flag];
+        arguments.extend(more);
+        Self::start_at(kind, port, folder, &arguments)
+    }
+
+    /// Starts what will listen on this port, as the arguments say.
+    fn start_at(kind: &str, port: u16, folder: &Path, arguments: &[&str]) -> Result<Self> {
         let log = fs::File::create(folder.join(format!("{kind}.log"))).context("create the log")?;
         let child = Command::new(binary()?)
-            .args([kind, "--ip=127.0.0.1", "--hostname=127.0.0.1", &format!("--port={port}")])
+            .arg(kind)
             .arg(format!("--work_dir={}", folder.join(kind).display()))
-            .args(more)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -1,5 +1,5 @@
 //! The numbers of docs/performance.md: `cargo xtask bench kernel [NAME ...]` and
-//! `cargo xtask bench allocator`, `bench sim` and `bench container`.
+//! `cargo xtask bench allocator`, `bench sim`, `bench services` and `bench container`.
 //!
 //! Each measurement but the allocator's starts the release binary as an operator would, drives it over
 //! its public APIs, and stands beside what it is compared with, taken in the same run. Nothing here
@@ -29,7 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Measurement = fn(&mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 21] = [
+const MEASUREMENTS: [(&str, Measurement); 23] = [
     ("tasks", spawn::tasks),
     ("latency", spawn::latency),
     ("launches", launches::launches),
@@ -47,6 +47,8 @@ const MEASUREMENTS: [(&str, Measurement); 21] = [
     ("sim-seeds", sim::seeds),
     ("sim-day", sim::day),
     ("services-placement", services::placement),
+    ("services-api", services::api),
+    ("services-simulated", services::simulated),
     ("container-exec", container::exec),
     ("container-network", container::network),
     ("container-thousand", container::thousand),

@@ -16,7 +16,7 @@ usage: cargo xtask COMMAND
   bench kernel    the numbers of docs/performance.md, each beside its comparison
   bench allocator the allocator alone, at 20,000 to 100,000 agents
   bench sim       how fast a simulated cluster runs
-  bench services  the matching of offers for services alone
+  bench services  services over their API, and their matching of offers alone
   bench container containers beside bare system calls and other runtimes; as root";
 
 /// The measurements of the allocator; the one of memory comes first.
@@ -29,7 +29,7 @@ const SIM: [&str; 3] = ["sim-events", "sim-seeds", "sim-day"];
 const CONTAINER: [&str; 4] = ["container-exec", "container-thousand", "container-many", "container-unpack"];
 
 /// The measurements of services.
-const SERVICES: [&str; 1] = ["services-placement"];
+const SERVICES: [&str; 3] = ["services-placement", "services-api", "services-simulated"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         ["bench", "sim"] => bench::run(&root(), &["mezzo-bench"], &SIM),
         ["bench", "container"] => bench::containers(&root(), &CONTAINER),
         ["bench", "container", rest @ ..] => bench::containers(&root(), rest),
-        ["bench", "services"] => bench::run(&root(), &["mezzo-bench"], &SERVICES),
+        ["bench", "services"] => bench::run(&root(), &["mezzo", "mezzo-bench"], &SERVICES),
         // Memory in a process of its own, where nothing that was freed before is used again.
         ["bench", "allocator"] => bench::run(&root(), &["mezzo-bench"], &["master-memory"])
             .and_then(|()| bench::run(&root(), &["mezzo-bench"], &ALLOCATOR)),

@@ -25,17 +25,17 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::table::Table;
 
 /// Agents, over which two services of as many instances are spread.
-const AGENTS: usize = 5000;
+pub(super) const AGENTS: usize = 5000;
 /// Values of the attribute by which the instances are grouped.
 const RACKS: usize = 50;
 
 /// CPU time of this thread, in seconds.
-fn cpu() -> f64 {
+pub(super) fn cpu() -> f64 {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
 }
 
-fn app(id: &str) -> Result<App> {
+pub(super) fn app(id: &str) -> Result<App> {
     let constraint =
         |field: &str, operator, value: Option<String>| Constraint { field: field.into(), operator, value };
     let zero = Timestamp::ZERO;
@@ -83,7 +83,7 @@ fn app(id: &str) -> Result<App> {
     })
 }
 
-fn offers() -> Result<Vec<Arc<v1::Offer>>> {
+pub(super) fn offers() -> Result<Vec<Arc<v1::Offer>>> {
     let resources =
         parse_resources("cpus:8;mem:16384;disk:100000;ports:[31000-32000]", "*").context("resources")?;
     let resources = resources.allocated(&"*".into()).to_proto(Form::PostRefinement);
