@@ -4,6 +4,7 @@ mod https;
 mod images;
 mod interactive;
 mod networks;
+mod pages;
 mod runtimes;
 mod services;
 mod sim;

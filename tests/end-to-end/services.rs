@@ -4,7 +4,7 @@ use std::{
     fs,
     process::{Command, Output},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
@@ -19,8 +19,11 @@ use crate::{
     text,
 };
 
+/// Instances in dev clusters listen on ports of one range, each cluster without knowing of the others.
+pub(crate) static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// Where the services of a dev cluster answer, by what it says.
-fn services_port(dev: &Dev) -> u16 {
+pub(crate) fn services_port(dev: &Dev) -> u16 {
     let line = dev.said.iter().find(|line| line.contains("services")).expect("a line about services");
     let address = line.split_whitespace().find(|word| word.starts_with("127.0.0.1:")).expect("an address");
     address.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
@@ -83,6 +86,7 @@ fn greeted(services: u16, count: usize, greeting: &str) {
 
 #[test]
 fn a_web_app_is_upgraded_without_a_failed_request() {
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let dev = Dev::start("services-web", &["--agents=2", "--services-port=0"]);
     let services = services_port(&dev);
     // The example as it is shipped, in a folder where it can be changed.

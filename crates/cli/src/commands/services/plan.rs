@@ -2,7 +2,7 @@
 
 use mezzo_http::Method;
 use mezzo_service_file::{Entry, Kind};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{app::differences, count, files, list as members, text};
 use crate::{
@@ -81,17 +81,48 @@ async fn line(services: &Services, entry: &Entry) -> Result<String, CliError> {
     if entry.kind != Kind::App {
         return Ok(format!("~ {noun} {}", entry.id));
     }
-    // Only what the file says: the rest are defaults, which the framework fills in.
-    let mut before = now["app"].clone();
-    if let (Some(before), Some(said)) = (before.as_object_mut(), entry.value.as_object()) {
-        before.retain(|key, _| said.contains_key(key));
-    }
-    let changed = differences(&before, &entry.value);
+    let changed = changes(&now["app"], &entry.value);
     let running = count(&now["app"], "tasksRunning");
     Ok(match changed.as_slice() {
         [same] if same == "restarted" => format!("= {noun} {}   {running} running", entry.id),
         changed => format!("~ {noun} {}   {}", entry.id, changed.join(", ")),
     })
+}
+
+/// What a file changes of an app. Only what it says counts: the rest are defaults, which the framework fills in.
+fn changes(now: &Value, said: &Value) -> Vec<String> {
+    let (mut before, mut after) = (now.clone(), said.clone());
+    if let (Some(before), Some(after)) = (before.as_object_mut(), after.as_object_mut()) {
+        before.retain(|key, _| after.contains_key(key));
+        after.retain(|key, value| {
+            let (now, said) = (json!({ key: before.get(key) }), json!({ key: value }));
+            !covers(&now, &said)
+        });
+        before.retain(|key, _| after.contains_key(key));
+    }
+    differences(&before, &after)
+}
+
+/// Whether something has all that is said of it.
+fn covers(now: &Value, said: &Value) -> bool {
+    match (now, said) {
+        (Value::Object(now), Value::Object(said)) => {
+            said.iter().all(|(key, said)| match (key.as_str(), now.get(key)) {
+                (_, None) => false,
+                // People choose the names in these, so one that is not said is to go.
+                ("env" | "labels" | "secrets", Some(now)) => now == said,
+                // Any port, which the framework has chosen.
+                ("port" | "servicePort", Some(_)) if *said == 0 => true,
+                (_, Some(now)) => covers(now, said),
+            })
+        }
+        (Value::Array(now), Value::Array(said)) => {
+            now.len() == said.len() && now.iter().zip(said).all(|(now, said)| covers(now, said))
+        }
+        // 64 and 64.0 are the same.
+        (Value::Number(now), Value::Number(said)) => now.as_f64() == said.as_f64(),
+        (now, said) => now == said,
+    }
 }
 
 /// Where instances would go, what stops, and what those lack that would wait.
@@ -144,8 +175,6 @@ fn action(action: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -168,5 +197,25 @@ mod tests {
         assert_eq!(forecast(&json!({ "starts": 0, "stops": 0, "waiting": 0 })), Vec::<String>::new());
         let none = json!({ "starts": 1, "stops": 0, "places": {}, "waiting": 1, "lacks": [], "wouldDo": [] });
         assert_eq!(forecast(&none), ["1 would wait:", "  there is no agent"]);
+    }
+
+    #[test]
+    fn what_the_framework_fills_in_is_no_change() {
+        let now = json!({
+            "id": "/web", "mem": 64, "cpus": 0.1, "instances": 3, "backoffSeconds": 1,
+            "portDefinitions": [{ "port": 0, "name": "http", "labels": {} }],
+        });
+        let said =
+            json!({ "id": "/web", "mem": 64.0, "instances": 3, "portDefinitions": [{ "name": "http" }] });
+        assert_eq!(changes(&now, &said), ["restarted"]);
+        let said = json!({ "id": "/web", "mem": 64.0, "instances": 2, "portDefinitions": [], "cmd": "true" });
+        assert_eq!(
+            changes(&now, &said),
+            [
+                "cmd none -> \"true\"",
+                "instances 3 -> 2",
+                "portDefinitions [{\"labels\":{},\"name\":\"http\",\"port\":0}] -> []"
+            ]
+        );
     }
 }
