@@ -21,7 +21,7 @@ use crate::{
     services::{Moment, Services},
     spec::{Difference, difference, with_instances},
     timers::Timer,
-    upgrade::{Bounds, Replace, old_goal},
+    upgrade::{Bounds, Replace, old_goal, serves},
 };
 
 impl Services {
@@ -270,7 +270,7 @@ impl Services {
         let Some(instance) = self.instance(id).filter(|instance| instance.goal == Goal::Running) else {
             return false;
         };
-        if self.serves(instance, spec) && self.count(spec.id(), |kind| kind.serves(spec)) <= min {
+        if serves(instance, spec) && self.count(spec.id(), |kind| kind.serves(spec)) <= min {
             return false;
         }
         self.end(m, id, old_goal(spec));

@@ -115,7 +115,7 @@ impl Services {
             let Some(instance) = self.instance(&id).filter(|instance| instance.goal == Goal::Running) else {
                 continue;
             };
-            if self.serves(instance, &spec) {
+            if serves(instance, &spec) {
                 if serving <= bounds.min && new_done < wanted {
                     replace.old.push_front(id);
                     break;
@@ -134,8 +134,14 @@ impl Services {
         let path = spec.id();
         let new = self.count(path, |kind| kind.is_current(spec) && kind.is_wanted());
         if new > spec.instances() {
+            // Those that serve stay: the others may not come to serve.
             let current = spec.version_info().last_config_change_at;
-            self.end_surplus(m, path, new - spec.instances(), |instance| instance.version >= current);
+            let surplus = new - spec.instances();
+            let idle =
+                self.count(path, |kind| kind.is_current(spec) && kind.is_wanted() && !kind.serves(spec));
+            let idle = idle.min(surplus);
+            self.end_surplus(m, path, idle, |one| one.version >= current && !serves(one, spec));
+            self.end_surplus(m, path, surplus - idle, |one| one.version >= current);
             return;
         }
         let going = self.count(path, |kind| !kind.stays && kind.is_in_the_way());
@@ -159,11 +165,12 @@ impl Services {
             }
         }
     }
+}
 
-    pub(crate) fn serves(&self, instance: &Instance, spec: &RunSpec) -> bool {
-        instance.condition == Condition::Running
-            && (!crate::spec::has_health_checks(spec) || instance.healthy == Some(true))
-    }
+/// Whether it runs, and where something looks at its health, that is good.
+pub(crate) fn serves(instance: &Instance, spec: &RunSpec) -> bool {
+    instance.condition == Condition::Running
+        && (!crate::spec::has_health_checks(spec) || instance.healthy == Some(true))
 }
 
 /// Of whom nothing is known yet, after a start or a restart of ours, may well serve.

@@ -67,6 +67,45 @@ fn one_that_came_to_serve_during_an_upgrade_makes_room_when_it_may() {
 }
 
 #[test]
+fn of_new_ones_that_are_too_many_those_that_do_not_serve_go_first() {
+    let mut world = World::new();
+    let checked =
+        App { health_checks: vec![http_check()], port_definitions: vec![port("http", 0)], ..app("/a", 4) };
+    world.put([checked]);
+    world.settle();
+    world.edit("/a", |app| app.user = Some("new".into()));
+    world.offers();
+    let new: Vec<(InstanceId, String)> = world
+        .instances("/a")
+        .iter()
+        .filter(|one| one.condition == Condition::Provisioned)
+        .map(|one| (one.id.clone(), world.task_of(one)))
+        .collect();
+    // The youngest, which would go first, is the only one that is known to serve.
+    world.probe_answer = None;
+    for (_, task) in &new {
+        world.pass(1);
+        world.update(task, TaskState::TaskRunning);
+    }
+    let youngest = new.last().map(|(id, _)| id.clone());
+    while !world.probes.iter().any(|probe| probe.instance == youngest) {
+        world.pass(1);
+    }
+    world.probes.retain(|probe| probe.instance == youngest);
+    world.answer_probes(200);
+    let mut change = world.change(|root| {
+        let a = (**root.app(&path("/a")).unwrap()).clone();
+        insert(root, App { instances: 1, ..a });
+    });
+    change.force = true;
+    planned(world.send(change));
+    world.round();
+    assert!(world.running("/a").iter().any(|one| Some(&one.id) == youngest.as_ref()));
+    world.settle();
+    assert_eq!(world.running("/a").iter().map(|one| Some(one.id.clone())).collect::<Vec<_>>(), [youngest]);
+}
+
+#[test]
 fn marathon_rules_51_54_56_and_57_bounds() {
     assert_eq!(bounds(3, 0.7, 0.0, 3), (3, 4));
     assert_eq!(bounds(3, 0.7, 1.0, 3), (3, 6));
