@@ -297,7 +297,6 @@ fn an_agent_that_asks_twice_is_older_than_what_was_sent_meanwhile() {
     let before = || link::Reregister { frameworks: vec![framework.clone()], ..empty("old-S0", "10.0.0.1") };
     let link = world.reregister(before());
     let scheduler = world.subscribe(framework.clone()).expect("a failover");
-    let agent = FakeAgent { id: "old-S0".into(), link };
     let offer = world.offer(&scheduler);
     world.launch(&scheduler, &offer, vec![task("t", &offer, "cpus:1;mem:32")]);
     world.told(link);
