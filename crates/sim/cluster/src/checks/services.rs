@@ -47,6 +47,8 @@ pub(crate) struct Services {
     running: BTreeMap<TaskId, Running>,
     /// Tasks that ever ran.
     ran: BTreeSet<TaskId>,
+    /// Tasks whose end the services have asked for.
+    asked_to_end: BTreeSet<String>,
     watches: BTreeMap<usize, Watch>,
     /// Launches of instances that end by themselves, by app: since when, and how many.
     launches: BTreeMap<usize, (Nanos, u32)>,
@@ -197,12 +199,11 @@ impl World<'_> {
         let is_steady = |quality| matches!(quality, Quality::Good | Quality::Slow);
         let lasts = is_steady(after.quality) || (look.checked && !after.quality.is_sound());
         let (now, path) = (self.now, path_of(app));
-        let at_rest = self
-            .checks
-            .services
-            .of_app(&path)
-            .all(|one| one.serving.make == before.make && one.well_at.is_some_and(|at| at <= now))
-            && self.checks.services.of_app(&path).count() == before.instances as usize;
+        let at_rest = self.checks.services.of_app(&path).all(|one| {
+            let is_well = one.well_at.is_some_and(|at| at <= now);
+            let stays = !self.checks.services.asked_to_end.contains(one.serving.task.as_str());
+            one.serving.make == before.make && is_well && stays
+        }) && self.checks.services.of_app(&path).count() == before.instances as usize;
         let replaces = before.instances == after.instances && !kills;
         if !(self.checks.services.is_calm && replaces && at_rest && lasts && is_steady(before.quality)) {
             return;
@@ -225,6 +226,7 @@ impl World<'_> {
             let id = kill.task_id.value.clone();
             self.outcome.services.kills += 1;
             self.log(|| format!("services kill {id}"));
+            self.checks.services.asked_to_end.insert(id);
         }
     }
 
