@@ -195,6 +195,9 @@ impl Services {
         cause: &str,
     ) -> bool {
         let Some(check) = app.health_checks.get(index) else { return false };
+        if self.unheard.remove(&instance.id) {
+            self.touched.insert(instance.run_spec.clone());
+        }
         self.ensure_health(&instance.id, app.health_checks.len());
         let old = self.state.health.get(&instance.id).and_then(|all| all.get(index).cloned()).flatten();
         let mut health = old.unwrap_or_else(|| Health {

@@ -181,6 +181,7 @@ impl Services {
             self.start_readiness(m, &new);
         } else if ran && !runs {
             self.stop_checks(&new.id);
+            self.unheard.remove(&new.id);
         }
         if old.is_none_or(|old| old.healthy != new.healthy) && new.healthy.is_some() {
             let (instance, run_spec) = (new.id.clone(), new.run_spec.clone());
@@ -208,6 +209,7 @@ impl Services {
         self.leave(&old);
         self.stop_checks(id);
         self.ready.remove(id);
+        self.unheard.remove(id);
         self.kills.forget(id);
         self.timers.clear(&Timer::Inactive(id.clone()));
         if let Some(instances) = self.state.instances.get_mut(&old.run_spec) {

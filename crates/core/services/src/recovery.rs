@@ -70,6 +70,7 @@ impl Services {
             Condition::Running => {
                 self.start_checks(m, &instance);
                 self.know_agents_health(m, &instance);
+                self.expect_word_of_health(&instance);
             }
             // Looked at again at once: time has passed.
             Condition::Unreachable => self.on_unreachable(m, (*instance).clone()),
@@ -84,6 +85,14 @@ impl Services {
             }
         } else if instance.condition.is_terminal() {
             self.after_end(m, id, &instance);
+        }
+    }
+
+    fn expect_word_of_health(&mut self, instance: &Instance) {
+        let Some(RunSpec::App(app)) = self.definition(&instance.run_spec, instance.version) else { return };
+        let is_unknown = self.instance(&instance.id).is_some_and(|known| known.healthy.is_none());
+        if is_unknown && app.health_checks.iter().any(|check| !check.protocol.is_by_agent()) {
+            self.unheard.insert(instance.id.clone());
         }
     }
 

@@ -59,6 +59,8 @@ pub struct Services {
     pub(crate) tallies: BTreeMap<PathId, Tally>,
     /// Instances that have passed their readiness checks (rule 148).
     pub(crate) ready: BTreeSet<InstanceId>,
+    /// Running ones of an earlier life whose health nothing has told yet in this one (rule 144): they may well serve.
+    pub(crate) unheard: BTreeSet<InstanceId>,
     /// Unreachable ones, which are forgotten in time.
     pub(crate) unreachable: BTreeSet<InstanceId>,
     /// Launched and not running yet.
@@ -110,6 +112,7 @@ impl Services {
             locks: BTreeMap::new(),
             tallies: BTreeMap::new(),
             ready: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             unreachable: BTreeSet::new(),
             launching: BTreeSet::new(),
             placed: BTreeMap::new(),

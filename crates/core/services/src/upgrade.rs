@@ -115,13 +115,12 @@ impl Services {
             let Some(instance) = self.instance(&id).filter(|instance| instance.goal == Goal::Running) else {
                 continue;
             };
-            if serves(instance, &spec) {
-                if serving <= bounds.min && new_done < wanted {
-                    replace.old.push_front(id);
-                    break;
-                }
-                serving -= 1;
+            let is_serving = serves(instance, &spec);
+            if (is_serving || self.unheard.contains(&id)) && serving <= bounds.min && new_done < wanted {
+                replace.old.push_front(id);
+                break;
             }
+            serving -= u32::from(is_serving);
             replace.ended += 1;
             self.end(m, &id, old_goal(&spec));
         }

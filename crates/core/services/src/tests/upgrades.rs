@@ -47,6 +47,37 @@ fn those_of_whom_nothing_is_known_yet_do_not_make_room() {
 }
 
 #[test]
+fn after_a_restart_nobody_goes_before_a_word_of_its_health_while_it_may_be_needed() {
+    let mut world = World::new();
+    let checked = App {
+        upgrade_strategy: UpgradeStrategy { minimum_health_capacity: 1.0, maximum_over_capacity: 0.5 },
+        health_checks: vec![http_check()],
+        port_definitions: vec![port("http", 0)],
+        ..app("/a", 2)
+    };
+    world.put([checked]);
+    world.settle();
+    // Of the third one no check has told yet.
+    world.probe_answer = None;
+    world.edit("/a", |app| app.instances = 3);
+    world.round();
+    let mut change = world.change(|root| {
+        let a = (**root.app(&path("/a")).unwrap()).clone();
+        insert(root, App { user: Some("new".into()), ..a });
+    });
+    change.force = true;
+    planned(world.send(change));
+    assert_eq!(world.killed, Vec::<String>::new());
+    world.crash(world.disk.len());
+    world.reconcile();
+    assert_eq!(world.killed, Vec::<String>::new());
+    world.probe_answer = Some(200);
+    world.settle();
+    let version = world.snapshot().root.app(&path("/a")).unwrap().version;
+    assert!(world.running("/a").iter().all(|one| one.version == version));
+}
+
+#[test]
 fn one_that_came_to_serve_during_an_upgrade_makes_room_when_it_may() {
     let mut world = World::new();
     let none = UpgradeStrategy { minimum_health_capacity: 0.0, maximum_over_capacity: 0.0 };
