@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mezzo_mesos::v1::scheduler::{Call, call};
-use mezzo_services_model::{Goal, InstanceId, PathId, TaskId};
+use mezzo_services_model::{Condition, Goal, InstanceId, PathId, TaskId};
 
 use super::{add, fits, vector};
 use crate::{
@@ -203,7 +203,8 @@ impl World<'_> {
             let is_well = one.well_at.is_some_and(|at| at <= now);
             let stays = !self.checks.services.asked_to_end.contains(one.serving.task.as_str());
             one.serving.make == before.make && is_well && stays
-        }) && self.checks.services.of_app(&path).count() == before.instances as usize;
+        }) && self.checks.services.of_app(&path).count() == before.instances as usize
+            && self.known_to_run(&path) == before.instances as usize;
         let replaces = before.instances == after.instances && !kills;
         if !(self.checks.services.is_calm && replaces && at_rest && lasts && is_steady(before.quality)) {
             return;
@@ -216,6 +217,15 @@ impl World<'_> {
             max += 1;
         }
         self.checks.services.watches.insert(app, Watch { min, max });
+    }
+
+    /// Of how many instances of an app the services know that they run.
+    fn known_to_run(&self, path: &str) -> usize {
+        let shown = self.services.as_ref().and_then(|host| host.shown.as_ref());
+        let path = PathId::parse(path, &PathId::root()).ok();
+        let instances = shown.zip(path).and_then(|(shown, path)| shown.instances.get(&path));
+        let conditions = instances.into_iter().flat_map(|all| all.values()).map(|one| one.condition);
+        conditions.filter(|condition| *condition == Condition::Running).count()
     }
 
     /// What the services node says to the master.
