@@ -110,12 +110,17 @@ impl Services {
         }
     }
 
-    /// Rule 103: missing and surplus ones.
+    /// Rule 103: missing and surplus ones; of these first what is not of the wanted definition.
     pub(crate) fn correct(&mut self, m: &mut Moment<'_>, path: &PathId) {
         let Some(spec) = self.wanted(path) else { return self.correct_orphans(m, path) };
         let there = self.count(path, |kind| kind.is_wanted());
         if there > spec.instances() {
-            self.end_surplus(m, path, there - spec.instances(), |_| true);
+            // Such as one that was unreachable while its service was given another definition.
+            let current = spec.version_info().last_config_change_at;
+            let surplus = there - spec.instances();
+            let outdated = self.count(path, |kind| !kind.is_current(&spec) && kind.is_wanted()).min(surplus);
+            self.end_surplus(m, path, outdated, |one| one.version < current);
+            self.end_surplus(m, path, surplus - outdated, |_| true);
         } else {
             let missing = spec.instances() - there;
             let filling = self.filling(spec);

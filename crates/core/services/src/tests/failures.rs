@@ -199,6 +199,33 @@ fn marathon_rules_170_172_174_and_176_waited_for_then_replaced_then_forgotten_f2
 }
 
 #[test]
+fn one_that_comes_back_to_another_definition_is_the_one_that_goes() {
+    let mut world = World::new();
+    let mut a = app("/a", 1);
+    a.unreachable_strategy = UnreachableStrategy::Enabled {
+        inactive_after: Duration::from_secs(60),
+        expunge_after: Duration::from_secs(10_000),
+    };
+    world.put([a]);
+    world.settle();
+    let lost = world.running("/a")[0].clone();
+    let task = world.task_of(&lost);
+    world.update(&task, TaskState::TaskUnreachable);
+    world.pass(61);
+    world.edit("/a", |app| app.instances = 0);
+    world.settle();
+    world.edit("/a", |app| app.user = Some("new".into()));
+    world.settle();
+    world.edit("/a", |app| app.instances = 3);
+    world.settle();
+    world.update(&task, TaskState::TaskRunning);
+    world.pass(300);
+    world.round();
+    let left = world.running("/a");
+    assert!(left.len() == 3 && left.iter().all(|one| one.id != lost.id));
+}
+
+#[test]
 fn marathon_rule_177_disabled_is_forever() {
     let mut world = World::new();
     let mut a = app("/a", 1);
