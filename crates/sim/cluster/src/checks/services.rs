@@ -47,7 +47,7 @@ pub(crate) struct Services {
     running: BTreeMap<TaskId, Running>,
     /// Tasks that ever ran.
     ran: BTreeSet<TaskId>,
-    /// Tasks whose end the services have asked for.
+    /// Tasks whose end the services, or operators, have asked for.
     asked_to_end: BTreeSet<String>,
     watches: BTreeMap<usize, Watch>,
     /// Launches of instances that end by themselves, by app: since when, and how many.
@@ -86,6 +86,14 @@ impl Services {
     /// The instances of an app that run.
     pub(crate) fn of_app<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Running> {
         self.running.values().filter(move |one| one.serving.app == path)
+    }
+
+    /// An operator asks for the end of instances, which may be put off while the master is away.
+    pub(crate) fn ask_to_end(&mut self, instances: &BTreeSet<InstanceId>) {
+        for id in instances {
+            let task = self.of_instance(id).map(|one| one.serving.task.as_str().to_owned());
+            self.asked_to_end.extend(task);
+        }
     }
 
     /// How many run on each agent.

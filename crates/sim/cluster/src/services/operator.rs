@@ -1,6 +1,10 @@
 //! Operators of the services node: what they ask, what they were promised, and what they see.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use mezzo_services::{Answer, Change, Input, Kill, Request, RequestId, Snapshot, checker};
 use mezzo_services_model::{
@@ -182,11 +186,13 @@ impl World<'_> {
             OrderKind::KillAndScale { count } => {
                 let known = known?;
                 change.kill = running(shown, &path).take(count as usize).collect();
+                self.checks.services.ask_to_end(&change.kill);
                 let instances = known.instances.saturating_sub(change.kill.len() as u32);
                 Some(Wanted { instances, ..known })
             }
             OrderKind::Kill { count } => {
-                let instances = running(shown, &path).take(count as usize).collect();
+                let instances: BTreeSet<_> = running(shown, &path).take(count as usize).collect();
+                self.checks.services.ask_to_end(&instances);
                 let request = Request::Kill(Kill { instances, wipe: false });
                 return Some(Asking { request, candidate: Candidate::Nothing });
             }
