@@ -29,7 +29,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Measurement = fn(&mut Table) -> Result<()>;
 
-const MEASUREMENTS: [(&str, Measurement); 23] = [
+const MEASUREMENTS: [(&str, Measurement); 25] = [
     ("tasks", spawn::tasks),
     ("latency", spawn::latency),
     ("launches", launches::launches),
@@ -48,6 +48,8 @@ const MEASUREMENTS: [(&str, Measurement); 23] = [
     ("sim-day", sim::day),
     ("services-placement", services::placement),
     ("services-api", services::api),
+    ("services-events", services::events),
+    ("services-thousand", services::thousand),
     ("services-simulated", services::simulated),
     ("container-exec", container::exec),
     ("container-network", container::network),

@@ -29,7 +29,8 @@ const SIM: [&str; 3] = ["sim-events", "sim-seeds", "sim-day"];
 const CONTAINER: [&str; 4] = ["container-exec", "container-thousand", "container-many", "container-unpack"];
 
 /// The measurements of services.
-const SERVICES: [&str; 3] = ["services-placement", "services-api", "services-simulated"];
+const SERVICES: [&str; 5] =
+    ["services-placement", "services-api", "services-events", "services-thousand", "services-simulated"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -28,7 +28,7 @@ const REST: Duration = Duration::from_secs(3);
 
 /// Memory of idle services, GET /v2/apps, and a PUT of one field among many apps.
 pub(crate) fn api(table: &mut Table) -> Result<()> {
-    let cluster = Cluster::start("services-api", &FLAGS)?;
+    let cluster = Cluster::start_with("services-api", &FLAGS)?;
     idle(table, &cluster)?;
     // As flat as it can be, and all in one group beside nothing.
     cluster.send("PUT", "/v2/groups", &json!({"id": "/", "apps": apps(0..LISTED)}))?;
@@ -39,7 +39,7 @@ pub(crate) fn api(table: &mut Table) -> Result<()> {
     change_one(table, &cluster, "flat", |n| format!("/v2/apps/app-{n}"))?;
     drop(cluster);
 
-    let cluster = Cluster::start("services-api-groups", &FLAGS)?;
+    let cluster = Cluster::start_with("services-api-groups", &FLAGS)?;
     let size = APPS / GROUPS;
     let group = |n: usize| json!({"id": format!("group-{n}"), "apps": apps(n * size..(n + 1) * size)});
     let groups: Vec<Value> = (0..GROUPS).map(group).collect();

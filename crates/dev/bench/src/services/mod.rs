@@ -2,16 +2,20 @@
 //! API.
 
 mod api;
+mod events;
 mod http;
 mod placement;
 mod simulated;
+mod thousand;
 
 use std::{thread, time::Duration, time::Instant};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-pub(crate) use self::{api::api, placement::placement, simulated::simulated};
+pub(crate) use self::{
+    api::api, events::events, placement::placement, simulated::simulated, thousand::thousand,
+};
 use crate::{
     client::PATIENCE,
     daemons::{Daemon, Folder},
@@ -23,17 +27,21 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// A master, and services that are its framework.
 struct Cluster {
     services: Daemon,
-    _master: Daemon,
+    master: Daemon,
     folder: Folder,
 }
 
 impl Cluster {
+    fn start(name: &str) -> Result<Self> {
+        Self::start_with(name, &[])
+    }
+
     /// With further flags of the services.
-    fn start(name: &str, more: &[&str]) -> Result<Self> {
+    fn start_with(name: &str, more: &[&str]) -> Result<Self> {
         let folder = Folder::new(name)?;
         let master = Daemon::master(folder.path(), &[])?;
         let services = Daemon::services(folder.path(), &master, more)?;
-        Ok(Self { services, _master: master, folder })
+        Ok(Self { services, master, folder })
     }
 
     /// Sends a document; the answer has to be one of success.
