@@ -15,7 +15,7 @@ use crate::{
 
 impl Agent {
     pub(crate) fn on_drain(&mut self, m: &mut Moment<'_>, drain: link::Drain) {
-        let Some(config) = drain.config else { return };
+        let Some(config) = drain.config else { return self.end_drain() };
         self.persist(Record::Drain(config));
         self.state.drain = Some(Drain { config, since: m.now });
         self.kill_for_drain(m);
@@ -45,9 +45,15 @@ impl Agent {
     /// A drained agent forgets the drain once nothing is left; the master keeps it deactivated.
     pub(crate) fn end_drain_if_empty(&mut self) {
         let busy = self.state.frameworks.values().any(|f| !f.executors.is_empty());
-        if self.state.drain.is_some() && !busy && self.streams.is_empty() && self.state.operations.is_empty()
-        {
-            self.state.drain = None;
+        if !busy && self.streams.is_empty() && self.state.operations.is_empty() {
+            self.end_drain();
+        }
+    }
+
+    /// Takes tasks again, also when the master calls for it before all is acknowledged here (rule 267): it may
+    /// have told of those ends by itself, while the agent was away, and nobody acknowledges them.
+    fn end_drain(&mut self) {
+        if self.state.drain.take().is_some() {
             self.persist(Record::DrainEnded(mezzo_protocol::records::DrainEnded {}));
         }
     }

@@ -152,6 +152,21 @@ fn rule_261_and_262_draining_kills_all_and_takes_none() {
     assert_eq!(world.agent.snapshot().drain, None);
 }
 
+/// Its framework acknowledges nothing, so the agent would never be empty; the master had told of the ends itself.
+#[test]
+fn rule_267_an_agent_taken_back_takes_tasks_whatever_is_not_acknowledged() {
+    let mut world = World::new();
+    let container = world.running("t");
+    drain(&mut world, None, false);
+    world.exited(&container, 15);
+    assert!(world.agent.snapshot().drain.is_some());
+    let lines = world.master(to_agent::Message::Drain(link::Drain { config: None }));
+    assert_eq!(lines, ["persist drain ended"]);
+    assert_eq!(world.master(to_agent::Message::Drain(link::Drain { config: None })), [""; 0]);
+    assert!(visible(world.launch_command("u")).iter().all(|line| !line.contains("DRAINING")));
+    assert!(world.agent.snapshot().drain.is_none());
+}
+
 #[test]
 fn rule_263_mark_gone_changes_the_state_for_partition_aware_frameworks() {
     for (aware, state) in [(true, v1::TaskState::TaskGoneByOperator), (false, v1::TaskState::TaskKilled)] {

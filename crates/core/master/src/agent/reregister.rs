@@ -89,6 +89,7 @@ fn reconnect(
     // What was offered may have changed while the agent was away.
     master.suspend_agent(moment, id);
     let agent_operations = description.operations.clone();
+    let drains = description.drain_config.is_some();
     let Some(fresh) = describe(master, moment, id, description, Default::default()) else {
         return master.effects.push(Effect::CloseLink(link));
     };
@@ -126,7 +127,7 @@ fn reconnect(
     master.count(Counter::AgentReregistrations);
     acknowledge(master, id, link);
     master.resume_agent(id);
-    resend_drain(master, id, link);
+    resend_drain(master, id, link, drains);
     agents::check_drained(master, moment, id);
 }
 
@@ -148,6 +149,7 @@ fn return_from_absence(
     let was_unreachable = master.state.unreachable_agents.contains_key(id);
     let drain = master.state.drains.get(id).cloned().unwrap_or_default();
     let agent_operations = description.operations.clone();
+    let drains = description.drain_config.is_some();
     let Some(mut agent) = describe(master, moment, id, description, drain) else {
         return master.effects.push(Effect::CloseLink(link));
     };
@@ -181,7 +183,7 @@ fn return_from_absence(
             tell_returned(master, moment, framework, task);
         }
     }
-    resend_drain(master, id, link);
+    resend_drain(master, id, link, drains);
     master.publish_agent_added(id);
     agents::check_drained(master, moment, id);
 }
@@ -413,11 +415,13 @@ fn tell_returned(master: &mut Master, moment: &Moment<'_>, framework: &Framework
     master.send_update(framework, update);
 }
 
-/// A draining agent may not know yet (rule 268).
-fn resend_drain(master: &mut Master, id: &AgentId, link: LinkId) {
+/// A draining agent may not know yet (rule 268), nor one that drains that it was taken back (rule 267).
+fn resend_drain(master: &mut Master, id: &AgentId, link: LinkId, drains: bool) {
     let Some(agent) = master.state.agents.get(id) else { return };
-    if let Some(drain) = agent.drain.as_ref().filter(|drain| drain.state() == v1::DrainState::Draining) {
-        let drain = link::Drain { config: Some(drain.config) };
-        master.effects.push(to_agent(link, link::to_agent::Message::Drain(drain)));
-    }
+    let config = match &agent.drain {
+        Some(drain) if drain.state() == v1::DrainState::Draining => Some(drain.config),
+        None if drains => None,
+        _ => return,
+    };
+    master.effects.push(to_agent(link, link::to_agent::Message::Drain(link::Drain { config })));
 }

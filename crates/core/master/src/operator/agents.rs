@@ -94,6 +94,11 @@ pub(super) fn on_reactivate(master: &mut Master, id: &v1::AgentId) -> Served {
         && agent.connected
     {
         agent.active = true;
+        let link = agent.link.filter(|_| kept.info.is_some());
+        if let Some(link) = link {
+            let over = link::to_agent::Message::Drain(link::Drain { config: None });
+            master.effects.push(to_agent(link, over));
+        }
         master.allocator.activate_agent(&id);
     }
     Ok(Answer::Ok)

@@ -338,6 +338,10 @@ fn rule_260_to_264_a_drain_ends_when_nothing_is_left() {
     assert!(world.offers(&scheduler).is_empty(), "a drained agent stays deactivated");
     assert_eq!(reactivate(&mut world, &agent.id), Answer::Ok);
     assert_eq!(drain_state(&world, &agent), None);
+    // It may have something left of which the master does not know.
+    let told = world.told(agent.link);
+    let over = to_agent::Message::Drain(mezzo_protocol::link::Drain { config: None });
+    assert!(told.contains(&over), "{told:?}");
     assert_eq!(world.offers(&scheduler).len(), 1);
     assert!(recovered(&world).drains.is_empty());
 }

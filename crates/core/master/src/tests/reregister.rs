@@ -254,6 +254,27 @@ fn rule_268_a_drain_survives_absence() {
     assert!(entry.deactivated);
 }
 
+/// It was taken back while it was away, or had not heard of it.
+#[test]
+fn rule_267_an_agent_that_comes_back_hears_that_its_drain_is_over() {
+    let mut world = World::new();
+    let agent = world.agent("cpus:4;mem:4096");
+    let ip = ip_of(&world, &agent);
+    for is_away in [true, false] {
+        if is_away {
+            let moment = &mut crate::master::Moment { now: world.now, rng: &mut random() };
+            world.master.take_agent_out(moment, &agent.id, crate::agents::Departure::Unreachable("test"));
+        }
+        let mut message = empty(&agent.id, &ip);
+        let over = to_agent::Message::Drain(link::Drain { config: None });
+        let link = world.reregister(message.clone());
+        assert!(!world.told(link).contains(&over), "nothing to hear for one that drains nothing");
+        message.agent.get_or_insert_default().drain_config = Some(v1::DrainConfig::default());
+        let link = world.reregister(message);
+        assert!(world.told(link).contains(&over));
+    }
+}
+
 /// An agent that died had said that its task runs, over a connection that was cut off; its next life tells the
 /// end first.
 #[test]
