@@ -115,7 +115,7 @@ impl Services {
         let Some(spec) = self.wanted(path) else { return self.correct_orphans(m, path) };
         let there = self.count(path, |kind| kind.is_wanted());
         if there > spec.instances() {
-            // Such as one that was unreachable while its service was given another definition.
+            // What an upgrade that was cut short has left.
             let current = spec.version_info().last_config_change_at;
             let surplus = there - spec.instances();
             let outdated = self.count(path, |kind| !kind.is_current(&spec) && kind.is_wanted()).min(surplus);

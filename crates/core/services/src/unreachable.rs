@@ -66,13 +66,15 @@ impl Services {
             && (inactive_after, expunge_after) == (Duration::ZERO, Duration::ZERO)
         {
             self.expunge_unreachable(&instance);
-        } else if self.is_replacing(&instance.run_spec) {
-            let current =
-                self.wanted(&instance.run_spec).map(|spec| spec.version_info().last_config_change_at);
-            if current.is_some_and(|current| instance.version < current) {
-                self.end(m, id, Goal::Decommissioned);
-            }
+        } else if self.is_replacing(&instance.run_spec) && self.is_of_the_past(&instance) {
+            self.end(m, id, Goal::Decommissioned);
         }
+    }
+
+    /// Whether it has a definition that its service has no more.
+    pub(crate) fn is_of_the_past(&self, instance: &Instance) -> bool {
+        let current = self.wanted(&instance.run_spec).map(|spec| spec.version_info().last_config_change_at);
+        current.is_some_and(|current| instance.version < current)
     }
 
     fn expunge_unreachable(&mut self, instance: &Instance) {

@@ -184,8 +184,16 @@ impl Services {
             return self.on_unreachable(m, new);
         }
         let terminal_goal = new.goal != Goal::Running;
+        // It was given up, and so replaced: nobody counts on it, and a later scale would take it for one of the wanted
+        // definition. What keeps a volume was not replaced (rule 169).
+        let is_stale = old.condition == Condition::UnreachableInactive
+            && new.reservation.is_none()
+            && self.is_of_the_past(&new);
         let (id, running) = (new.id.clone(), new.condition);
         self.put(m, new);
+        if is_stale && !terminal_goal && running != Condition::UnreachableInactive {
+            return self.end(m, &id, Goal::Decommissioned);
+        }
         if terminal_goal && running != Condition::Killing && !self.kills.is_asked(&id) {
             // It has come back although it is to go.
             self.kill(m, &id);

@@ -198,31 +198,39 @@ fn marathon_rules_170_172_174_and_176_waited_for_then_replaced_then_forgotten_f2
     assert_eq!(world.running("/a").len(), 1);
 }
 
+/// Before the service has instances of the other definition, and after.
 #[test]
-fn one_that_comes_back_to_another_definition_is_the_one_that_goes() {
-    let mut world = World::new();
-    let mut a = app("/a", 1);
-    a.unreachable_strategy = UnreachableStrategy::Enabled {
-        inactive_after: Duration::from_secs(60),
-        expunge_after: Duration::from_secs(10_000),
-    };
-    world.put([a]);
-    world.settle();
-    let lost = world.running("/a")[0].clone();
-    let task = world.task_of(&lost);
-    world.update(&task, TaskState::TaskUnreachable);
-    world.pass(61);
-    world.edit("/a", |app| app.instances = 0);
-    world.settle();
-    world.edit("/a", |app| app.user = Some("new".into()));
-    world.settle();
-    world.edit("/a", |app| app.instances = 3);
-    world.settle();
-    world.update(&task, TaskState::TaskRunning);
-    world.pass(300);
-    world.round();
-    let left = world.running("/a");
-    assert!(left.len() == 3 && left.iter().all(|one| one.id != lost.id));
+fn one_that_was_given_up_and_comes_back_to_another_definition_goes() {
+    for is_early in [true, false] {
+        let mut world = World::new();
+        let mut a = app("/a", 1);
+        a.unreachable_strategy = UnreachableStrategy::Enabled {
+            inactive_after: Duration::from_secs(60),
+            expunge_after: Duration::from_secs(10_000),
+        };
+        world.put([a]);
+        world.settle();
+        let lost = world.running("/a")[0].clone();
+        let task = world.task_of(&lost);
+        world.update(&task, TaskState::TaskUnreachable);
+        world.pass(61);
+        world.edit("/a", |app| app.instances = 0);
+        world.settle();
+        world.edit("/a", |app| app.user = Some("new".into()));
+        world.settle();
+        if is_early {
+            world.update(&task, TaskState::TaskRunning);
+        }
+        world.edit("/a", |app| app.instances = 3);
+        world.settle();
+        if !is_early {
+            world.update(&task, TaskState::TaskRunning);
+        }
+        world.pass(300);
+        world.round();
+        let left = world.running("/a");
+        assert!(left.len() == 3 && left.iter().all(|one| one.id != lost.id), "{is_early}: {left:?}");
+    }
 }
 
 #[test]
