@@ -9,9 +9,11 @@ use mezzo_marathon_api::{
 };
 use mezzo_services_model::PathId;
 
-use super::{apps::posted, body, documents::Attempt, facts, groups::plan_answer, switch, words, written};
+use super::{
+    apps::posted, body, documents::Attempt, facts, groups::plan_answer, how, switch, words, written,
+};
 use crate::{
-    change::{How, Wanted, change, deployment_result},
+    change::{Wanted, change, deployment_result},
     http::Failure,
     shared::Shared,
 };
@@ -31,7 +33,7 @@ pub(super) async fn update(
     id: &PathId,
     is_patch: bool,
 ) -> Result<Response, Failure> {
-    let how = How { force: switch(request, "force", false)?, dry_run: switch(request, "dryRun", false)? };
+    let how = how(request, false)?;
     let partial = is_patch || switch(request, "partialUpdate", true)?;
     let document = read_app_update(&body(request).await?)?;
     let mut is_new = false;
@@ -61,7 +63,7 @@ pub(super) async fn delete(
     request: &Request,
     id: &PathId,
 ) -> Result<Response, Failure> {
-    let how = How { force: switch(request, "force", true)?, dry_run: switch(request, "dryRun", false)? };
+    let how = how(request, true)?;
     let plan = change(shared, how, |snapshot| {
         if snapshot.root.app(id).is_none() {
             return Err(Problem::NoApp(id.clone(), None).into());
@@ -79,7 +81,7 @@ pub(super) async fn restart(
     request: &Request,
     id: &PathId,
 ) -> Result<Response, Failure> {
-    let how = How { force: switch(request, "force", false)?, dry_run: switch(request, "dryRun", false)? };
+    let how = how(request, false)?;
     let plan = change(shared, how, |snapshot| {
         if snapshot.root.app(id).is_none() {
             return Err(Problem::NoApp(id.clone(), None).into());

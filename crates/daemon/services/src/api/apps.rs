@@ -13,10 +13,10 @@ use mezzo_services_model::{App, Event, EventKind, PathId, Plan};
 use super::{
     Nothing, body,
     documents::{self, Attempt},
-    facts, produced, switch, uri, words,
+    facts, how, produced, switch, uri, words,
 };
 use crate::{
-    change::{DEPLOYMENT_ID, How, Wanted, change, deployment_result},
+    change::{DEPLOYMENT_ID, Wanted, change, deployment_result},
     http::{Failure, json},
     shared::Shared,
 };
@@ -52,7 +52,7 @@ pub(super) fn of_group(shared: &Shared, request: &Request, id: &PathId) -> Resul
 
 /// A new app.
 pub(super) async fn create(shared: &Arc<Shared>, request: &mut Request) -> Result<Response, Failure> {
-    let how = How { force: switch(request, "force", false)?, dry_run: switch(request, "dryRun", false)? };
+    let how = how(request, false)?;
     let document = body(request).await?;
     let mut made = None;
     let plan = change(shared, how, |snapshot| {
@@ -96,7 +96,7 @@ pub(super) async fn update(
     request: &mut Request,
     is_patch: bool,
 ) -> Result<Response, Failure> {
-    let how = How { force: switch(request, "force", false)?, dry_run: switch(request, "dryRun", false)? };
+    let how = how(request, false)?;
     let partial = is_patch || switch(request, "partialUpdate", true)?;
     let updates = read_app_updates(&body(request).await?)?;
     let plan = change(shared, how, |snapshot| {

@@ -12,7 +12,7 @@ use mezzo_marathon_api::{
 use mezzo_services_model::{Group, PathId, Plan};
 use mezzo_time::Timestamp;
 
-use super::{body, documents::Attempt, facts, produced, switch, version, words, written};
+use super::{body, documents::Attempt, facts, how, produced, version, words, written};
 use crate::{
     change::{How, Wanted, change, deployment_result},
     http::Failure,
@@ -112,7 +112,7 @@ pub(super) async fn create(
     request: &mut Request,
     id: &PathId,
 ) -> Result<Response, Failure> {
-    let how = How { force: switch(request, "force", false)?, dry_run: switch(request, "dryRun", false)? };
+    let how = how(request, false)?;
     let document = read_group_update(&body(request).await?)?;
     let made = document.target(id)?;
     let plan = change(shared, how, |snapshot| {
@@ -138,7 +138,7 @@ pub(super) async fn update(
     request: &mut Request,
     id: &PathId,
 ) -> Result<Response, Failure> {
-    let how = How { force: switch(request, "force", false)?, dry_run: switch(request, "dryRun", false)? };
+    let how = how(request, false)?;
     let document = read_group_update(&body(request).await?)?;
     let meant = document.target(id)?;
     let plan = change(shared, how, |snapshot| {
@@ -173,7 +173,7 @@ pub(super) async fn delete(
     request: &Request,
     id: &PathId,
 ) -> Result<Response, Failure> {
-    let how = How { force: switch(request, "force", false)?, dry_run: switch(request, "dryRun", false)? };
+    let how = how(request, false)?;
     let plan = change(shared, how, |snapshot| {
         if snapshot.root.group(id).is_none() {
             return Err(Problem::NoGroup(id.clone(), None).into());

@@ -32,6 +32,7 @@ use mezzo_time::Timestamp;
 use serde_json::Value;
 
 use crate::{
+    change::How,
     http::{Failure, json},
     route::Route,
     shared::Shared,
@@ -128,6 +129,11 @@ fn switch(request: &Request, name: &str, default: bool) -> Result<bool, Failure>
         // Clients in Python write `True`. Anything else is read as false, as the API's servers do it.
         Some(value) => Ok(value.is_empty() || value.eq_ignore_ascii_case("true")),
     }
+}
+
+/// How a change is asked for.
+fn how(request: &Request, force_by_default: bool) -> Result<How, Failure> {
+    Ok(How { force: switch(request, "force", force_by_default)?, dry_run: switch(request, "dryRun", false)? })
 }
 
 /// All values of a parameter, in order.

@@ -16,11 +16,11 @@ use mezzo_services_model::{
 use serde_json::Value;
 
 use super::{
-    app_tasks::end, body, documents::Attempt, facts, groups::plan_answer, produced, switch, uri, version,
-    written,
+    app_tasks::end, body, documents::Attempt, facts, groups::plan_answer, how, produced, switch, uri,
+    version, written,
 };
 use crate::{
-    change::{DEPLOYMENT_ID, How, Wanted, change},
+    change::{DEPLOYMENT_ID, Wanted, change},
     http::{Failure, json},
     shared::Shared,
     shown::Shown,
@@ -94,7 +94,7 @@ pub(super) fn version_shown(shared: &Shared, id: &PathId, at: &str) -> Result<Re
 
 /// A new pod.
 pub(super) async fn create(shared: &Arc<Shared>, request: &mut Request) -> Result<Response, Failure> {
-    let how = How { force: switch(request, "force", false)?, dry_run: switch(request, "dryRun", false)? };
+    let how = how(request, false)?;
     let document = body(request).await?;
     let mut made = None;
     let plan = change(shared, how, |snapshot| {
@@ -130,7 +130,7 @@ pub(super) async fn update(
     request: &mut Request,
     id: &PathId,
 ) -> Result<Response, Failure> {
-    let how = How { force: switch(request, "force", false)?, dry_run: switch(request, "dryRun", false)? };
+    let how = how(request, false)?;
     let document = body(request).await?;
     let plan = change(shared, how, |snapshot| {
         let attempt = Attempt::new(shared, how.force);
@@ -162,7 +162,7 @@ pub(super) async fn delete(
     request: &Request,
     id: &PathId,
 ) -> Result<Response, Failure> {
-    let how = How { force: switch(request, "force", false)?, dry_run: switch(request, "dryRun", false)? };
+    let how = how(request, false)?;
     let plan = change(shared, how, |snapshot| {
         find(snapshot, id)?;
         let target = Attempt::new(shared, how.force).without_pod(&snapshot.root, id)?;
