@@ -15,6 +15,7 @@
 //! Nothing is decided here; see `mezzo-services` for that, and `mezzo-marathon-api` for what documents mean.
 
 mod api;
+mod calls;
 mod change;
 mod config;
 mod decider;

@@ -1,4 +1,4 @@
-//! The subscription with the master: its events become inputs, and calls go out in the order of the effects.
+//! The subscription with the master: what we tell of ourselves, and its events as inputs.
 
 use std::{
     collections::BTreeSet,
@@ -6,13 +6,12 @@ use std::{
 };
 
 use mezzo_mesos::v1::{self, framework_info::capability::Type as Capability};
-use mezzo_sdk::{CallError, Driver, Receipts, Scheduler};
+use mezzo_sdk::{Driver, Receipts, Scheduler};
 use mezzo_services::Input;
 use mezzo_services_model::Group;
-use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use crate::{config::Config, inbox::Work, shared::Shared};
+use crate::{config::Config, shared::Shared};
 
 /// What we tell the master of ourselves.
 pub(crate) fn framework(
@@ -99,47 +98,6 @@ impl Scheduler for Listener {
         warn!("the master is away");
         *self.shared.master.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.shared.inbox.push(Input::Disconnected).await;
-    }
-}
-
-/// Sends calls one after the other until no more can come.
-pub(crate) async fn send_calls(
-    shared: Arc<Shared>,
-    driver: Driver,
-    mut calls: mpsc::Receiver<Box<v1::scheduler::Call>>,
-    mut roles: BTreeSet<String>,
-) {
-    let mut seen = None;
-    while let Some(call) = calls.recv().await {
-        // Offers of a role come only to frameworks that have it. Roles are not given up while this process lives, because
-        // instances keep theirs when a definition changes.
-        let root = shared.snapshot().root.clone();
-        if seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(seen, &root)) {
-            let mut wanted = roles_of(&root);
-            wanted.extend(roles.iter().cloned());
-            seen = Some(root);
-            if wanted != roles {
-                let framework = framework(&shared.config, shared.address, None, &wanted);
-                match driver.update_framework(framework).await {
-                    Ok(()) | Err(CallError::NotSubscribed) => {}
-                    Err(error) => warn!(%error, "the master does not take other roles"),
-                }
-                roles = wanted;
-            }
-        }
-        shared.meter.call(&call);
-        match driver.call(*call.clone()).await {
-            Ok(()) => {}
-            Err(error @ CallError::Lost(_)) => {
-                debug!(%error, "a call may be lost");
-                shared.inbox.push_now(Work::Step(Box::new(Input::CallLost(call))));
-            }
-            Err(error) => {
-                debug!(%error, "a call did not get through");
-                // At once, because whoever performs effects may wait for this loop; bounded by the calls in line.
-                shared.inbox.push_now(Work::Step(Box::new(Input::CallFailed(call))));
-            }
-        }
     }
 }
 

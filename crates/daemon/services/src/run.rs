@@ -18,6 +18,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 use tracing::info;
 
 use crate::{
+    calls,
     config::Config,
     decider, events,
     http::Api,
@@ -64,7 +65,7 @@ pub async fn run(
     let decider =
         decider::spawn(services, generator, shared.clone(), batches, effects).context("start thread")?;
     let driver = subscribe(&shared, framework.as_deref(), &roles).await?;
-    let caller = tokio::spawn(master::send_calls(shared.clone(), driver.clone(), calls_waiting, roles));
+    let caller = tokio::spawn(calls::send_calls(shared.clone(), driver.clone(), calls_waiting, roles));
     let beats = tokio::spawn(beat(shared.clone()));
 
     info!(%address, "services are ready");
