@@ -149,6 +149,17 @@ pub(crate) fn memory_mib(pid: u32, file: &str, names: &[&str]) -> Result<f64> {
     Ok(kib / 1024.0)
 }
 
+/// The processor time one process had so far, all its threads.
+pub(crate) fn cpu_time(pid: u32) -> Result<Duration> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end meanwhile.
+        let text = fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        nanos += text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0);
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
 /// How often each thread has gone to sleep so far. Those that end meanwhile are in nobody's sum.
 pub(crate) fn sleeps(pid: u32) -> Result<BTreeMap<OsString, u64>> {
     let mut sums = BTreeMap::new();

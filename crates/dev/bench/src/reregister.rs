@@ -9,20 +9,9 @@ use mezzo_protocol::link::{Reregister, to_master};
 use crate::{
     agents::{Link, Opening, description},
     client::scalar,
-    daemons::{Daemon, Folder},
+    daemons::{Daemon, Folder, cpu_time},
     table::Table,
 };
-
-/// The processor time one process had so far, all its threads.
-fn cpu_time(pid: u32) -> Result<Duration> {
-    let mut nanos = 0;
-    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may end meanwhile.
-        let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
-        nanos += text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0);
-    }
-    Ok(Duration::from_nanos(nanos))
-}
 
 /// Waits until a process has nothing to do any more.
 fn settled(pid: u32) -> Result<()> {

@@ -5,12 +5,13 @@ mod api;
 mod events;
 mod http;
 mod placement;
+mod planning;
 mod simulated;
 mod thousand;
 
 use std::{thread, time::Duration, time::Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 pub(crate) use self::{
@@ -32,12 +33,8 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn start(name: &str) -> Result<Self> {
-        Self::start_with(name, &[])
-    }
-
-    /// With further flags of the services.
-    fn start_with(name: &str, more: &[&str]) -> Result<Self> {
+    /// With these flags of the services beside what they need.
+    fn start(name: &str, more: &[&str]) -> Result<Self> {
         let folder = Folder::new(name)?;
         let master = Daemon::master(folder.path(), &[])?;
         let services = Daemon::services(folder.path(), &master, more)?;
@@ -51,20 +48,28 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until no deployment is under way.
-    fn settle(&self) -> Result<()> {
+    /// Waits until no deployment is under way; `what` is what the deployments do, for who waits in vain.
+    fn settle(&self, what: &str) -> Result<()> {
         let start = Instant::now();
         loop {
             let (status, body) = http::ask(self.services.port, "GET", "/v2/deployments", b"")?;
-            if status == 200 && serde_json::from_slice::<Value>(&body)? == Value::Array(Vec::new()) {
+            ensure!(status == 200, "GET /v2/deployments was answered {status}");
+            let left: Vec<Value> = serde_json::from_slice(&body).context("read the deployments")?;
+            if left.is_empty() {
                 return Ok(());
             }
             ensure!(
                 start.elapsed() < PATIENCE,
-                "deployments do not end; see {}",
+                "{what}: {} deployments have not ended after {PATIENCE:?}; see {}",
+                left.len(),
                 self.folder.path().display()
             );
             thread::sleep(PAUSE);
         }
     }
+}
+
+/// Says on stderr what is being done, so that nobody waits in the dark.
+fn progress(what: &str) {
+    eprintln!("  {what} ...");
 }
