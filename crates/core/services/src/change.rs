@@ -49,10 +49,10 @@ impl Services {
         &mut self,
         m: &mut Moment<'_>,
         request: Option<RequestId>,
-        change: Change,
+        mut change: Change,
         reason: &str,
     ) -> Result<(), Refusal> {
-        let prepared = match self.prepare(m, &change) {
+        let prepared = match self.prepare(m, &mut change) {
             Ok(prepared) => prepared,
             Err(refusal) => return Err(self.refused(m, &change, refusal)),
         };
@@ -99,7 +99,8 @@ impl Services {
         whole.max(self.state.root.version + Duration::from_millis(1))
     }
 
-    fn prepare(&mut self, m: &mut Moment<'_>, change: &Change) -> Result<Prepared, Refusal> {
+    /// Completes the tree of a change, and plans it.
+    fn prepare(&mut self, m: &mut Moment<'_>, change: &mut Change) -> Result<Prepared, Refusal> {
         let version = self.next_version(m.now);
         let original = self.state.root.clone();
         let mut differences = differences(&original, &change.target);
@@ -140,7 +141,8 @@ impl Services {
             };
             replaced.insert(path.clone(), new.clone());
         }
-        let target = rebuilt(Some(&original), &change.target, &replaced, version);
+        complete(Some(&original), &mut change.target, &replaced, version);
+        let target = change.target.clone();
         let id = DeploymentId(m.uuid().to_string().into());
         // What is cancelled half-way is done to the end, or old instances would stay beside new ones (F212).
         restart.extend(differences.changed.keys().filter(|path| self.is_being_replaced(path)).cloned());
@@ -267,36 +269,45 @@ fn check_ids(target: &Group, differences: &Differences) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The tree with completed definitions; groups that are as they were are the ones that were.
-fn rebuilt(
+/// Puts completed definitions into the tree; groups that are as they were are the ones that were. A tree that nobody else
+/// holds is changed where it is: a copy of a group with ten thousand apps takes longer than all else of a plan.
+fn complete(
     old: Option<&Arc<Group>>,
-    new: &Arc<Group>,
+    new: &mut Arc<Group>,
     replaced: &BTreeMap<PathId, RunSpec>,
     version: Timestamp,
-) -> Arc<Group> {
+) {
     let same = old.is_some_and(|old| Arc::ptr_eq(old, new));
     // What lies below `/a` begins with `/a/`, and stands together.
-    let below = replaced.range(new.id.child("")..).next().is_some_and(|(path, _)| path.is_below(&new.id));
-    if same && !below {
-        return new.clone();
+    let id = new.id.clone();
+    let mut below = replaced.range(id.child("")..).take_while(|(path, _)| path.is_below(&id)).peekable();
+    if same && below.peek().is_none() {
+        return;
     }
-    let mut group = Group { version, ..(**new).clone() };
-    for (id, app) in &mut group.apps {
-        if let Some(RunSpec::App(better)) = replaced.get(id) {
-            *app = better.clone();
-        }
-    }
-    for (id, pod) in &mut group.pods {
-        if let Some(RunSpec::Pod(better)) = replaced.get(id) {
-            *pod = better.clone();
+    let group = Arc::make_mut(new);
+    group.version = version;
+    for (path, better) in below {
+        match better {
+            RunSpec::App(better) => {
+                if let Some(app) = group.apps.get_mut(path) {
+                    *app = better.clone();
+                }
+            }
+            RunSpec::Pod(better) => {
+                if let Some(pod) = group.pods.get_mut(path) {
+                    *pod = better.clone();
+                }
+            }
         }
     }
     for (id, child) in &mut group.groups {
-        *child = rebuilt(old.and_then(|old| old.groups.get(id)), child, replaced, version);
+        complete(old.and_then(|old| old.groups.get(id)), child, replaced, version);
     }
-    match old {
-        Some(old) if !new.id.is_root() && is_same(old, &group) => old.clone(),
-        _ => Arc::new(group),
+    if let Some(old) = old
+        && !id.is_root()
+        && is_same(old, group)
+    {
+        *new = old.clone();
     }
 }
 

@@ -92,6 +92,8 @@ fn both<'a, T>(
     let mut new = new.into_iter().flatten().peekable();
     std::iter::from_fn(move || {
         let order = match (old.peek(), new.peek()) {
+            // Most are shared, and their ids need not be looked at.
+            (Some((_, a)), Some((_, b))) if Arc::ptr_eq(a, b) => std::cmp::Ordering::Equal,
             (Some((a, _)), Some((b, _))) => a.cmp(b),
             (Some(_), None) => std::cmp::Ordering::Less,
             (None, Some(_)) => std::cmp::Ordering::Greater,
