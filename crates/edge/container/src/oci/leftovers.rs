@@ -4,18 +4,23 @@
 use std::{
     fs::{self, File},
     io,
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 
 use nix::libc;
-use rustix::mount::UnmountFlags;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec},
+    io::Errno,
+    mount::UnmountFlags,
+    process::{Pid, PidfdFlags},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{PATIENCE_DELETE, command, folder};
-use crate::{kernel, layout};
+use crate::{kernel, recovery};
 
 /// Where it is kept, in the folder of the runtime; removed last.
 const FILE: &str = "leftovers.json";
@@ -23,6 +28,10 @@ const FILE: &str = "leftovers.json";
 const SUPERVISOR_WAIT: Duration = Duration::from_secs(10);
 /// How often members of a group are killed: what forks meanwhile is found by the next look.
 const ROUNDS_MAX: usize = 200;
+/// Longest wait for the members of a group, which were killed, to end.
+const MEMBERS_WAIT: Duration = Duration::from_secs(1);
+/// Longest wait for a group to be empty in the kernel's books once its members have ended.
+const EMPTY_WAIT: Duration = Duration::from_secs(1);
 /// The largest file that is read.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
@@ -98,17 +107,19 @@ impl Leftovers {
     /// Ends what a runtime did not, as one that is not there any more: the group is this container's alone.
     fn end_members(&self) {
         for group in self.groups() {
+            let deadline = Instant::now() + MEMBERS_WAIT;
             for _ in 0..ROUNDS_MAX {
-                let members = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-                let members: Vec<i32> =
-                    members.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid > 1).collect();
+                let members = members(&group);
                 if members.is_empty() {
                     break;
                 }
+                let ends: Vec<_> = members.iter().filter_map(|pid| open_process(*pid)).collect();
                 for pid in members {
                     let _ = kernel::signal_process(pid, libc::SIGKILL);
                 }
-                std::thread::sleep(Duration::from_millis(5));
+                if !ends.iter().all(|end| await_event(end.as_fd(), PollFlags::IN, deadline)) {
+                    break;
+                }
             }
         }
     }
@@ -116,20 +127,52 @@ impl Leftovers {
     /// Removes the container's group from every hierarchy, and the one above it where that is not the agent's.
     fn remove_groups(&self) {
         for group in self.groups() {
-            // The kernel counts a member a moment longer than its parent sees it.
-            for _ in 0..10 {
-                match fs::remove_dir(&group) {
-                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                        std::thread::sleep(Duration::from_millis(1));
-                    }
-                    _ => break,
-                }
-            }
+            remove_group(&group);
             if let Some(parent) = group.parent().filter(|parent| !self.kept.iter().any(|kept| kept == parent))
             {
                 // Not while another container of the same group is below it.
                 let _ = fs::remove_dir(parent);
             }
+        }
+    }
+}
+
+/// The processes of a group that can be ended.
+fn members(group: &Path) -> Vec<i32> {
+    let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| *pid > 1).collect()
+}
+
+fn open_process(pid: i32) -> Option<OwnedFd> {
+    rustix::process::pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()
+}
+
+/// Removes a group whose members have ended: the kernel counts one a moment longer than its parent sees it.
+fn remove_group(group: &Path) {
+    let deadline = Instant::now() + EMPTY_WAIT;
+    loop {
+        // Opened first, so that no change is missed between the attempt and the wait.
+        let changes = File::open(group.join("cgroup.events")).ok();
+        let populated = changes.as_ref().and_then(|file| io::read_to_string(file).ok());
+        match fs::remove_dir(group) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {}
+            _ => return,
+        }
+        match changes.filter(|_| populated.is_some_and(|text| text.contains("populated 1"))) {
+            Some(changes) => drop(await_event(changes.as_fd(), PollFlags::PRI, deadline)),
+            // Nothing of version 1 tells when it is empty.
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+/// Waits for a descriptor until a deadline; whether what was waited for has come.
+fn await_event(descriptor: BorrowedFd<'_>, event: PollFlags, deadline: Instant) -> bool {
+    loop {
+        let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();
+        match rustix::event::poll(&mut [PollFd::from_borrowed_fd(descriptor, event)], left.as_ref()) {
+            Err(Errno::INTR) => {}
+            result => return result.is_ok_and(|ready| ready > 0),
         }
     }
 }
@@ -176,9 +219,7 @@ pub(crate) fn settle(container_dir: &Path) {
 
 /// A supervisor that has written down how its container ended goes on to clear away itself.
 fn await_supervisor(container_dir: &Path) {
-    let Ok(file) = File::open(container_dir.join(layout::PID)) else { return };
-    let deadline = Instant::now() + SUPERVISOR_WAIT;
-    while matches!(kernel::record_holder(file.as_fd()), Ok(Some(_))) && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    // One that cannot be waited for has ended, or nothing can be known about it.
+    let Ok(Some(supervisor)) = recovery::open_supervisor(container_dir) else { return };
+    await_event(supervisor.as_fd(), PollFlags::IN, Instant::now() + SUPERVISOR_WAIT);
 }
