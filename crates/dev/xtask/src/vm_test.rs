@@ -15,10 +15,13 @@ const BOOT: &str = "crates/edge/container/tests/emulated/boot.sh";
 /// Kept between runs: the kernel.
 const FOLDER: &str = "target/tmp/emulated";
 const MACHINES: [&str; 2] = ["v2", "v1"];
+/// Programs of tests: of our own containers, and of those that other runtimes start.
+const PROGRAMS: [&str; 2] = ["containers", "runtimes"];
 
-/// What came out of one machine.
+/// What came out of one program in one machine.
 struct Outcome {
     machine: &'static str,
+    tests: &'static str,
     passed: usize,
     failed: Vec<String>,
     skipped: usize,
@@ -27,45 +30,55 @@ struct Outcome {
     took: Duration,
 }
 
-/// Runs the tests whose names contain one of these words, or all of them, in each machine.
+/// Runs the tests whose names contain one of these words, or all of them, in each machine. The name of a program of
+/// tests stands for all that are in it.
 pub(crate) fn run(root: &Path, names: &[&str]) -> Result<()> {
     if !cfg!(target_arch = "x86_64") {
         bail!("the kernel that is booted is for x86_64");
     }
-    let program = build(root)?;
+    let (programs, words): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| PROGRAMS.contains(name));
     let mut outcomes = Vec::new();
-    for machine in MACHINES {
-        println!("== {machine} alone");
-        outcomes.push(boot(root, &program, machine, names)?);
+    for tests in PROGRAMS {
+        if !programs.is_empty() && !programs.contains(&tests) {
+            continue;
+        }
+        let program = build(root, tests)?;
+        for machine in MACHINES {
+            println!("== {tests}, {machine} alone");
+            outcomes.push(boot(root, tests, &program, machine, &words)?);
+        }
     }
-    println!("\n{:16} {:>6} {:>6} {:>7} {:>8}", "control groups", "passed", "failed", "skipped", "seconds");
+    println!(
+        "\n{:12} {:16} {:>6} {:>6} {:>7} {:>8}",
+        "tests", "control groups", "passed", "failed", "skipped", "seconds"
+    );
     for outcome in &outcomes {
-        let Outcome { machine, passed, failed, skipped, took, .. } = outcome;
+        let Outcome { machine, tests, passed, failed, skipped, took, .. } = outcome;
         println!(
-            "{:16} {passed:6} {:6} {skipped:7} {:8.0}",
+            "{tests:12} {:16} {passed:6} {:6} {skipped:7} {:8.0}",
             format!("{machine} alone"),
             failed.len(),
             took.as_secs_f64()
         );
     }
-    for Outcome { machine, failed, ended, passed, .. } in &outcomes {
+    for Outcome { machine, tests, failed, ended, .. } in &outcomes {
         if !failed.is_empty() {
-            bail!("with {machine} alone: {}", failed.join(", "));
+            bail!("{tests} with {machine} alone: {}", failed.join(", "));
         }
         if !ended {
-            bail!("the machine with {machine} alone did not come to an end");
+            bail!("the machine of {tests} with {machine} alone did not come to an end");
         }
-        if *passed == 0 {
-            bail!("no test has one of these words in its name: {}", names.join(" "));
-        }
+    }
+    if outcomes.iter().all(|outcome| outcome.passed == 0) {
+        bail!("no test has one of these words in its name: {}", words.join(" "));
     }
     Ok(())
 }
 
-/// The test program.
-fn build(root: &Path) -> Result<PathBuf> {
+/// A program of tests.
+fn build(root: &Path, tests: &str) -> Result<PathBuf> {
     let built = Command::new(env!("CARGO"))
-        .args(["test", "--release", "--quiet", "--package", "mezzo-container", "--test", "containers"])
+        .args(["test", "--release", "--quiet", "--package", "mezzo-container", "--test", tests])
         .args(["--no-run", "--message-format=json"])
         .current_dir(root)
         .stderr(Stdio::inherit())
@@ -77,19 +90,25 @@ fn build(root: &Path) -> Result<PathBuf> {
     let said = String::from_utf8_lossy(&built.stdout);
     let messages = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
     messages
-        .filter(|message| message["target"]["name"] == "containers")
+        .filter(|message| message["target"]["name"] == tests)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .context("cargo told of no test program")
 }
 
-fn boot(root: &Path, program: &Path, machine: &'static str, names: &[&str]) -> Result<Outcome> {
+fn boot(
+    root: &Path,
+    tests: &'static str,
+    program: &Path,
+    machine: &'static str,
+    words: &[&str],
+) -> Result<Outcome> {
     let begin = Instant::now();
     let mut child = Command::new("sh")
         .arg(root.join(BOOT))
         .arg(program)
         .arg(root.join(FOLDER))
         .arg(machine)
-        .args(names)
+        .args(words)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
@@ -110,5 +129,5 @@ fn boot(root: &Path, program: &Path, machine: &'static str, names: &[&str]) -> R
         println!("{line}");
     }
     child.wait().context("wait for the machine")?;
-    Ok(Outcome { machine, passed, failed, skipped, ended, took: begin.elapsed() })
+    Ok(Outcome { machine, tests, passed, failed, skipped, ended, took: begin.elapsed() })
 }

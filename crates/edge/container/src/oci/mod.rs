@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The same for `delete`, where nothing is left to be waited for but the kernel.
 const PATIENCE_DELETE: Duration = Duration::from_secs(4);
 /// The same for the question which version it is.
-const PATIENCE_VERSION: Duration = Duration::from_secs(5);
+const PATIENCE_VERSION: Duration = Duration::from_secs(20);
 
 /// A runtime of somebody else's.
 #[derive(Clone, Debug, PartialEq, Eq)]

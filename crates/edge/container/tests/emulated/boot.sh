@@ -16,6 +16,8 @@ command -v cpio >/dev/null || missing="$missing cpio"
 [ -x /usr/sbin/xtables-nft-multi ] || missing="$missing iptables"
 command -v mkfs.ext4 >/dev/null || missing="$missing e2fsprogs"
 command -v mkfs.xfs >/dev/null || missing="$missing xfsprogs"
+[ -x /usr/bin/crun ] || missing="$missing crun"
+[ -x /usr/sbin/runc ] || missing="$missing runc"
 if [ -n "$missing" ]; then
     apt-get update -qq >&2
     apt-get install -y -qq --no-install-recommends $missing >&2
@@ -92,6 +94,12 @@ done
 for extensions in /usr/lib/*/xtables; do
     mkdir -p "root$extensions"
     cp "$extensions"/*.so "root$extensions/"
+done
+# Other runtimes, where their packages have them.
+mkdir -p root/usr/bin
+for runtime in /usr/bin/crun /usr/sbin/runc; do
+    cp -L "$runtime" "root$runtime"
+    libraries "$runtime"
 done
 add "$(command -v mkfs.ext4)" mkfs.ext4
 add "$(command -v mkfs.xfs)" mkfs.xfs
