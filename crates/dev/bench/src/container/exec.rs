@@ -3,15 +3,16 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
+    os::fd::AsFd,
     path::{Path, PathBuf},
-    process::{ChildStdin, ChildStdout, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 
-use super::Bench;
+use super::{Bench, wait};
 use crate::{
     daemons::binary,
     table::{Table, percentile},
@@ -43,6 +44,9 @@ fn compare(table: &mut Table, what: &str, network: bool) -> Result<()> {
     }
     let (mut starts, mut ends, mut bare_starts) = (Vec::new(), Vec::new(), Vec::new());
     for n in 0..COUNT {
+        if n % (COUNT / 4) == 0 {
+            eprintln!("  {n} of {COUNT} containers of each kind");
+        }
         // In turn, so that what one leaves behind does not always meet the same other.
         for turn in 0..2 + runtimes.len() {
             thread::sleep(PAUSE);
@@ -100,7 +104,7 @@ fn millis(time: Duration) -> f64 {
 /// The program that makes the system calls and does nothing else.
 pub(super) struct Bare {
     /// It ends with its input, and takes its control groups along.
-    ask: ChildStdin,
+    child: Child,
     answers: BufReader<ChildStdout>,
 }
 
@@ -115,18 +119,30 @@ impl Bare {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("run {}", program.display()))?;
-        let ask = child.stdin.take().context("it has no input")?;
         let answers = BufReader::new(child.stdout.take().context("it has no output")?);
-        Ok(Self { ask, answers })
+        Ok(Self { child, answers })
     }
 
     /// Milliseconds until the program of a container was executed.
     pub(super) fn run(&mut self, number: usize) -> Result<f64> {
-        writeln!(self.ask, "{number}")?;
+        writeln!(self.child.stdin.as_ref().context("it has no input")?, "{number}")?;
+        if !wait::is_readable(self.answers.get_ref().as_fd())? {
+            bail!("the bare program does not answer");
+        }
         let mut line = String::new();
         self.answers.read_line(&mut line)?;
         let micros: f64 = line.trim().parse().context("the bare program has failed")?;
         Ok(micros / 1e3)
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        if !wait::has_ended(&self.child).unwrap_or(false) {
+            drop(self.child.kill());
+        }
+        drop(self.child.wait());
     }
 }
 
@@ -186,12 +202,13 @@ impl Runtime {
     fn run(&mut self) -> Result<()> {
         self.count += 1;
         let begun = Instant::now();
-        let output = Command::new(self.name)
-            .args(["run", &format!("mezzo-bench-{}-{}", std::process::id(), self.count)])
-            .current_dir(&self.bundle)
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .output()?;
+        let output = wait::output(
+            Command::new(self.name)
+                .args(["run", &format!("mezzo-bench-{}-{}", std::process::id(), self.count)])
+                .current_dir(&self.bundle)
+                .stdin(Stdio::null())
+                .stderr(Stdio::piped()),
+        )?;
         if !output.status.success() {
             bail!("{}: {}", self.name, String::from_utf8_lossy(&output.stderr));
         }

@@ -7,9 +7,11 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use mezzo_images::Digest;
 use serde_json::{Value, json};
+
+use super::wait;
 
 /// Packs folders as the layers of an image of this name, and returns the packed layers, lowest first.
 pub(super) fn write(registry: &Path, name: &str, layers: &[PathBuf]) -> Result<Vec<PathBuf>> {
@@ -56,8 +58,7 @@ fn descriptor(kind: &str, digest: Digest, size: usize) -> Value {
 }
 
 pub(super) fn done(command: &mut Command) -> Result<()> {
-    let output =
-        command.stderr(Stdio::piped()).spawn().and_then(|child| child.wait_with_output()).context("run")?;
+    let output = wait::output(command.stderr(Stdio::piped()))?;
     if !output.status.success() {
         bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
     }

@@ -14,21 +14,26 @@ use crate::{
     table::{Table, percentile},
 };
 
-/// Containers that run in the end.
+/// Containers that run in the end, where there is time.
 const MANY: usize = 4000;
 /// Started at a time where nobody looks.
 const FLOCK: usize = 20;
 /// Before somebody looks again.
 const PAUSE: Duration = Duration::from_secs(3);
-/// How many around the 10th and the 4,000th are looked at.
+/// How many of the first and of the last are looked at.
 const AROUND: usize = 20;
+/// Longest time for those in between: on a host that is slower there are fewer, which the row tells.
+const LIMIT: Duration = Duration::from_secs(120);
+/// After how many it is told how far it is.
+const STEP: usize = 500;
 
 pub(crate) fn many(table: &mut Table) -> Result<()> {
     let bench = Bench::start("many")?;
     let mut times = Times::default();
     let mut pids = Vec::with_capacity(MANY);
-    let measured = start(&bench, &mut times, &mut pids);
+    start(&bench, &mut times, &mut pids)?;
     let private = private_mib(pids.iter().take(100).copied());
+    eprintln!("  ending {}", pids.len());
     for n in 0..pids.len() {
         bench.containers.destroy(&id(n))?;
     }
@@ -38,13 +43,12 @@ pub(crate) fn many(table: &mut Table) -> Result<()> {
             other => bail!("{n} have ended, then {other:?}"),
         }
     }
-    measured?;
     let medians =
         |times: &mut [f64]| (percentile(&mut times[..AROUND], 0.5), percentile(&mut times[AROUND..], 0.5));
     let (first, last) = medians(&mut times.ours);
     let (bare_first, bare_last) = medians(&mut times.bare);
     table.row(
-        "launch latency of the 4,000th running container",
+        &format!("launch latency of the {}th running container", pids.len()),
         &format!("{last:.2} ms, {:.2}x", last / first),
         &format!(
             "the 10th: {first:.2} ms; medians of {AROUND} around each; the same calls bare: {bare_last:.2} ms, \
@@ -76,28 +80,38 @@ fn id(n: usize) -> mezzo_ids::ContainerId {
 /// The first and the last ones one after another, those in between many at a time: they are only to be there.
 fn start(bench: &Bench, times: &mut Times, pids: &mut Vec<u32>) -> Result<()> {
     let mut bare = Bare::start(bench.path(), false)?;
-    let mut n = 0;
-    while n < MANY {
-        let between = (AROUND..MANY - AROUND).contains(&n);
-        let flock = if between { FLOCK.min(MANY - AROUND - n) } else { 1 };
-        if n == AROUND || n == MANY - AROUND {
-            // What was started last has settled.
-            thread::sleep(PAUSE);
-        }
-        let begun = Instant::now();
-        for n in n..n + flock {
+    for n in 0..AROUND {
+        one(bench, n, &mut bare, times, pids)?;
+    }
+    let begun = Instant::now();
+    while pids.len() < MANY - AROUND && begun.elapsed() < LIMIT {
+        let flock = pids.len()..(MANY - AROUND).min(pids.len() + FLOCK);
+        for n in flock.clone() {
             bench.containers.launch(&bench.request(&id(n), &["/bin/sleep", "100000"]));
         }
-        for _ in 0..flock {
-            let (pid, took) = bench.next_started(begun)?;
-            if !between {
-                times.ours.push(took.as_secs_f64() * 1e3);
-                times.bare.push(bare.run(n)?);
+        for n in flock {
+            pids.push(bench.next_started(begun)?.0);
+            if n % STEP == 0 {
+                eprintln!("  {n} of {MANY} run after {:.0} s", begun.elapsed().as_secs_f64());
             }
-            pids.push(pid);
         }
-        n += flock;
     }
+    // What was started last has settled.
+    thread::sleep(PAUSE);
+    for n in pids.len()..pids.len() + AROUND {
+        one(bench, n, &mut bare, times, pids)?;
+    }
+    Ok(())
+}
+
+/// Starts one, and the same bare.
+fn one(bench: &Bench, n: usize, bare: &mut Bare, times: &mut Times, pids: &mut Vec<u32>) -> Result<()> {
+    let begun = Instant::now();
+    bench.containers.launch(&bench.request(&id(n), &["/bin/sleep", "100000"]));
+    let (pid, took) = bench.next_started(begun)?;
+    pids.push(pid);
+    times.ours.push(took.as_secs_f64() * 1e3);
+    times.bare.push(bare.run(n)?);
     Ok(())
 }
 

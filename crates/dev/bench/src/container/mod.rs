@@ -4,15 +4,17 @@
 //! installed is said.
 
 mod exec;
+mod groups;
 mod layout;
 mod many;
 mod thousand;
 mod unpack;
+mod wait;
 
 use std::{
     fs,
     os::unix::fs::symlink,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::AtomicBool,
@@ -31,6 +33,7 @@ use mezzo_container::{
 use mezzo_mesos::v1::NetworkInfo;
 
 use crate::daemons::{Folder, binary};
+use wait::PATIENCE;
 
 pub(crate) use exec::{exec, network};
 pub(crate) use many::many;
@@ -39,8 +42,6 @@ pub(crate) use unpack::unpack;
 
 /// What a container with an image has.
 const CAPABILITIES: u64 = 0x5fb;
-/// Nothing here takes longer, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder with an image of busybox in it, and what starts containers of it.
 struct Bench {
@@ -173,15 +174,7 @@ impl Bench {
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        remove_groups(&self.cgroups_root);
-    }
-}
-
-/// Removes the groups that containers were in; those that are left are told of by the kernel.
-fn remove_groups(root: &str) {
-    let Ok(hierarchies) = fs::read_dir("/sys/fs/cgroup") else { return };
-    for path in hierarchies.flatten().map(|entry| entry.path()).chain([PathBuf::from("/sys/fs/cgroup")]) {
-        drop(fs::remove_dir(path.join(root)));
+        groups::clear(&self.cgroups_root);
     }
 }
 

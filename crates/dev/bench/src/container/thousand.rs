@@ -1,11 +1,14 @@
 //! A thousand containers of one image on one agent, through a master, as a scheduler sees it.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use mezzo_mesos::v1::{self, TaskState, scheduler::call};
 
-use super::{image, layout, remove_groups};
+use super::{groups, image, layout};
 use crate::{
     client::{Scheduler, command_task, parts},
     daemons::{Daemon, Folder},
@@ -13,12 +16,14 @@ use crate::{
 };
 
 const COUNT: usize = 1000;
+/// Longest wait until all of them run, and until all of them have ended.
+const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) fn thousand(table: &mut Table) -> Result<()> {
     let folder = Folder::new("thousand")?;
     let cgroups = format!("mezzo-bench-{}", std::process::id());
-    let measured = run(folder.path(), &cgroups, &folder);
-    remove_groups(&cgroups);
+    let measured = run(folder.path(), &cgroups);
+    groups::clear(&cgroups);
     let (started, ended) = measured?;
     table.row(
         "1,000 containers of one image on one agent, until all run",
@@ -35,7 +40,7 @@ pub(crate) fn thousand(table: &mut Table) -> Result<()> {
     Ok(())
 }
 
-fn run(path: &std::path::Path, cgroups: &str, folder: &Folder) -> Result<(f64, f64)> {
+fn run(path: &std::path::Path, cgroups: &str) -> Result<(f64, f64)> {
     image(&path.join("image"))?;
     layout::write(&path.join("registry"), "bench", &[path.join("image")])?;
     let master = Daemon::master(path, &[])?;
@@ -55,25 +60,25 @@ fn run(path: &std::path::Path, cgroups: &str, folder: &Folder) -> Result<(f64, f
     launch(&mut scheduler, offer, 0..1)?;
     end(&mut scheduler, 0..1)?;
     let offer = self::offer(&mut scheduler)?;
+    eprintln!("  the image is there");
     let begun = Instant::now();
     let measured = launch(&mut scheduler, offer, 1..COUNT + 1)
         .map(|()| begun.elapsed().as_secs_f64())
         .and_then(|started| {
+            eprintln!("  all run after {started:.1} s");
             let begun = Instant::now();
             end(&mut scheduler, 1..COUNT + 1)?;
             Ok((started, begun.elapsed().as_secs_f64()))
         });
-    if measured.is_err() {
-        // Containers outlive their agent.
-        drop(end(&mut scheduler, 1..COUNT + 1));
-        eprintln!("  see {}", folder.path().display());
-    }
+    // Containers outlive it; those that are left are ended by their groups.
     drop(agent);
     measured
 }
 
 fn offer(scheduler: &mut Scheduler) -> Result<v1::Offer> {
+    let deadline = Instant::now() + LIMIT;
     loop {
+        in_time(deadline, 1)?;
         let (status, offers) = parts(scheduler.next_flushing().context("wait for an offer")?);
         if let Some(status) = status {
             scheduler.acknowledge(&status);
@@ -85,7 +90,7 @@ fn offer(scheduler: &mut Scheduler) -> Result<v1::Offer> {
 }
 
 fn launch(scheduler: &mut Scheduler, offer: v1::Offer, numbers: std::ops::Range<usize>) -> Result<()> {
-    let mut left = numbers.len();
+    let (mut left, deadline) = (numbers.len(), Instant::now() + LIMIT);
     let tasks = numbers
         .map(|n| {
             let mut task = command_task(&offer.agent_id, format!("c{n}"), "/bin/sleep", 0.1, 32.0);
@@ -97,6 +102,7 @@ fn launch(scheduler: &mut Scheduler, offer: v1::Offer, numbers: std::ops::Range<
         .collect();
     scheduler.launch(vec![offer.id], tasks, 0.0);
     while left > 0 {
+        in_time(deadline, left)?;
         let (status, offers) = parts(scheduler.next_flushing().with_context(|| format!("{left} to come"))?);
         for offer in offers {
             // What is left over; declined for as long as this takes.
@@ -127,12 +133,14 @@ fn container() -> v1::ContainerInfo {
 }
 
 fn end(scheduler: &mut Scheduler, numbers: std::ops::Range<usize>) -> Result<()> {
-    let mut left: BTreeMap<String, ()> = numbers.map(|n| (format!("c{n}"), ())).collect();
-    for name in left.keys() {
+    let deadline = Instant::now() + LIMIT;
+    let mut left: BTreeSet<String> = numbers.map(|n| format!("c{n}")).collect();
+    for name in &left {
         let kill = call::Kill { task_id: v1::TaskId { value: name.clone() }, ..Default::default() };
         scheduler.queue(call::Type::Kill, |call| call.kill = Some(kill));
     }
     while !left.is_empty() {
+        in_time(deadline, left.len())?;
         let (status, offers) =
             parts(scheduler.next_flushing().with_context(|| format!("{} to end", left.len()))?);
         for offer in offers {
@@ -145,4 +153,12 @@ fn end(scheduler: &mut Scheduler, numbers: std::ops::Range<usize>) -> Result<()>
         }
     }
     scheduler.flush()
+}
+
+/// Heartbeats come for ever, so waiting for events has an end of its own.
+fn in_time(deadline: Instant, left: usize) -> Result<()> {
+    if Instant::now() > deadline {
+        bail!("{left} are still to come after {} s", LIMIT.as_secs());
+    }
+    Ok(())
 }

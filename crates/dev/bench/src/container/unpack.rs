@@ -4,13 +4,18 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::mpsc::channel,
+    thread,
     time::Instant,
 };
 
 use anyhow::{Context, Result, bail};
 use mezzo_images::{PullOptions, Settings, Source, Store};
 
-use super::layout::{self, done};
+use super::{
+    layout::{self, done},
+    wait::PATIENCE,
+};
 use crate::{
     daemons::Folder,
     table::{Table, percentile},
@@ -27,6 +32,7 @@ pub(crate) fn unpack(table: &mut Table) -> Result<()> {
     let folder = Folder::new("unpack")?;
     let path = folder.path();
     let layers = fill(path)?;
+    eprintln!("  packing {LAYERS} layers");
     let packed = layout::write(&path.join("registry"), "bench", &layers)?;
     let bytes: u64 = packed.iter().filter_map(|layer| Some(layer.metadata().ok()?.len())).sum();
     // Nothing is deleted before the end: ext4 searches past every inode that was freed in the last minutes for
@@ -37,6 +43,7 @@ pub(crate) fn unpack(table: &mut Table) -> Result<()> {
         ours.push(pull(path, n)?);
         done(&mut Command::new("sync"))?;
         theirs.push(tar(path, n, &packed)?);
+        eprintln!("  {} of {TIMES}: {:.1} s, gunzip and tar {:.1} s", n + 1, ours[n], theirs[n]);
     }
     let (ours, theirs) = (percentile(&mut ours, 0.5), percentile(&mut theirs, 0.5));
     table.row(
@@ -88,13 +95,20 @@ fn pull(path: &Path, n: usize) -> Result<f64> {
     let directory = path.join(format!("store-{n}"));
     let settings = Settings { source: Source::Folder(path.join("registry")), ..Settings::default() };
     let store = Store::open(&directory, settings)?;
+    let (sender, pulled) = channel();
     let begun = Instant::now();
-    let image = store.pull(&"bench".parse()?, &PullOptions::default(), &|_| {})?;
-    let took = begun.elapsed().as_secs_f64();
-    if image.layers.len() != LAYERS {
-        bail!("{} layers", image.layers.len());
+    // In a thread of its own, as it has no end that it could be given.
+    thread::spawn(move || {
+        let image = "bench".parse().map_err(anyhow::Error::from);
+        let image = image.and_then(|image| Ok(store.pull(&image, &PullOptions::default(), &|_| {})?));
+        drop(sender.send((image, begun.elapsed())));
+    });
+    let (image, took) = pulled.recv_timeout(PATIENCE).context("wait for the image")?;
+    let layers = image?.layers.len();
+    if layers != LAYERS {
+        bail!("{layers} layers");
     }
-    Ok(took)
+    Ok(took.as_secs_f64())
 }
 
 fn tar(path: &Path, n: usize, packed: &[PathBuf]) -> Result<f64> {
