@@ -26,7 +26,8 @@ const ALLOCATOR: [&str; 4] = ["allocator-memory", "allocator-20000", "allocator-
 const SIM: [&str; 3] = ["sim-events", "sim-seeds", "sim-day"];
 
 /// The measurements of containers.
-const CONTAINER: [&str; 4] = ["container-exec", "container-thousand", "container-many", "container-unpack"];
+const CONTAINER: [&str; 5] =
+    ["container-exec", "container-network", "container-thousand", "container-many", "container-unpack"];
 
 /// The measurements of services.
 const SERVICES: [&str; 5] =
