@@ -395,7 +395,11 @@ impl Services {
         let Some(run_spec) = wanted.or_else(|| self.definition(path, instance.version)) else {
             return Ok(Vec::new());
         };
-        let placed = match self.placed.remove(path) {
+        // What is kept counts the instances of the wanted make; those of one before it are counted when one of them is placed.
+        let make = run_spec.version_info().last_config_change_at;
+        let is_kept = self.wanted(path).is_some_and(|spec| spec.version_info().last_config_change_at == make);
+        let kept = if is_kept { self.placed.remove(path) } else { None };
+        let placed = match kept {
             Some(placed) if placed.is_for(&run_spec) => placed,
             _ if run_spec.constraints().is_empty() => Placed::new(&run_spec),
             _ => Placed::of(&run_spec, self.instances(path).map(Arc::as_ref)),
@@ -406,7 +410,7 @@ impl Services {
         let need = Need { run_spec: &run_spec, instance, placed: &placed, enforce_role };
         let terms = Terms { config: &self.config, framework, region: self.region.as_deref(), now: m.now };
         let placement = launch::place(offer, &need, &terms, m.rng);
-        if !run_spec.constraints().is_empty() {
+        if is_kept && !run_spec.constraints().is_empty() {
             self.placed.insert(path.clone(), placed);
         }
         let placement = placement?;

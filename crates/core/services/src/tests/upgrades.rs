@@ -6,7 +6,7 @@ use mezzo_mesos::v1::TaskState;
 use mezzo_services_model::*;
 
 use super::world::*;
-use crate::upgrade::Bounds;
+use crate::{fixtures, upgrade::Bounds};
 
 fn bounds(instances: u32, min: f64, over: f64, active: u32) -> (u32, u32) {
     let mut app = app("/a", instances);
@@ -304,4 +304,33 @@ fn marathon_rules_148_149_150_and_154_readiness_holds_the_upgrade() {
     // Rule 148: afterwards nobody asks.
     world.pass(60);
     assert!(world.probes.is_empty());
+}
+
+/// Old ones that end while their service waits for its turn to change are launched again as what they were, where their own
+/// constraint lets them be.
+#[test]
+fn old_ones_that_are_launched_again_keep_to_their_constraint() {
+    let mut world = World::new();
+    world.agents = 2;
+    let mut after = app("/after", 2);
+    after.dependencies.insert(path("/first"));
+    after.constraints.insert(fixtures::constraint("hostname", Operator::Unique, None));
+    world.put([app("/first", 1), after.clone()]);
+    world.settle();
+    // No new one of the first comes to run, so the second waits.
+    let first = App { user: Some("new".into()), instances: 9, ..app("/first", 1) };
+    world.put([first, App { user: Some("new".into()), ..after }]);
+    for one in world.running("/after") {
+        let task = world.task_of(&one);
+        world.update(&task, TaskState::TaskFailed);
+    }
+    world.pass(2);
+    world.offers();
+    let hosts: Vec<_> = world
+        .instances("/after")
+        .iter()
+        .filter_map(|one| one.agent.as_ref().map(|at| at.host.clone()))
+        .collect();
+    let different: std::collections::BTreeSet<_> = hosts.iter().collect();
+    assert_eq!((hosts.len(), different.len()), (2, 2), "{hosts:?}");
 }
