@@ -50,7 +50,7 @@ pub use outcome::{Blind, LastLines, Observer, Outcome, Sample, ServicesOutcome, 
 pub use plant::Plant;
 pub use services::{
     case::ServicesCase,
-    setup::{AppSetup, Order, OrderKind, Quality, ServicesSetup},
+    setup::{AppSetup, Order, OrderKind, Placement, Quality, ServicesSetup},
 };
 pub use setup::{
     Amounts, Behaviour, FrameworkSetup, Latency, MasterSetup, NetworkSetup, NodeGroup, RoleSetup, Setup,

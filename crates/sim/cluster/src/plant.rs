@@ -21,12 +21,22 @@ pub enum Plant {
     HastyUpgrade,
     /// Apps that fail are launched again at once.
     NoBackoff,
+    /// Constraints of apps are left out of their definitions.
+    NoConstraints,
+    /// So are dependencies.
+    NoDependencies,
 }
 
 impl Plant {
     /// Those of clusters with a services node.
-    pub const OF_SERVICES: [Self; 4] =
-        [Self::ForgetfulStore, Self::LostFrameworkId, Self::HastyUpgrade, Self::NoBackoff];
+    pub const OF_SERVICES: [Self; 6] = [
+        Self::ForgetfulStore,
+        Self::LostFrameworkId,
+        Self::HastyUpgrade,
+        Self::NoBackoff,
+        Self::NoConstraints,
+        Self::NoDependencies,
+    ];
     /// All others.
     pub const ALL: [Self; 5] =
         [Self::DoubleOffer, Self::LostUpdate, Self::LeakedResource, Self::WrongShare, Self::ForgottenExpiry];

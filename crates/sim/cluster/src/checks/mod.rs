@@ -2,6 +2,8 @@
 
 mod judge;
 mod offers;
+mod places;
+mod sequence;
 pub(crate) mod services;
 mod settle;
 mod tasks;
@@ -217,6 +219,9 @@ impl World<'_> {
     pub(crate) fn checks_on_event(&mut self, scheduler: usize, event: &v1::scheduler::Event) {
         if let Some(update) = &event.update {
             self.check_heard(&update.status);
+            if self.services.as_ref().is_some_and(|host| host.scheduler == scheduler) {
+                self.checks.services.on_heard(&update.status);
+            }
         }
         if self.is_logging {
             self.log_event(scheduler, event);

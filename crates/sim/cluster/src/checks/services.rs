@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mezzo_mesos::v1::scheduler::{Call, call};
 use mezzo_services_model::{Condition, Goal, InstanceId, PathId, TaskId};
 
-use super::{add, fits, vector};
+use super::{add, fits, places::Places, sequence::Sequence, vector};
 use crate::{
     fault::{FaultKind, Victim},
     queue::Nanos,
@@ -29,14 +29,14 @@ const BACKOFF_FACTOR: f64 = 1.15;
 pub(crate) struct Running {
     pub(crate) serving: Serving,
     pub(crate) agent: usize,
-    since: Nanos,
+    pub(super) since: Nanos,
     /// When it is or was well; never, maybe.
     pub(crate) well_at: Option<Nanos>,
 }
 
 /// Bounds that an upgrade keeps while nothing else takes instances away.
 #[derive(Clone, Copy, Debug)]
-struct Watch {
+pub(super) struct Watch {
     min: usize,
     max: usize,
 }
@@ -44,18 +44,22 @@ struct Watch {
 /// All that is remembered of apps.
 #[derive(Debug, Default)]
 pub(crate) struct Services {
-    running: BTreeMap<TaskId, Running>,
+    pub(super) running: BTreeMap<TaskId, Running>,
     /// Tasks that ever ran.
     ran: BTreeSet<TaskId>,
     /// Tasks whose end the services, or operators, have asked for.
     asked_to_end: BTreeSet<String>,
-    watches: BTreeMap<usize, Watch>,
+    pub(super) watches: BTreeMap<usize, Watch>,
     /// Launches of instances that end by themselves, by app: since when, and how many.
     launches: BTreeMap<usize, (Nanos, u32)>,
     /// The framework's id, once a store was said to have it.
     kept: Option<String>,
     /// Nothing goes wrong that takes instances away.
-    is_calm: bool,
+    pub(super) is_calm: bool,
+    /// Where instances are.
+    pub(super) places: Places,
+    /// Which apps come after which.
+    pub(super) sequences: BTreeMap<usize, Sequence>,
     /// An operator's drain ends waits after failures, rightly.
     has_drains: bool,
 }
@@ -112,7 +116,8 @@ impl Services {
     }
 }
 
-fn number_of(path: &str) -> Option<usize> {
+/// The number of the app at a path.
+pub(crate) fn number_of(path: &str) -> Option<usize> {
     path.strip_prefix("/a")?.parse().ok()
 }
 
@@ -124,11 +129,11 @@ fn launches_max(instances: u32, elapsed: Nanos) -> f64 {
 }
 
 impl World<'_> {
-    fn app_setup(&self, app: usize) -> Option<AppSetup> {
+    pub(super) fn app_setup(&self, app: usize) -> Option<AppSetup> {
         self.setup.services.as_ref()?.apps.get(app).copied()
     }
 
-    fn wanted_app(&self, app: usize) -> Option<Wanted> {
+    pub(super) fn wanted_app(&self, app: usize) -> Option<Wanted> {
         self.services.as_ref()?.operators.books.get(app)?.wanted
     }
 
@@ -147,6 +152,7 @@ impl World<'_> {
         let is_checked = app.and_then(|app| self.app_setup(app)).is_some_and(|app| app.checked);
         let well_at = if is_checked { well_after.map(|after| self.now + after) } else { Some(self.now) };
         let (task, quality, path) = (serving.task.clone(), serving.quality, serving.app.clone());
+        let make = serving.make;
         let is_first = self.checks.services.ran.insert(task.clone());
         self.checks
             .services
@@ -156,9 +162,11 @@ impl World<'_> {
             self.violate("a task runs once", format!("{} runs again on agent {agent}", task.as_str()));
         }
         let Some(app) = app else { return };
+        self.check_place(app, &task);
+        self.check_sequence(app, &task);
         *self.outcome.services.launches.entry(app).or_default() += 1;
         if quality == Quality::Crashing {
-            self.count_launch(app);
+            self.count_launch(app, make);
         }
         let there = self.checks.services.of_app(&path).count();
         if let Some(watch) = self.checks.services.watches.get(&app).filter(|watch| there > watch.max) {
@@ -167,8 +175,9 @@ impl World<'_> {
         }
     }
 
-    fn count_launch(&mut self, app: usize) {
-        let instances = self.wanted_app(app).map_or(1, |wanted| wanted.instances);
+    fn count_launch(&mut self, app: usize, make: u32) {
+        // Those of the definition before go on while their app waits for its turn in a change of several.
+        let instances = self.checks.services.places.most_of(make);
         let (since, count) = self.checks.services.launches.entry(app).or_insert((self.now, 0));
         *count += 1;
         let (elapsed, count) = (self.now - *since, *count);
@@ -183,6 +192,7 @@ impl World<'_> {
         self.log(|| format!("agent {agent} instance {} ends with {status:?}", serving.task.as_str()));
         self.count_use(agent);
         add(&mut self.checks.used[agent], &vector(&NEEDS), -1);
+        self.note_well(&serving.app);
         self.checks.services.running.remove(&serving.task);
         let Some(app) = number_of(&serving.app) else { return };
         let now = self.now;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::setup::{AppSetup, Order, OrderKind, Quality, ServicesSetup};
+use super::setup::{AppSetup, Order, OrderKind, Placement, Quality, ServicesSetup};
 use crate::{
     fault::{Fault, FaultKind, Victim},
     random::{Actor, Draw, source},
@@ -58,7 +58,49 @@ impl ServicesCase {
         }
         own.sort_by_key(|fault| fault.at_ms);
         case.faults = own;
+        case.draw_rules(&mut rng);
         case
+    }
+
+    /// Where instances may be, and which apps come after others. What there is to be drawn later comes behind it, so that a seed
+    /// keeps what it is known for.
+    fn draw_rules(&mut self, rng: &mut ChaCha8Rng) {
+        let hosts = self.agents as u32;
+        for (number, app) in self.apps.iter_mut().enumerate() {
+            if !rng.percent(30) {
+                continue;
+            }
+            let all = [
+                Placement::Unique,
+                Placement::Cluster,
+                Placement::GroupBy(1 + rng.below(u64::from(hosts)) as u32),
+                Placement::MaxPer(2),
+            ];
+            let placement = all[rng.index(all.len())];
+            app.placement = Some(placement);
+            // More could never run.
+            let most = match placement {
+                Placement::Unique => hosts,
+                Placement::MaxPer(most) => most * hosts,
+                Placement::Cluster | Placement::GroupBy(_) => u32::MAX,
+            };
+            for order in self.orders.iter_mut().filter(|order| order.app == number) {
+                order.kind.cap_instances(most);
+            }
+        }
+        if !rng.percent(40) {
+            return;
+        }
+        for (number, app) in self.apps.iter_mut().enumerate().skip(1) {
+            app.after = rng.percent(60).then(|| rng.index(number));
+        }
+        for _ in 0..1 + rng.index(3) {
+            // No more than any constraint lets run.
+            let kind = OrderKind::PutAll { instances: rng.below(4) as u32, quality: quality(rng) };
+            let at_ms = 10_000 + rng.below(self.seconds.saturating_sub(12).max(1) * 1000);
+            self.orders.push(Order { at_ms, app: 0, force: rng.percent(35), kind });
+        }
+        self.orders.sort_by_key(|order| order.at_ms);
     }
 
     /// Of the services node itself.
@@ -141,6 +183,8 @@ fn app(rng: &mut ChaCha8Rng) -> AppSetup {
         minimum_health_capacity: [1.0, 1.0, 0.5, 0.75, 0.0][rng.index(5)],
         maximum_over_capacity: [1.0, 0.0, 0.25, 0.5][rng.index(4)],
         unreachable_s: [Some((0, 0)), Some((0, 0)), Some((60, 120)), Some((10, 300)), None][rng.index(5)],
+        placement: None,
+        after: None,
     }
 }
 

@@ -2,6 +2,7 @@
 //! process that may end at any moment. Its connection with the master is a [`crate::scheduler::Scheduler`] as all others.
 
 pub(crate) mod case;
+mod definition;
 pub(crate) mod operator;
 pub(crate) mod serving;
 pub(crate) mod setup;

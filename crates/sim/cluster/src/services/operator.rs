@@ -3,22 +3,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::Duration,
 };
 
 use mezzo_services::{Answer, Change, Input, Kill, Request, RequestId, Snapshot, checker};
-use mezzo_services_model::{
-    App, AppCommand, AppHealthCheck, Backoff, Condition, Goal, Group, HealthProtocol, InstanceId,
-    KillSelection, Network, PathId, PortRef, Resources, UnreachableStrategy, UpgradeStrategy, VersionInfo,
-};
-use mezzo_time::Timestamp;
+use mezzo_services_model::{ActionKind, App, AppCommand, Condition, Goal, InstanceId, PathId, Plan, Step};
 
 use super::{
-    serving::{NEEDS, command, read_command},
-    setup::{AppSetup, Order, OrderKind, Quality, ServicesSetup, path_of},
+    definition::definition,
+    serving::read_command,
+    setup::{Order, OrderKind, Quality, ServicesSetup, path_of},
 };
 use crate::{
-    Plant,
+    checks::services::number_of,
     event::Event,
     queue::Nanos,
     world::{MILLI, SECOND, World},
@@ -55,14 +51,22 @@ pub(crate) struct Book {
 struct Asked {
     order: usize,
     app: usize,
-    candidate: Candidate,
+    candidates: Vec<Candidate>,
 }
 
+/// What an order makes of one app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Candidate {
-    Definition(Option<Wanted>),
-    /// Definitions stay.
-    Nothing,
+struct Candidate {
+    app: usize,
+    wanted: Option<Wanted>,
+    /// All instances are replaced although the definition stays.
+    restarts: bool,
+}
+
+impl Candidate {
+    fn new(app: usize, wanted: Option<Wanted>) -> Self {
+        Self { app, wanted, restarts: false }
+    }
 }
 
 /// All operators.
@@ -96,7 +100,8 @@ impl Operators {
 /// What is sent for an order.
 struct Asking {
     request: Request,
-    candidate: Candidate,
+    /// None when definitions stay.
+    candidates: Vec<Candidate>,
 }
 
 impl World<'_> {
@@ -126,21 +131,31 @@ impl World<'_> {
         if order.kind.insists() && others_wait {
             return self.queue.push(self.now + AGAIN, Event::Order(number as u32));
         }
-        if host.operators.asked.values().any(|asked| asked.candidate != Candidate::Nothing) {
+        if host.operators.asked.values().any(|asked| !asked.candidates.is_empty()) {
             return self.queue.push(self.now + TURN, Event::Order(number as u32));
         }
         self.see_promises(&shown);
-        let Some(Asking { request, candidate }) = self.asking(&shown, &order) else {
+        let Some(Asking { request, candidates }) = self.asking(&shown, &order) else {
             if let Some(host) = &mut self.services {
                 host.operators.tries[number] = None;
             }
             return;
         };
         self.log(|| format!("ORDER {order:?}"));
+        let mut touched: BTreeSet<usize> =
+            candidates.iter().map(|candidate| candidate.app).chain([order.app]).collect();
+        let force = order.force || order.kind.insists();
+        if force {
+            let paths: Vec<PathId> = touched.iter().filter_map(|app| app_path(*app)).collect();
+            let others = paths.iter().flat_map(|path| in_the_way(&shown, path));
+            let others: Vec<usize> = others.filter_map(|other| number_of(other.as_str())).collect();
+            touched.extend(others);
+        }
+        self.checks.services.forget_deployments(&touched, force);
         let Some(host) = &mut self.services else { return };
         host.operators.requests += 1;
         let id = RequestId(host.operators.requests);
-        host.operators.asked.insert(id, Asked { order: number, app: order.app, candidate });
+        host.operators.asked.insert(id, Asked { order: number, app: order.app, candidates });
         let life = self.schedulers[host.scheduler].life;
         let input = Box::new(Input::Request(id, request));
         self.queue.push(self.now + MILLI, Event::ServicesInput { life, input });
@@ -148,12 +163,10 @@ impl World<'_> {
 
     fn asking(&mut self, shown: &Snapshot, order: &Order) -> Option<Asking> {
         let own = self.setup.services.as_ref()?;
-        let look = *own.apps.get(order.app)?;
         let host = self.services.as_mut()?;
-        let path = PathId::parse(&path_of(order.app), &PathId::root()).ok()?;
-        let current = shown.root.app(&path).cloned();
+        let path = app_path(order.app)?;
         let role = host.config.role.clone();
-        let known = current.as_deref().and_then(wanted_of);
+        let known = known_app(shown, order.app);
         let plant = self.setup.plant;
         let makes = &mut host.operators.makes;
         let mut fresh = |instances, quality| {
@@ -169,62 +182,89 @@ impl World<'_> {
             force: order.force,
             dry_run: false,
         };
-        let wanted = match order.kind {
-            OrderKind::Put { instances, quality } => Some(fresh(instances, quality)),
-            OrderKind::Upgrade { quality } => Some(fresh(known?.instances, quality)),
+        let of_this = |wanted| vec![Candidate::new(order.app, wanted)];
+        let restarted = |app, wanted| Candidate { app, wanted: Some(wanted), restarts: true };
+        let candidates = match order.kind {
+            OrderKind::Put { instances, quality } => of_this(Some(fresh(instances, quality))),
+            OrderKind::PutAll { instances, quality } => {
+                let mut new = |app| Candidate::new(app, Some(fresh(instances, quality)));
+                (0..own.apps.len()).map(&mut new).collect()
+            }
+            OrderKind::Upgrade { quality } => of_this(Some(fresh(known?.instances, quality))),
             OrderKind::Mend => {
-                let known = known.filter(|known| !known.quality.is_sound())?;
+                let known = known?;
+                let mut all = match (known.quality.is_sound(), is_cut_short(shown, &path)) {
+                    (false, _) => of_this(Some(fresh(known.instances, Quality::Good))),
+                    (true, true) => vec![restarted(order.app, known)],
+                    (true, false) => return None,
+                };
                 change.force = true;
-                Some(fresh(known.instances, Quality::Good))
+                // Others in the deployments that make way are begun again.
+                let others = in_the_way(shown, &path).filter_map(|other| number_of(other.as_str()));
+                let others: BTreeSet<usize> = others.filter(|other| *other != order.app).collect();
+                all.extend(others.into_iter().filter_map(|app| Some(restarted(app, known_app(shown, app)?))));
+                all
             }
-            OrderKind::Scale { instances } => Some(Wanted { instances, ..known? }),
-            OrderKind::Restart => {
-                change.restart.insert(path.clone());
-                Some(known?)
-            }
-            OrderKind::Delete => known.map(|_| None)?,
+            OrderKind::Scale { instances } => of_this(Some(Wanted { instances, ..known? })),
+            OrderKind::Restart => vec![restarted(order.app, known?)],
+            OrderKind::Delete => known.map(|_| of_this(None))?,
             OrderKind::KillAndScale { count } => {
                 let known = known?;
                 change.kill = running(shown, &path).take(count as usize).collect();
                 self.checks.services.ask_to_end(&change.kill);
                 let instances = known.instances.saturating_sub(change.kill.len() as u32);
-                Some(Wanted { instances, ..known })
+                of_this(Some(Wanted { instances, ..known }))
             }
             OrderKind::Kill { count } => {
                 let instances: BTreeSet<_> = running(shown, &path).take(count as usize).collect();
                 self.checks.services.ask_to_end(&instances);
                 let request = Request::Kill(Kill { instances, wipe: false });
-                return Some(Asking { request, candidate: Candidate::Nothing });
+                return Some(Asking { request, candidates: Vec::new() });
             }
             OrderKind::ResetDelay => {
                 let request = Request::ResetDelay { run_spec: path };
-                return Some(Asking { request, candidate: Candidate::Nothing });
+                return Some(Asking { request, candidates: Vec::new() });
             }
             OrderKind::Revert => {
-                let works_on = |plan: &mezzo_services_model::Plan| {
-                    plan.steps.iter().flat_map(|step| &step.actions).any(|action| action.run_spec == path)
-                };
-                let plan = &shown.deployments.values().find(|one| works_on(&one.plan))?.plan;
-                let request = Request::CancelDeployment { id: plan.id.clone(), force: false };
-                let before = plan.original.app(&path).and_then(|app| wanted_of(app));
-                return Some(Asking { request, candidate: Candidate::Definition(before) });
+                let plan = shown.deployments.values().find(|one| apps_of(&one.plan).contains(&path))?;
+                let request = Request::CancelDeployment { id: plan.plan.id.clone(), force: false };
+                let before = |path: &PathId| plan.plan.original.app(path).and_then(|app| wanted_of(app));
+                let all = apps_of(&plan.plan).into_iter();
+                let candidates =
+                    all.filter_map(|path| Some(Candidate::new(number_of(path.as_str())?, before(&path))));
+                let candidates: Vec<_> = candidates.collect();
+                candidates.iter().for_each(|one| self.checks.services.note_again(one.wanted));
+                return Some(Asking { request, candidates });
             }
         };
-        let app = wanted.map(|wanted| Arc::new(definition(&path, &role, &look, &wanted, plant)));
-        let mut put = |group: &mut Group| match &app {
-            Some(app) => {
-                group.apps.insert(path.clone(), app.clone());
+        let mut target = None;
+        for candidate in &candidates {
+            let path = app_path(candidate.app)?;
+            let is_known = |wanted: &Wanted| {
+                known_app(shown, candidate.app).is_some_and(|known| known.make == wanted.make)
+            };
+            if candidate.restarts || order.force {
+                self.checks.services.note_again(candidate.wanted.filter(is_known));
             }
-            None => {
-                group.apps.remove(&path);
+            self.checks.services.note_asked(candidate.wanted);
+            if candidate.restarts {
+                change.restart.insert(path);
+                continue;
             }
-        };
-        if change.restart.is_empty() {
-            let parent = path.parent();
-            change.target = Arc::new(shown.root.updated(&parent, shown.root.version, &mut put));
+            let look = own.apps.get(candidate.app)?;
+            let app = candidate.wanted.map(|wanted| Arc::new(definition(&path, &role, look, &wanted, plant)));
+            let root = target.as_ref().unwrap_or(&*shown.root);
+            target = Some(root.updated(&path.parent(), shown.root.version, &mut |group| match &app {
+                Some(app) => {
+                    group.apps.insert(path.clone(), app.clone());
+                }
+                None => {
+                    group.apps.remove(&path);
+                }
+            }));
         }
-        let request = Request::Change(Box::new(change));
-        Some(Asking { request, candidate: Candidate::Definition(wanted) })
+        change.target = target.map_or(change.target, Arc::new);
+        Some(Asking { request: Request::Change(Box::new(change)), candidates })
     }
 
     /// What was promised is there, and what was asked without an answer happened as a whole or not at all.
@@ -268,19 +308,25 @@ impl World<'_> {
             Answer::Planned(plan) => {
                 self.outcome.services.taken += 1;
                 let wrong = checker::check_plan(&plan);
-                let book = &mut host.operators.books[asked.app];
-                let before = book.wanted;
-                if let Candidate::Definition(wanted) = asked.candidate {
-                    book.wanted = wanted;
-                }
                 let kind = self.setup.services.as_ref().map(|own| own.orders[asked.order].kind);
-                // What comes later may have cancelled it.
-                book.restarted = (kind == Some(OrderKind::Restart)).then_some(self.now);
                 let kills = matches!(kind, Some(OrderKind::KillAndScale { .. }));
+                let mut before = Vec::new();
+                for candidate in &asked.candidates {
+                    let book = &mut host.operators.books[candidate.app];
+                    before.push((candidate.app, book.wanted));
+                    book.wanted = candidate.wanted;
+                    // What comes later may have cancelled it.
+                    book.restarted = candidate.restarts.then_some(self.now);
+                }
                 if !wrong.is_empty() {
                     self.violate("plans make sense", wrong.join("; "));
                 }
-                self.watch_upgrade(asked.app, before, kills);
+                for (app, before) in before {
+                    self.watch_upgrade(app, before, kills);
+                    if matches!(kind, Some(OrderKind::PutAll { .. })) {
+                        self.watch_sequence(app);
+                    }
+                }
             }
         }
         if let Some(host) = &mut self.services {
@@ -292,10 +338,8 @@ impl World<'_> {
     pub(crate) fn orders_unanswered(&mut self) {
         let Some(host) = &mut self.services else { return };
         for asked in std::mem::take(&mut host.operators.asked).into_values() {
-            let book = &mut host.operators.books[asked.app];
-            match asked.candidate {
-                Candidate::Definition(wanted) => book.doubtful.push(wanted),
-                Candidate::Nothing => {}
+            for candidate in &asked.candidates {
+                host.operators.books[candidate.app].doubtful.push(candidate.wanted);
             }
             // Whether it happened shows when it is asked again, if that is worth it.
             let insists =
@@ -309,6 +353,36 @@ impl World<'_> {
     }
 }
 
+fn app_path(app: usize) -> Option<PathId> {
+    PathId::parse(&path_of(app), &PathId::root()).ok()
+}
+
+fn known_app(shown: &Snapshot, app: usize) -> Option<Wanted> {
+    wanted_of(shown.root.app(&app_path(app)?)?)
+}
+
+/// The apps that a plan does something to.
+fn apps_of(plan: &Plan) -> BTreeSet<PathId> {
+    plan.steps.iter().flat_map(|step| &step.actions).map(|action| action.run_spec.clone()).collect()
+}
+
+/// The apps of deployments that have to make way for a change of this one.
+fn in_the_way(shown: &Snapshot, path: &PathId) -> impl Iterator<Item = PathId> {
+    let plans = shown.deployments.values().map(|one| apps_of(&one.plan));
+    plans.filter(|apps| apps.contains(path)).flatten()
+}
+
+/// Whether old instances are left that no deployment replaces.
+fn is_cut_short(shown: &Snapshot, path: &PathId) -> bool {
+    let Some(app) = shown.root.app(path) else { return false };
+    let mut all = shown.instances.get(path).into_iter().flat_map(|all| all.values());
+    let is_replaced = |step: &Step| {
+        step.actions.iter().any(|action| action.run_spec == *path && action.kind == ActionKind::Restart)
+    };
+    all.any(|one| one.version < app.version_info.last_config_change_at && one.goal == Goal::Running)
+        && !shown.deployments.values().any(|one| one.plan.steps.iter().any(is_replaced))
+}
+
 /// What a definition says, as operators see it.
 fn wanted_of(app: &App) -> Option<Wanted> {
     let Some(AppCommand::Shell(text)) = &app.command else { return None };
@@ -320,72 +394,4 @@ fn running<'a>(shown: &'a Snapshot, path: &PathId) -> impl Iterator<Item = Insta
     let all = shown.instances.get(path).into_iter().flat_map(|all| all.values());
     all.filter(|one| one.condition == Condition::Running && one.goal == Goal::Running)
         .map(|one| one.id.clone())
-}
-
-fn definition(path: &PathId, role: &str, look: &AppSetup, wanted: &Wanted, plant: Option<Plant>) -> App {
-    let check = AppHealthCheck {
-        protocol: HealthProtocol::Http,
-        command: None,
-        port: Some(PortRef::Number(80)),
-        path: Some("/".into()),
-        ipv6: false,
-        ignore_http_1xx: false,
-        grace_period: Duration::from_secs(30),
-        interval: Duration::from_secs(5),
-        timeout: Duration::from_secs(3),
-        delay: Duration::ZERO,
-        max_consecutive_failures: 3,
-    };
-    let hasty = plant == Some(Plant::HastyUpgrade);
-    App {
-        id: path.clone(),
-        command: Some(AppCommand::Shell(command(wanted.make, wanted.quality))),
-        user: None,
-        env: Default::default(),
-        instances: wanted.instances,
-        resources: Resources { cpus: NEEDS.cpus, mem: NEEDS.mem, disk: NEEDS.disk, gpus: 0 },
-        resource_limits: None,
-        executor: String::new(),
-        executor_resources: None,
-        constraints: Default::default(),
-        canary: None,
-        fetch: Vec::new(),
-        port_definitions: Vec::new(),
-        require_ports: false,
-        container: None,
-        networks: vec![Network::host()],
-        health_checks: if look.checked { vec![check] } else { Vec::new() },
-        check: None,
-        readiness_checks: Vec::new(),
-        kill_grace_period: None,
-        dependencies: Default::default(),
-        backoff: match plant {
-            Some(Plant::NoBackoff) => {
-                Backoff { first: Duration::from_millis(1), factor: 1.0, ..Backoff::default() }
-            }
-            _ => Backoff::default(),
-        },
-        upgrade_strategy: UpgradeStrategy {
-            minimum_health_capacity: if hasty { 0.0 } else { look.minimum_health_capacity },
-            maximum_over_capacity: look.maximum_over_capacity,
-        },
-        labels: Default::default(),
-        accepted_resource_roles: None,
-        unreachable_strategy: match look.unreachable_s {
-            None => UnreachableStrategy::Disabled,
-            Some((inactive, expunge)) => UnreachableStrategy::Enabled {
-                inactive_after: Duration::from_secs(inactive),
-                expunge_after: Duration::from_secs(expunge),
-            },
-        },
-        kill_selection: KillSelection::default(),
-        tty: None,
-        secrets: Default::default(),
-        role: role.to_owned(),
-        version: Timestamp::ZERO,
-        version_info: VersionInfo {
-            last_scaling_at: Timestamp::ZERO,
-            last_config_change_at: Timestamp::ZERO,
-        },
-    }
 }

@@ -33,6 +33,8 @@ pub(crate) struct Serving {
     /// Which of the operators' definitions.
     pub(crate) make: u32,
     pub(crate) quality: Quality,
+    /// The version of its definition, as the services gave it.
+    pub(crate) version: String,
 }
 
 const LETTERS: [(Quality, char); 6] = [
@@ -69,6 +71,7 @@ impl Serving {
             app: variable("MARATHON_APP_ID")?,
             make,
             quality,
+            version: variable("MARATHON_APP_VERSION")?,
         })
     }
 

@@ -26,6 +26,24 @@ pub struct AppSetup {
     pub maximum_over_capacity: f64,
     /// Seconds until an unreachable instance is replaced, and until it is forgotten; without them it is waited for.
     pub unreachable_s: Option<(u64, u64)>,
+    /// Where its instances may be.
+    pub placement: Option<Placement>,
+    /// It depends on that app, by number.
+    pub after: Option<usize>,
+}
+
+/// A constraint on the names of hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Placement {
+    /// UNIQUE: one on a host.
+    Unique,
+    /// CLUSTER: all on one host.
+    Cluster,
+    /// GROUP_BY: spread over so many hosts.
+    GroupBy(u32),
+    /// MAX_PER: at most so many on a host.
+    MaxPer(u32),
 }
 
 impl AppSetup {
@@ -35,6 +53,8 @@ impl AppSetup {
         minimum_health_capacity: 1.0,
         maximum_over_capacity: 1.0,
         unreachable_s: Some((0, 0)),
+        placement: None,
+        after: None,
     };
 }
 
@@ -88,6 +108,13 @@ pub enum OrderKind {
         /// Of this kind.
         quality: Quality,
     },
+    /// A new version of all apps in one change, of those that are not there as well.
+    PutAll {
+        /// So many instances of each.
+        instances: u32,
+        /// Of this kind.
+        quality: Quality,
+    },
     /// Another version of an app that is there, with as many instances.
     Upgrade {
         /// Of this kind.
@@ -116,7 +143,8 @@ pub enum OrderKind {
     Revert,
     /// No more wait after failures.
     ResetDelay,
-    /// A sound version for one that is not; asked until it is taken, so that everything can settle.
+    /// A sound version for one that is not, and an end to a replacement that was cut short; asked until it is taken, so that
+    /// everything can settle.
     Mend,
 }
 
@@ -124,6 +152,14 @@ impl OrderKind {
     /// Whether it is asked until it is taken.
     pub(crate) fn insists(&self) -> bool {
         matches!(self, Self::Mend)
+    }
+
+    /// Names no more instances than that.
+    pub(crate) fn cap_instances(&mut self, most: u32) {
+        if let Self::Put { instances, .. } | Self::PutAll { instances, .. } | Self::Scale { instances } = self
+        {
+            *instances = most.min(*instances);
+        }
     }
 }
 

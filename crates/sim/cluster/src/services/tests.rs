@@ -4,7 +4,7 @@ use std::{sync::Mutex, time::Duration};
 
 use super::{
     case::ServicesCase,
-    setup::{AppSetup, Order, OrderKind, Quality},
+    setup::{AppSetup, Order, OrderKind, Placement, Quality},
 };
 use crate::{Direction, Fault, FaultKind, Plant, Setup, Victim, run};
 
@@ -22,6 +22,13 @@ fn one_app(orders: Vec<Order>) -> ServicesCase {
         orders,
         faults: Vec::new(),
     }
+}
+
+/// The second one depends on the first, and one change brings both.
+fn two_apps() -> ServicesCase {
+    let mut case = one_app(vec![order(30, OrderKind::PutAll { instances: 2, quality: Quality::Slow })]);
+    case.apps.push(AppSetup { after: Some(0), ..AppSetup::CHECKED });
+    case
 }
 
 fn holds(setup: Setup) -> crate::Outcome {
@@ -44,6 +51,28 @@ fn put(instances: u32) -> Order {
 
 fn upgrade(at_s: u64, quality: Quality) -> Order {
     order(at_s, OrderKind::Upgrade { quality })
+}
+
+#[test]
+fn instances_are_where_their_constraint_lets_them_be() {
+    for placement in [Placement::Unique, Placement::Cluster, Placement::GroupBy(2), Placement::MaxPer(1)] {
+        let mut case = one_app(vec![
+            put(2),
+            upgrade(30, Quality::Good),
+            order(60, OrderKind::Scale { instances: 3 }),
+            order(90, OrderKind::Restart),
+        ]);
+        case.agents = 3;
+        case.apps[0].placement = Some(placement);
+        holds(case.setup());
+    }
+}
+
+#[test]
+fn apps_come_after_those_that_they_depend_on() {
+    let mut case = two_apps();
+    case.orders.push(order(100, OrderKind::PutAll { instances: 3, quality: Quality::Good }));
+    holds(case.setup());
 }
 
 fn crash(at_ms: u64, down_ms: u64) -> Fault {
@@ -196,6 +225,8 @@ fn planted_mistakes_are_found() {
         Plant::ForgetfulStore => "an upgrade adds no more than it may",
         Plant::LostFrameworkId => "the services are one framework",
         Plant::HastyUpgrade => "an upgrade leaves as many healthy instances as it must",
+        Plant::NoConstraints => "instances are where their constraint lets them be",
+        Plant::NoDependencies => "an app comes after those that it depends on",
         _ => "failing apps are launched at growing distances",
     };
     for plant in Plant::OF_SERVICES {
@@ -203,6 +234,8 @@ fn planted_mistakes_are_found() {
         match plant {
             // What the node forgot it launches again, beside what runs.
             Plant::ForgetfulStore => case.apps[0].maximum_over_capacity = 0.0,
+            Plant::NoConstraints => case.apps[0].placement = Some(Placement::Unique),
+            Plant::NoDependencies => case = two_apps(),
             Plant::NoBackoff => case.orders = vec![put(4), upgrade(30, Quality::Crashing)],
             _ => {}
         }
