@@ -59,6 +59,12 @@ pub(crate) enum Event {
         agent: u32,
         life: u32,
     },
+    /// An agent looks at what runs on its machine.
+    AgentCheck {
+        agent: u32,
+        life: u32,
+        check: mezzo_agent::CheckId,
+    },
     OpeningOver {
         conn: u32,
     },
@@ -195,6 +201,7 @@ impl Event {
             Self::ServicesInput { .. } => (30, 0),
             Self::ServicesWake { life } => (32, u64::from(*life)),
             Self::Order(number) => (31, u64::from(*number)),
+            Self::AgentCheck { agent, check, .. } => (33, (check.0 << 32) | u64::from(*agent)),
         };
         (kind << 56) ^ whom
     }

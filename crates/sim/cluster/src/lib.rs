@@ -9,7 +9,7 @@
 //!
 //! What is played: links as frames of the real protocol, event streams and calls of schedulers, records
 //! behind group commits, containers with supervisors that outlive their agent, clocks that jump. What is
-//! not: HTTP and JSON, real processes, executors of frameworks' own, checks of tasks, several masters.
+//! not: HTTP and JSON, real processes, executors of frameworks' own, several masters.
 //!
 //! A task's life through this crate: `scheduler::offers` launches it, `master::streams` and `network` carry
 //! the call, `master` steps the core, `agent::machine` runs its container, `scheduler::updates` hears of it,

@@ -25,17 +25,20 @@ pub enum Plant {
     NoConstraints,
     /// So are dependencies.
     NoDependencies,
+    /// Checks that agents make find everything well.
+    BlindChecks,
 }
 
 impl Plant {
     /// Those of clusters with a services node.
-    pub const OF_SERVICES: [Self; 6] = [
+    pub const OF_SERVICES: [Self; 7] = [
         Self::ForgetfulStore,
         Self::LostFrameworkId,
         Self::HastyUpgrade,
         Self::NoBackoff,
         Self::NoConstraints,
         Self::NoDependencies,
+        Self::BlindChecks,
     ];
     /// All others.
     pub const ALL: [Self; 5] =

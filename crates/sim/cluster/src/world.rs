@@ -200,6 +200,9 @@ impl<'o> World<'o> {
             Event::AgentConnect { agent, life } if self.agents[agent as usize].life == life => {
                 self.agent_connect(agent as usize);
             }
+            Event::AgentCheck { agent, life, check } if self.agents[agent as usize].life == life => {
+                self.on_agent_check(agent as usize, check);
+            }
             Event::OpeningOver { conn } => self.on_opening_over(conn),
             Event::AckDue { conn, side: Side::Agent } => self.on_ack_due_at_agent(conn),
             Event::AckDue { conn, side: Side::Master } => self.on_ack_due_at_master(conn),
@@ -263,6 +266,7 @@ impl<'o> World<'o> {
             Event::AgentWake(agent)
             | Event::AgentInput { agent, .. }
             | Event::AgentSynced { agent, .. }
+            | Event::AgentCheck { agent, .. }
             | Event::AgentConnect { agent, .. } => self.agents[*agent as usize].paused_until,
             Event::Packet { conn, to: Side::Agent, .. }
             | Event::Closed { conn, at: Side::Agent }

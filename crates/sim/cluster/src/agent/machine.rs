@@ -62,7 +62,7 @@ pub(crate) struct Container {
     pub(crate) state: State,
     pub(crate) task: Option<TaskKey>,
     /// The instance of an app that it is.
-    serving: Option<Serving>,
+    pub(super) serving: Option<Serving>,
     run: Option<Nanos>,
     exit: u8,
     stubborn: bool,

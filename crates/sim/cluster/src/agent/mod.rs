@@ -1,11 +1,13 @@
 //! One agent's process: the real core, driven as the daemon drives it.
 
+mod checks;
 pub(crate) mod link;
 pub(crate) mod machine;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
-use mezzo_agent::{Agent, Config, Effect, FoundContainer, FoundState, Input, LegacyNames};
+use mezzo_agent::{Agent, CheckId, Config, Effect, FoundContainer, FoundState, Input, LegacyNames};
+use mezzo_ids::ContainerId;
 use mezzo_mesos::v1;
 use mezzo_protocol::records::{AcknowledgedRecord, AgentRecord, agent_record::Record};
 use rand_chacha::ChaCha8Rng;
@@ -49,6 +51,8 @@ pub(crate) struct AgentHost {
     rng: ChaCha8Rng,
     pub(crate) machine: Machine,
     line: Line<Effect>,
+    /// Checks that the process makes, of which container and how often.
+    checks: BTreeMap<CheckId, (ContainerId, Duration)>,
     pub(crate) disk: Disk,
     pub(crate) clock: Clock,
     pub(crate) paused_until: Nanos,
@@ -80,6 +84,7 @@ impl AgentHost {
             rng: source(setup.seed, Actor::Agent(index)),
             machine: Machine::new(source(setup.seed, Actor::Machine(index))),
             line: Line::default(),
+            checks: BTreeMap::new(),
             disk: Disk { compact_above: LOG_MIN, ..Disk::default() },
             clock: Clock::default(),
             paused_until: 0,
@@ -220,6 +225,7 @@ impl World<'_> {
         let host = &mut self.agents[agent];
         host.life += 1;
         host.core = None;
+        host.checks.clear();
         let covered = host.line.end().into_iter();
         let unsynced: Vec<_> = covered.filter_map(|effect| record(&effect).cloned()).collect();
         host.wake = None;
@@ -385,14 +391,18 @@ impl World<'_> {
                 self.log(|| format!("agent {agent} exits with {status}: {message}"));
                 self.agent_crash(agent, RESTART);
             }
-            // Records are written already; executors of their own, checks, files and volumes are not played.
+            Effect::StartCheck { check, container, spec } => {
+                self.agent_check_starts(agent, check, container, &spec);
+            }
+            Effect::StopCheck(check) => {
+                self.agents[agent].checks.remove(&check);
+            }
+            // Records are written already; executors of their own, files and volumes are not played.
             Effect::Persist(_)
             | Effect::Event { .. }
             | Effect::CloseStream(_)
             | Effect::Answer { .. }
             | Effect::Update { .. }
-            | Effect::StartCheck { .. }
-            | Effect::StopCheck(_)
             | Effect::Attach { .. }
             | Effect::Detach { .. }
             | Effect::Link { .. }

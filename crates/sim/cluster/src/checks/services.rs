@@ -87,6 +87,11 @@ impl Services {
         self.running.values().find(|one| one.serving.task.instance() == *id)
     }
 
+    /// Since when an instance that runs is well, or will be.
+    pub(crate) fn well_at(&self, task: &TaskId) -> Option<Nanos> {
+        self.running.get(task)?.well_at
+    }
+
     /// The instances of an app that run.
     pub(crate) fn of_app<'a>(&'a self, path: &'a str) -> impl Iterator<Item = &'a Running> {
         self.running.values().filter(move |one| one.serving.app == path)

@@ -59,6 +59,9 @@ impl ServicesCase {
         own.sort_by_key(|fault| fault.at_ms);
         case.faults = own;
         case.draw_rules(&mut rng);
+        for app in case.apps.iter_mut().filter(|app| app.checked) {
+            app.by_agents = rng.percent(25);
+        }
         case
     }
 
@@ -185,6 +188,7 @@ fn app(rng: &mut ChaCha8Rng) -> AppSetup {
         unreachable_s: [Some((0, 0)), Some((0, 0)), Some((60, 120)), Some((10, 300)), None][rng.index(5)],
         placement: None,
         after: None,
+        by_agents: false,
     }
 }
 

@@ -24,10 +24,10 @@ pub(crate) fn definition(
     plant: Option<Plant>,
 ) -> App {
     let check = AppHealthCheck {
-        protocol: HealthProtocol::Http,
-        command: None,
-        port: Some(PortRef::Number(80)),
-        path: Some("/".into()),
+        protocol: if look.by_agents { HealthProtocol::Command } else { HealthProtocol::Http },
+        command: look.by_agents.then(|| "is-well".into()),
+        port: (!look.by_agents).then_some(PortRef::Number(80)),
+        path: (!look.by_agents).then(|| "/".into()),
         ipv6: false,
         ignore_http_1xx: false,
         grace_period: Duration::from_secs(30),

@@ -30,6 +30,8 @@ pub struct AppSetup {
     pub placement: Option<Placement>,
     /// It depends on that app, by number.
     pub after: Option<usize>,
+    /// Agents look at the health of its instances, not the services node.
+    pub by_agents: bool,
 }
 
 /// A constraint on the names of hosts.
@@ -55,6 +57,7 @@ impl AppSetup {
         unreachable_s: Some((0, 0)),
         placement: None,
         after: None,
+        by_agents: false,
     };
 }
 

@@ -75,6 +75,15 @@ fn apps_come_after_those_that_they_depend_on() {
     holds(case.setup());
 }
 
+#[test]
+fn agents_look_at_the_health_of_instances() {
+    for quality in [Quality::Slow, Quality::Sick] {
+        let mut case = one_app(vec![put(3), upgrade(30, quality), order(121, OrderKind::Mend)]);
+        case.apps[0].by_agents = true;
+        holds(case.setup());
+    }
+}
+
 fn crash(at_ms: u64, down_ms: u64) -> Fault {
     Fault { at_ms, kind: FaultKind::Crash { victim: Victim::Scheduler(0), down_ms } }
 }
@@ -224,7 +233,7 @@ fn planted_mistakes_are_found() {
     let rules = |plant| match plant {
         Plant::ForgetfulStore => "an upgrade adds no more than it may",
         Plant::LostFrameworkId => "the services are one framework",
-        Plant::HastyUpgrade => "an upgrade leaves as many healthy instances as it must",
+        Plant::HastyUpgrade | Plant::BlindChecks => "an upgrade leaves as many healthy instances as it must",
         Plant::NoConstraints => "instances are where their constraint lets them be",
         Plant::NoDependencies => "an app comes after those that it depends on",
         _ => "failing apps are launched at growing distances",
@@ -235,6 +244,7 @@ fn planted_mistakes_are_found() {
             // What the node forgot it launches again, beside what runs.
             Plant::ForgetfulStore => case.apps[0].maximum_over_capacity = 0.0,
             Plant::NoConstraints => case.apps[0].placement = Some(Placement::Unique),
+            Plant::BlindChecks => case.apps[0].by_agents = true,
             Plant::NoDependencies => case = two_apps(),
             Plant::NoBackoff => case.orders = vec![put(4), upgrade(30, Quality::Crashing)],
             _ => {}
