@@ -175,6 +175,8 @@ fn a_web_app_is_upgraded_without_a_failed_request() {
 
     let history = done(services, &["app", "history", "web"]);
     assert!(history.contains("hello") && history.contains("welcome"), "{history}");
+    let titles = history.lines().next().unwrap_or_default();
+    assert_eq!(titles.split_whitespace().collect::<Vec<_>>(), ["VERSION", "CHANGED"], "no column of dashes");
     done(services, &["app", "rollback", "web"]);
     greeted(services, 3, "hello");
     let shown = done(services, &["app", "show", "web"]);
@@ -233,6 +235,37 @@ fn an_upgrade_whose_canary_fails_is_told_and_taken_back() {
     let plan = done(services, &["plan", &path]);
     assert!(plan.contains("3 would wait:") && plan.contains("dev-2  wanted: cpus 9000"), "{plan}");
     assert!(plan.contains("all would find a place with:  cpus "), "{plan}");
+}
+
+#[test]
+fn versions_tell_who_asked_for_them() {
+    let folder = Folder::new("services-by");
+    let file = folder.path().join("idle.toml");
+    fs::write(&file, "[app.idle]\ncmd = \"sleep 1\"\ninstances = 0\n").expect("write the file");
+    let path = file.display().to_string();
+    // Nobody is there to subscribe with, which an app without instances does not need.
+    let mut services = Daemon::services(folder.path(), 1, &["--http_credentials=ana:s3cret"]);
+    let port = services.port;
+    let as_ana = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_mezzo"))
+            .args(arguments)
+            .env("MEZZO_SERVICES", format!("ana:s3cret@127.0.0.1:{port}"))
+            .env("NO_COLOR", "1")
+            .output()
+            .expect("run mezzo");
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let denied = mezzo(port, &["up", &path]);
+    assert_eq!(denied.status.code(), Some(5), "{}", text(&denied.stderr));
+    as_ana(&["up", &path]);
+    let line = |history: &str| history.lines().nth(1).unwrap_or_default().to_owned();
+    let history = as_ana(&["app", "history", "idle"]);
+    assert!(history.starts_with("VERSION ") && line(&history).contains("  ana  made"), "{history}");
+    services.kill();
+    services.start();
+    let history = as_ana(&["app", "history", "idle"]);
+    assert!(line(&history).contains("  ana  made"), "after a restart: {history}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Talks to a services framework over Marathon's API.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use mezzo_http::{Body, Client, HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 
@@ -18,14 +19,21 @@ const DETAILS_MAX: usize = 20;
 #[derive(Clone, Debug)]
 pub(crate) struct Services {
     client: Client,
+    /// Without the name and the password, which no message repeats.
     address: String,
+    /// As the header has it.
+    credentials: Option<HeaderValue>,
 }
 
 impl Services {
-    /// The framework at `host:port`; a `http://` in front is taken too.
+    /// The framework at `host:port` or `user:password@host:port`; a `http://` in front is taken too.
     pub(crate) fn new(address: &str) -> Self {
         let address = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
-        Self { client: Client::new(), address: address.to_owned() }
+        let (credentials, address) = match address.rsplit_once('@') {
+            Some((credentials, address)) => (Some(basic(credentials)), address),
+            None => (None, address),
+        };
+        Self { client: Client::new(), address: address.to_owned(), credentials }
     }
 
     /// Reads something.
@@ -42,6 +50,9 @@ impl Services {
     ) -> Result<Value, CliError> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(JSON));
+        if let Some(credentials) = &self.credentials {
+            headers.insert(header::AUTHORIZATION, credentials.clone());
+        }
         let body = match body {
             Some(body) => {
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
@@ -65,6 +76,13 @@ impl Services {
         Err(refused(status, &value, &String::from_utf8_lossy(&bytes))
             .place(format!("http://{}{path}", self.address)))
     }
+}
+
+fn basic(credentials: &str) -> HeaderValue {
+    let text = format!("Basic {}", STANDARD.encode(credentials));
+    let mut value = HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""));
+    value.set_sensitive(true);
+    value
 }
 
 /// What the framework has against a request, in its words.
@@ -94,6 +112,9 @@ fn refused(status: StatusCode, value: &Value, text: &str) -> CliError {
         deployments.iter().filter_map(|one| Some(format!("in the way: deployment {}", one["id"].as_str()?))),
     );
     let error = CliError::new(exit, "the services framework refused").why(lines.join("\n   = "));
+    if exit == Exit::Denied {
+        return error.help("with a password:  MEZZO_SERVICES=USER:PASSWORD@HOST:PORT mezzo ...");
+    }
     if deployments.is_empty() {
         return error;
     }

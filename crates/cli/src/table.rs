@@ -25,6 +25,8 @@ pub(crate) enum Format {
 pub(crate) trait Row: Serialize {
     /// Column titles.
     const TITLES: &'static [&'static str];
+    /// Titles of columns that are left out of a table where no row has anything but `-` in them.
+    const OPTIONAL: &'static [&'static str] = &[];
     /// One text per title.
     fn cells(&self) -> Vec<String>;
 }
@@ -45,7 +47,17 @@ pub(crate) fn print<R: Row>(rows: &[R], format: Format) -> Result<(), CliError> 
 pub(crate) fn render<R: Row>(rows: &[R], format: Format) -> Result<String, CliError> {
     let failed = |error: serde_json::Error| CliError::new(Exit::Failed, "write JSON").why(error.to_string());
     match format {
-        Format::Table => Ok(align(R::TITLES, &rows.iter().map(Row::cells).collect::<Vec<_>>())),
+        Format::Table => {
+            let (mut titles, mut cells) =
+                (R::TITLES.to_vec(), rows.iter().map(Row::cells).collect::<Vec<_>>());
+            for column in (0..titles.len()).rev() {
+                if R::OPTIONAL.contains(&titles[column]) && cells.iter().all(|row| row[column] == "-") {
+                    titles.remove(column);
+                    cells.iter_mut().for_each(|row| drop(row.remove(column)));
+                }
+            }
+            Ok(align(&titles, &cells))
+        }
         Format::Json => Ok(serde_json::to_string_pretty(rows).map_err(failed)? + "\n"),
         Format::Jsonl => {
             rows.iter().map(|row| Ok(serde_json::to_string(row).map_err(failed)? + "\n")).collect()
@@ -102,6 +114,25 @@ mod tests {
     fn columns_align_by_width_on_screen() {
         assert_eq!(render(&NODES, Format::Table).expect("text"), "NODE    CPUS\ndev-1   2\ngrößer  0.5\n");
         assert_eq!(render(&NODES, Format::Name).expect("text"), "dev-1\ngrößer\n");
+    }
+
+    #[derive(Serialize)]
+    struct Note(&'static str, &'static str);
+
+    impl Row for Note {
+        const TITLES: &'static [&'static str] = &["NODE", "NOTE", "ROLE"];
+        const OPTIONAL: &'static [&'static str] = &["NOTE"];
+        fn cells(&self) -> Vec<String> {
+            vec![self.0.into(), self.1.into(), "-".into()]
+        }
+    }
+
+    #[test]
+    fn an_optional_column_is_there_when_a_row_has_something_in_it() {
+        let table = |rows: &[Note]| render(rows, Format::Table).expect("text");
+        assert_eq!(table(&[Note("a", "-"), Note("b", "-")]), "NODE  ROLE\na     -\nb     -\n");
+        let some = table(&[Note("a", "-"), Note("b", "old")]);
+        assert_eq!(some, "NODE  NOTE  ROLE\na     -     -\nb     old   -\n");
     }
 
     #[test]

@@ -10,8 +10,8 @@ pub(crate) const SERVICES_DEFAULT: &str = "127.0.0.1:8080";
 /// Where the services framework is.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Server {
-    /// Services framework to talk to (Marathon's API), as host:port
-    #[arg(long, env = "MEZZO_SERVICES", value_name = "HOST:PORT", default_value = SERVICES_DEFAULT)]
+    /// Services framework to talk to (Marathon's API), as host:port; in the variable also user:password@host:port
+    #[arg(long, env = "MEZZO_SERVICES", hide_env_values = true, value_name = "HOST:PORT", default_value = SERVICES_DEFAULT)]
     pub(crate) services: String,
 }
 

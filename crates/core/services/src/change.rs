@@ -206,6 +206,9 @@ impl Services {
         for spec in news {
             self.placed.remove(spec.id());
             self.keep_definition(spec);
+            if let Some(principal) = change.principal.as_ref().filter(|_| spec.version() == plan.version) {
+                self.keep_principal(spec.id(), spec.version(), principal);
+            }
         }
         self.change_trials(m, &differences, &back, &change.restart);
         self.state.root = plan.target.clone();

@@ -42,6 +42,8 @@ pub struct Change {
     pub force: bool,
     /// Say the plan and change nothing.
     pub dry_run: bool,
+    /// Who asks, where that is known: it is remembered with the versions that the change makes.
+    pub principal: Option<String>,
 }
 
 /// What ends without a change of definitions.

@@ -39,6 +39,10 @@ pub enum Record {
     Canary(Box<CanaryReport>),
     /// A version whose canaries are forgotten with it.
     CanaryGone(PathId, Timestamp),
+    /// Who asked for a version.
+    Principal(PathId, Timestamp, String),
+    /// A version that is forgotten, and who asked for it.
+    PrincipalGone(PathId, Timestamp),
 }
 
 /// What a machine begins with after a restart.
@@ -60,4 +64,6 @@ pub struct Recovered {
     pub failures: Vec<TaskFailure>,
     /// What became of canaries.
     pub canaries: Vec<CanaryReport>,
+    /// Who asked for which version of which service.
+    pub principals: Vec<(PathId, Timestamp, String)>,
 }

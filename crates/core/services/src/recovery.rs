@@ -42,6 +42,11 @@ impl Services {
             Arc::make_mut(&mut reports).insert(report.version, report);
             new.state.canaries.insert_mut(path, reports);
         }
+        for (path, version, principal) in recovered.principals {
+            let mut known = new.state.principals.get(&path).cloned().unwrap_or_default();
+            Arc::make_mut(&mut known).insert(version, principal);
+            new.state.principals.insert_mut(path, known);
+        }
         for failure in recovered.failures {
             new.state.failures.insert_mut(failure.run_spec.clone(), Arc::new(failure));
         }
@@ -116,6 +121,7 @@ pub fn replay<'a>(records: impl IntoIterator<Item = &'a Record>) -> Recovered {
     let mut deployments = BTreeMap::new();
     let mut failures = BTreeMap::new();
     let mut canaries = BTreeMap::new();
+    let mut principals = BTreeMap::new();
     for record in records {
         match record {
             Record::Framework(id) => all.framework = Some(id.clone()),
@@ -161,11 +167,18 @@ pub fn replay<'a>(records: impl IntoIterator<Item = &'a Record>) -> Recovered {
             Record::CanaryGone(path, version) => {
                 canaries.remove(&(path.clone(), *version));
             }
+            Record::Principal(path, version, principal) => {
+                principals.insert((path.clone(), *version), principal.clone());
+            }
+            Record::PrincipalGone(path, version) => {
+                principals.remove(&(path.clone(), *version));
+            }
         }
     }
     all.instances = instances.into_values().collect();
     all.deployments = deployments.into_values().collect();
     all.failures = failures.into_values().collect();
     all.canaries = canaries.into_values().collect();
+    all.principals = principals.into_iter().map(|((path, version), who)| (path, version, who)).collect();
     all
 }

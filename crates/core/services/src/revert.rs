@@ -54,6 +54,7 @@ impl Services {
             kill: BTreeSet::new(),
             force: true,
             dry_run: false,
+            principal: None,
         }
     }
 

@@ -102,6 +102,7 @@ impl Services {
                 health: Map::new_sync(),
                 failures: Map::new_sync(),
                 canaries: Map::new_sync(),
+                principals: Map::new_sync(),
                 queue: Map::new_sync(),
             },
             timers: Timers::default(),

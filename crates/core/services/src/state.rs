@@ -56,6 +56,8 @@ pub struct Snapshot {
     pub failures: Map<PathId, Arc<TaskFailure>>,
     /// What became of the canaries of versions that are kept.
     pub canaries: Map<PathId, Arc<BTreeMap<Timestamp, CanaryReport>>>,
+    /// Who asked for the versions that are kept, where that is known.
+    pub principals: Map<PathId, Arc<BTreeMap<Timestamp, String>>>,
     /// What waits, by service and role (rule 89).
     pub queue: Map<(PathId, String), Arc<QueueItem>>,
 }

@@ -33,6 +33,7 @@ impl Services {
         self.state.versions.insert_mut(path.clone(), versions);
         for version in surplus {
             self.forget_report(path, version);
+            self.forget_principal(path, version);
             self.forget_definition(path, version);
         }
     }
@@ -43,8 +44,28 @@ impl Services {
         self.state.versions.remove_mut(path);
         for version in versions.keys() {
             self.forget_report(path, *version);
+            self.forget_principal(path, *version);
             self.forget_definition(path, *version);
         }
+    }
+
+    /// Remembers who asked for a version.
+    pub(crate) fn keep_principal(&mut self, path: &PathId, version: Timestamp, principal: &str) {
+        self.records.push(Record::Principal(path.clone(), version, principal.to_owned()));
+        let mut known = self.state.principals.get(path).cloned().unwrap_or_default();
+        Arc::make_mut(&mut known).insert(version, principal.to_owned());
+        self.state.principals.insert_mut(path.clone(), known);
+    }
+
+    fn forget_principal(&mut self, path: &PathId, version: Timestamp) {
+        let Some(known) = self.state.principals.get_mut(path) else { return };
+        if Arc::make_mut(known).remove(&version).is_none() {
+            return;
+        }
+        if known.is_empty() {
+            self.state.principals.remove_mut(path);
+        }
+        self.records.push(Record::PrincipalGone(path.clone(), version));
     }
 
     /// Gives a definition up unless a version of the service or of the tree names it.

@@ -62,6 +62,8 @@ pub(crate) async fn change(
             kill: wanted.kill,
             force: how.force,
             dry_run: how.dry_run,
+            // Nobody else is let in.
+            principal: shared.config.credentials.as_ref().map(|credentials| credentials.user.clone()),
         };
         drop(snapshot);
         match ask(shared, Request::Change(Box::new(change))).await? {

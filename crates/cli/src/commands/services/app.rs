@@ -161,16 +161,19 @@ fn task(task: &Value) -> TaskRow {
 #[derive(Debug, Serialize)]
 struct VersionRow {
     version: String,
+    /// Who asked for it; none: nobody was asked for a password, or the services went back themselves.
+    by: Option<String>,
     changed: Vec<String>,
     canary: Option<String>,
 }
 
 impl Row for VersionRow {
-    const TITLES: &'static [&'static str] = &["VERSION", "CHANGED", "CANARY"];
+    const TITLES: &'static [&'static str] = &["VERSION", "BY", "CHANGED", "CANARY"];
+    const OPTIONAL: &'static [&'static str] = &["BY", "CANARY"];
 
     fn cells(&self) -> Vec<String> {
-        let canary = self.canary.clone().unwrap_or_else(|| "-".into());
-        vec![self.version.clone(), self.changed.join(", "), canary]
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+        vec![self.version.clone(), or_none(&self.by), self.changed.join(", "), or_none(&self.canary)]
     }
 }
 
@@ -178,14 +181,17 @@ impl Row for VersionRow {
 async fn history(global: &Global, services: &Services, app: &str) -> Result<(), CliError> {
     let mut rows: Vec<VersionRow> = Vec::new();
     let mut newer: Option<Value> = None;
-    let reports = canary::reports(services, app).await?;
-    for version in versions(services, app).await? {
+    let kept = services.get(&format!("/v2/apps{app}/versions")).await?;
+    let reports = members(&kept, "canaries");
+    for version in members(&kept, "versions").iter().filter_map(Value::as_str).map(str::to_owned) {
         let definition = services.get(&format!("/v2/apps{app}/versions/{version}")).await?;
         if let (Some(newer), Some(row)) = (&newer, rows.last_mut()) {
             row.changed = differences(&definition, newer);
         }
-        let canary = canary::of(&reports, &version).map(|report| canary::words(&definition, report));
-        rows.push(VersionRow { version, canary, changed: vec!["made".into()] });
+        let canary = canary::of(reports, &version).map(|report| canary::words(&definition, report));
+        let by = members(&kept, "principals").iter().find(|one| one["version"].as_str() == Some(&version));
+        let by = by.map(|one| text(one, "principal"));
+        rows.push(VersionRow { version, by, canary, changed: vec!["made".into()] });
         newer = Some(definition);
     }
     table::print(&rows, global.output)

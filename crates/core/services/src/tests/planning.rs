@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use mezzo_services_model::*;
 
 use super::world::*;
-use crate::{Answer, Config, Refusal};
+use crate::{Answer, Change, Config, Refusal};
 
 #[test]
 fn marathon_rules_1_2_3_and_5_stops_then_starts_then_levels() {
@@ -248,4 +248,37 @@ fn a_change_of_an_old_tree_has_to_be_made_again() {
     let change = world.change(|root| insert(root, app("/a", 0)));
     world.put([app("/b", 0)]);
     assert_eq!(world.send(change), Answer::Moved);
+}
+
+#[test]
+fn who_asked_for_a_version_is_known_as_long_as_the_version() {
+    let mut world = World::with(Config { versions_kept: 2, ..Config::default() });
+    let by = |name: &str, change: Change| Change { principal: Some(name.into()), ..change };
+    let make = world.change(|root| {
+        insert(root, app("/a", 0));
+        insert(root, app("/b", 0));
+    });
+    world.send(by("ana", make));
+    let known = |world: &World| -> Vec<String> {
+        let principals = world.snapshot().principals;
+        principals.get(&path("/a")).into_iter().flat_map(|known| known.values().cloned()).collect()
+    };
+    assert_eq!(known(&world), ["ana"]);
+    // Another app's change is not one of this app.
+    let other = world.change(|root| insert(root, app("/b", 1)));
+    world.send(by("bob", other));
+    assert_eq!(known(&world), ["ana"]);
+    world.settle();
+    let change = world.change(|root| insert(root, App { user: Some("x".into()), ..app("/a", 0) }));
+    world.send(by("bob", change));
+    let kept = world.disk.len();
+    world.crash(kept);
+    assert_eq!(known(&world), ["ana", "bob"]);
+    world.settle();
+    world.edit("/a", |app| app.user = Some("y".into()));
+    world.settle();
+    assert_eq!(known(&world), ["bob"], "of the version that nobody is known to have asked for, nobody");
+    world.remove("/a");
+    world.settle();
+    assert_eq!(known(&world), Vec::<String>::new());
 }

@@ -327,6 +327,7 @@ impl World {
             kill: BTreeSet::new(),
             force: false,
             dry_run: false,
+            principal: None,
         }
     }
 

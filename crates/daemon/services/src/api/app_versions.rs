@@ -19,7 +19,9 @@ pub(super) fn list(shared: &Shared, id: &PathId) -> Result<Response, Failure> {
     }
     let versions = snapshot.versions.get(id).into_iter().flat_map(|versions| versions.keys());
     let canaries = snapshot.canaries.get(id).into_iter().flat_map(|reports| reports.values().rev());
-    Ok(written(|w| write_app_versions(w, versions.rev().copied(), canaries)))
+    let principals = snapshot.principals.get(id).into_iter().flat_map(|known| known.iter().rev());
+    let principals = principals.map(|(version, name)| (*version, name.as_str()));
+    Ok(written(|w| write_app_versions(w, versions.rev().copied(), canaries, principals)))
 }
 
 /// The definition of a version, as it is.

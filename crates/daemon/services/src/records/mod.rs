@@ -1,7 +1,8 @@
 //! Facts of the core as changes of the store, and back.
 //!
 //! Keys say what a record is: `framework`, `spec:<path>@<version>`, `group:<digest>`, `root`, `root:<version>`,
-//! `deployment:<id>`, `instance:<id>`, `failure:<path>`, `canary:<path>@<version>`. See services.proto for what each holds.
+//! `deployment:<id>`, `instance:<id>`, `failure:<path>`, `canary:<path>@<version>`,
+//! `principal:<path>@<version>`. See services.proto for what each holds.
 
 mod canary;
 mod instance;
@@ -113,6 +114,15 @@ impl Books {
                 changes.push((key, Some(canary::write(report).encode_to_vec())));
             }
             Record::CanaryGone(id, version) => changes.push((canary_key(id, *version), None)),
+            Record::Principal(id, version, name) => {
+                let record = proto::Principal {
+                    run_spec: id.to_string(),
+                    version: version.as_nanos(),
+                    name: name.clone(),
+                };
+                changes.push((principal_key(id, *version), Some(record.encode_to_vec())));
+            }
+            Record::PrincipalGone(id, version) => changes.push((principal_key(id, *version), None)),
         }
     }
 
@@ -134,6 +144,11 @@ impl Books {
                 }
                 "instance" => recovered.instances.push(instance::read(key, decode(key, bytes)?)?),
                 "canary" => recovered.canaries.push(canary::read(key, decode(key, bytes)?)?),
+                "principal" => {
+                    let record: proto::Principal = decode(key, bytes)?;
+                    let version = Timestamp::from_nanos(record.version);
+                    recovered.principals.push((path(key, &record.run_spec)?, version, record.name));
+                }
                 "failure" => recovered.failures.push(read_failure(key, decode(key, bytes)?)?),
                 // Groups and what stands on them are read once all definitions are there; other kinds are of a later
                 // version, which leaves them alone too.
@@ -156,6 +171,10 @@ fn instance_key(id: &str) -> String {
 
 fn canary_key(id: &PathId, version: Timestamp) -> String {
     format!("canary:{id}@{}", version.as_nanos())
+}
+
+fn principal_key(id: &PathId, version: Timestamp) -> String {
+    format!("principal:{id}@{}", version.as_nanos())
 }
 
 fn failure_key(id: &PathId) -> String {

@@ -120,6 +120,7 @@ fn everything_comes_back_as_it_was() {
         Record::Instance(Box::new(instance("/shop/web"))),
         Record::Failure(Box::new(failure.clone())),
         Record::Canary(Box::new(canary.clone())),
+        Record::Principal(id("/shop/web"), at(2), "ana".into()),
     ];
     let recovered = written(&mut store, &mut books, &records);
     assert_eq!(recovered.framework.as_deref(), Some("f-1"));
@@ -131,16 +132,18 @@ fn everything_comes_back_as_it_was() {
     assert_eq!(recovered.instances, [instance("/shop/web")]);
     assert_eq!(recovered.failures, [failure]);
     assert_eq!(recovered.canaries, [canary]);
+    assert_eq!(recovered.principals, [(id("/shop/web"), at(2), "ana".to_owned())]);
 
     let gone = [
         Record::InstanceGone(instance("/shop/web").id),
         Record::FailureGone(id("/shop/web")),
         Record::CanaryGone(id("/shop/web"), at(2)),
+        Record::PrincipalGone(id("/shop/web"), at(2)),
         Record::DeploymentGone(DeploymentId("d-1".into())),
     ];
     let recovered = written(&mut store, &mut books, &gone);
     assert!(recovered.instances.is_empty() && recovered.failures.is_empty() && recovered.canaries.is_empty());
-    assert!(recovered.deployments.is_empty());
+    assert!(recovered.deployments.is_empty() && recovered.principals.is_empty());
 }
 
 #[test]

@@ -63,6 +63,7 @@ pub(crate) fn simulated(table: &mut Table) -> Result<()> {
         kill: Default::default(),
         force: false,
         dry_run: false,
+        principal: None,
     };
     drop(shown);
 

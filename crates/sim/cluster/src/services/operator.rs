@@ -181,6 +181,7 @@ impl World<'_> {
             kill: Default::default(),
             force: order.force,
             dry_run: false,
+            principal: None,
         };
         let of_this = |wanted| vec![Candidate::new(order.app, wanted)];
         let restarted = |app, wanted| Candidate { app, wanted: Some(wanted), restarts: true };

@@ -542,8 +542,12 @@ fn info_and_lists_of_versions() {
     assert_eq!(shown["http_config"], json!({"http_port": 8080, "https_port": 0}));
     assert_eq!((&shown["frameworkId"], &shown["zookeeper_config"]["zk"]), (&Value::Null, &json!("file")));
     assert_eq!(
-        json_of(|w| write_app_versions(w, [at(1), at(0)], [])),
+        json_of(|w| write_app_versions(w, [at(1), at(0)], [], [])),
         json!({"versions": ["2023-11-14T22:13:21.000Z", "2023-11-14T22:13:20.000Z"]})
+    );
+    assert_eq!(
+        json_of(|w| write_app_versions(w, [at(0)], [], [(at(0), "ana")]))["principals"],
+        json!([{"version": "2023-11-14T22:13:20.000Z", "principal": "ana"}])
     );
     assert_eq!(json_of(|w| write_leader(w, "h:1")), json!({"leader": "h:1"}));
 }
