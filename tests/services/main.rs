@@ -7,6 +7,7 @@ mod steps;
 mod support;
 
 mod canary;
+mod secrets;
 
 use std::{
     io::BufRead as _,

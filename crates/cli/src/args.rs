@@ -94,6 +94,9 @@ pub(crate) enum Command {
     Deployments(services::Deployments),
     /// Write a compose file as a file of services
     Import(services::Import),
+    /// Set, list and remove secrets that services are started with
+    #[command(subcommand)]
+    Secret(services::Secret),
     /// Print a completion script for a shell
     Completion(Completion),
 }

@@ -74,6 +74,7 @@ pub(crate) fn main() -> Result<ExitCode, CliError> {
         Command::App(app) => block_on(services::app(&global, &app)),
         Command::Pods(pods) => block_on(services::pods(&global, &pods)),
         Command::Deployments(deployments) => block_on(services::deployments(&global, &deployments)),
+        Command::Secret(secret) => block_on(services::secret(&global, &secret)),
         Command::Import(file) => services::import(&file),
         Command::Status => block_on(status::print(&global)),
     };

@@ -48,15 +48,26 @@ impl Services {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, CliError> {
+        let body = body.map(|body| (JSON, body.to_string().into_bytes()));
+        self.send_bytes(method, path, body).await
+    }
+
+    /// Does something with a body of any type; the answer's body, null when there is none.
+    pub(crate) async fn send_bytes(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&'static str, Vec<u8>)>,
+    ) -> Result<Value, CliError> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(JSON));
         if let Some(credentials) = &self.credentials {
             headers.insert(header::AUTHORIZATION, credentials.clone());
         }
         let body = match body {
-            Some(body) => {
-                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-                Body::Full(body.to_string().into())
+            Some((kind, body)) => {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+                Body::Full(body.into())
             }
             None => Body::Empty,
         };

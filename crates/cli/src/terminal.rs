@@ -6,7 +6,7 @@ use std::{
 };
 
 use mezzo_mesos::v1::tty_info::WindowSize;
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{LocalModes, OptionalActions, Termios};
 use tokio::sync::mpsc;
 
 use crate::error::{CliError, Exit};
@@ -37,6 +37,33 @@ impl Raw {
 }
 
 impl Drop for Raw {
+    fn drop(&mut self) {
+        // A terminal that is gone needs nothing.
+        let _ = rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
+    }
+}
+
+/// What is typed is not shown, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Hidden {
+    before: Termios,
+}
+
+impl Hidden {
+    /// For standard input, which is a terminal.
+    pub(crate) fn enter() -> Result<Self, CliError> {
+        let set = || -> io::Result<Self> {
+            let before = rustix::termios::tcgetattr(io::stdin())?;
+            let mut hidden = before.clone();
+            hidden.local_modes.remove(LocalModes::ECHO);
+            rustix::termios::tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
+            Ok(Self { before })
+        };
+        set().map_err(|error| CliError::new(Exit::Failed, "change the terminal").why(error.to_string()))
+    }
+}
+
+impl Drop for Hidden {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing.
         let _ = rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);

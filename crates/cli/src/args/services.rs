@@ -138,3 +138,36 @@ pub(crate) enum App {
         deploy: Deploy,
     },
 }
+
+/// `mezzo secret`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Secret {
+    /// Set a secret; its value comes from stdin unless said otherwise, and is never shown again
+    Set {
+        /// Its name, as definitions name it: shop/db
+        name: String,
+        /// Make a value that nobody has seen: 43 characters, 256 random bits
+        #[arg(long, conflicts_with = "from_file")]
+        generate: bool,
+        /// The whole of a file
+        #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+        from_file: Option<PathBuf>,
+        #[command(flatten)]
+        server: Server,
+    },
+    /// List secrets by name, and which services need them
+    Ls {
+        #[command(flatten)]
+        server: Server,
+    },
+    /// Remove a secret that no service needs
+    Rm {
+        /// Its name
+        name: String,
+        /// Although services need it: what of them is started later waits
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        server: Server,
+    },
+}

@@ -9,6 +9,7 @@ mod import;
 mod logs;
 mod plan;
 mod pods;
+mod secret;
 mod up;
 mod watch;
 mod why;
@@ -20,6 +21,7 @@ pub(crate) use import::import;
 pub(crate) use logs::app_logs;
 pub(crate) use plan::plan;
 pub(crate) use pods::list as pods;
+pub(crate) use secret::main as secret;
 pub(crate) use up::up;
 pub(crate) use why::app_lines;
 

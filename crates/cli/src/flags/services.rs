@@ -36,6 +36,7 @@ pub(crate) fn services_config(values: &Values) -> Result<Config, CliError> {
     if let Some(seconds) = values.number("failover_timeout")? {
         config.failover_timeout = Duration::from_secs(seconds);
     }
+    config.secrets_key_file = text("secrets_key_file").map(Into::into);
     config.checkpoint = values.switch("checkpoint");
     config.principal = text("mesos_authentication_principal");
     config.core.principal = config.principal.clone();

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// By name.
-pub(super) const FLAGS: [Flag; 144] = [
+pub(super) const FLAGS: [Flag; 145] = [
     flag(
         "accepted_resource_roles_default_behavior",
         None,
@@ -443,6 +443,14 @@ pub(super) const FLAGS: [Flag; 144] = [
         None,
         NoEffect,
         "tunes what does not exist here",
+    ),
+    flag(
+        "secrets_key_file",
+        None,
+        Text,
+        None,
+        Used,
+        "key that secrets are sealed with, 32 bytes that only we may read; secrets.key in --work_dir unless given",
     ),
     flag("sentry", None, Text, None, NotYet, "errors go to the log"),
     flag("sentry_tags", None, Text, None, NotYet, "errors go to the log"),

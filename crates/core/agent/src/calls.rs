@@ -158,7 +158,7 @@ impl Agent {
         }
         let Some(owner) = self.framework(&framework) else { return };
         let subscribed = event::Subscribed {
-            executor_info: query::executor_info(executor),
+            executor_info: query::own_executor_info(executor),
             framework_info: (*owner.info).clone(),
             agent_info: (*self.state.info).clone(),
             container_id: Some(container_proto(&executor.container)),

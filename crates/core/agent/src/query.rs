@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use mezzo_mesos::v1;
+use mezzo_mesos::{
+    secrets::{hide_in_container, hide_in_executor},
+    v1,
+};
 use mezzo_protocol::records::ExecutorKind;
 use v1::agent::{Response, response};
 
@@ -12,7 +15,7 @@ use crate::{
     state::{Executor, Framework, Owner, Snapshot, Stage, Task},
 };
 
-/// A task as Mesos shows it. Command tasks have no executor id.
+/// A task as Mesos shows it, without what secrets hold. Command tasks have no executor id.
 pub fn task(state: &Snapshot, executor: &Executor, task: &Task) -> v1::Task {
     let info = &*task.info;
     let command = info.command.as_ref();
@@ -34,7 +37,10 @@ pub fn task(state: &Snapshot, executor: &Executor, task: &Task) -> v1::Task {
         status_update_uuid: task.forwarded.as_ref().map(|(_, uuid)| uuid.to_vec()),
         labels: info.labels.clone(),
         discovery: info.discovery.clone(),
-        container: info.container.clone(),
+        container: info.container.clone().map(|mut container| {
+            hide_in_container(&mut container);
+            container
+        }),
         health_check: info.health_check.clone(),
         kill_policy: info.kill_policy,
         user,
@@ -42,8 +48,15 @@ pub fn task(state: &Snapshot, executor: &Executor, task: &Task) -> v1::Task {
     }
 }
 
-/// An executor's description with its framework's id.
+/// An executor's description with its framework's id, as it may be shown.
 pub fn executor_info(executor: &Executor) -> v1::ExecutorInfo {
+    let mut info = own_executor_info(executor);
+    hide_in_executor(&mut info);
+    info
+}
+
+/// An executor's description with its framework's id, for the executor itself.
+pub(crate) fn own_executor_info(executor: &Executor) -> v1::ExecutorInfo {
     let mut info = (*executor.info).clone();
     info.framework_id.get_or_insert_with(|| v1::FrameworkId { value: executor.framework.as_str().into() });
     info

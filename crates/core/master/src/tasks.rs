@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use mezzo_ids::{AgentId, ExecutorId, FrameworkId, TaskId};
-use mezzo_mesos::v1::{self, TaskState, task_status::Reason};
+use mezzo_mesos::{
+    secrets::hide_in_container,
+    v1::{self, TaskState, task_status::Reason},
+};
 use mezzo_resources::Resources;
 
 use crate::{
@@ -30,7 +33,11 @@ pub(crate) fn staging(info: &v1::TaskInfo, framework: &FrameworkId) -> v1::Task 
         resources: info.resources.clone(),
         labels: info.labels.clone(),
         discovery: info.discovery.clone(),
-        container: info.container.clone(),
+        // Whoever looks at tasks is not shown what secrets hold.
+        container: info.container.clone().map(|mut container| {
+            hide_in_container(&mut container);
+            container
+        }),
         health_check: info.health_check.clone(),
         kill_policy: info.kill_policy,
         user: command.and_then(|command| command.user.clone()),

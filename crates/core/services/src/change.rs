@@ -251,7 +251,11 @@ pub(crate) fn words(refusal: &Refusal) -> String {
         Refusal::TooManyDeployments => "Max number of running deployments reached".into(),
         Refusal::Invalid(errors) => errors.values().flatten().cloned().collect::<Vec<_>>().join(" "),
         Refusal::NoServicePort => "All service ports are already in use".into(),
-        Refusal::Unknown(text) => text.clone(),
+        Refusal::SecretUsed(users) => {
+            let users: Vec<&str> = users.iter().map(PathId::as_str).collect();
+            format!("Needed by {}", users.join(", "))
+        }
+        Refusal::TooManySecrets(text) | Refusal::Unknown(text) => text.clone(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use mezzo_mesos::v1;
-use mezzo_services_model::{DeploymentId, Event, HttpScheme, InstanceId, Plan};
+use mezzo_services_model::{DeploymentId, Event, HttpScheme, InstanceId, PathId, Plan};
 
 use crate::{ProbeId, Record, RequestId};
 
@@ -18,6 +18,10 @@ pub enum Refusal {
     Invalid(BTreeMap<String, Vec<String>>),
     /// No service port is free (rule 213).
     NoServicePort,
+    /// Services need a secret that is to be removed.
+    SecretUsed(Vec<PathId>),
+    /// No more secrets are kept, in words.
+    TooManySecrets(String),
     /// No such thing, in the API's words.
     Unknown(String),
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use mezzo_mesos::v1;
-use mezzo_services_model::{DeploymentId, Group, HttpAnswer, InstanceId, PathId};
+use mezzo_services_model::{DeploymentId, Group, HttpAnswer, InstanceId, PathId, SealedSecret, SecretName};
 use mezzo_time::Timestamp;
 
 /// A request of a client that waits for its [`crate::Answer`].
@@ -67,6 +67,15 @@ pub enum Request {
         /// Which.
         id: DeploymentId,
         /// End it and leave everything as it is.
+        force: bool,
+    },
+    /// A secret, which takes the place of one of the same name. Instances that run keep what they were started with.
+    SetSecret(SealedSecret),
+    /// No such secret any more.
+    RemoveSecret {
+        /// Which.
+        name: SecretName,
+        /// Although services need it: those of their instances that come later wait.
         force: bool,
     },
     /// No more delay for a service (rule 86).

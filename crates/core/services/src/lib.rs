@@ -40,6 +40,7 @@ mod records;
 mod recovery;
 mod revert;
 mod scale;
+mod secrets;
 mod selection;
 mod services;
 mod spec;

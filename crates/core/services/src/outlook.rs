@@ -104,6 +104,10 @@ impl Play<'_> {
             places: BTreeMap::new(),
             waiting: 0,
             lacks: Vec::new(),
+            missing_secrets: spec
+                .as_ref()
+                .map(|spec| self.snapshot.missing_secrets(spec))
+                .unwrap_or_default(),
             changes: Vec::new(),
         };
         match (kind, spec) {

@@ -12,7 +12,7 @@ use mezzo_mesos::v1::{
     scheduler::{Call, call, call::Type},
 };
 use mezzo_services_model::{
-    Condition, Goal, Instance, InstanceId, PathId, QueueItem, ReservationState, TaskId,
+    Condition, Goal, Instance, InstanceId, PathId, QueueItem, ReservationState, RunSpec, TaskId,
 };
 use mezzo_time::Timestamp;
 
@@ -320,9 +320,11 @@ impl Services {
         };
         // Rule 168.
         for id in keepers {
-            let waits = self
-                .instance(&id)
-                .filter(|known| known.condition == Condition::Scheduled && known.goal == Goal::Running);
+            let waits = self.instance(&id).filter(|known| {
+                known.condition == Condition::Scheduled
+                    && known.goal == Goal::Running
+                    && !self.lacks_secrets(known)
+            });
             if let Some(known) = waits.cloned()
                 && self.delayed_until(&known.run_spec, m.now).is_none()
                 && !full(self, launched)
@@ -341,8 +343,9 @@ impl Services {
                     more = true;
                     break;
                 }
-                let first = self.queue.waiting.get(&(path.clone(), role.clone())).and_then(|ids| ids.first());
-                let Some(known) = first.and_then(|(_, id)| self.instance(id)).cloned() else { break };
+                let waiting = self.queue.waiting.get(&(path.clone(), role.clone())).into_iter().flatten();
+                let mut known = waiting.take(TRIED_MAX).filter_map(|(_, id)| self.instance(id));
+                let Some(known) = known.find(|known| !self.lacks_secrets(known)).cloned() else { break };
                 match self.place(m, framework, offer, &known) {
                     Ok(new) => {
                         operations.extend(new);
@@ -379,6 +382,27 @@ impl Services {
         }
     }
 
+    /// What a waiting instance will run: one of the same make as the newest definition that one.
+    fn launched_as(&self, instance: &Instance) -> Option<RunSpec> {
+        let path = &instance.run_spec;
+        let wanted = self.wanted(path).filter(|spec| {
+            instance.version >= spec.version_info().last_config_change_at
+                || (instance.reservation.is_some() && !self.is_kept_by_trial(instance, spec))
+        });
+        wanted.or_else(|| self.definition(path, instance.version))
+    }
+
+    /// Whether an instance waits for a secret that does not exist.
+    fn lacks_secrets(&self, instance: &Instance) -> bool {
+        self.launched_as(instance).is_some_and(|spec| !self.state.missing_secrets(&spec).is_empty())
+    }
+
+    /// A secret has come, changed or gone: who waits may go on, and what is shown of those who wait may differ.
+    pub(crate) fn queue_secrets_changed(&mut self) {
+        self.queue.dirty.extend(self.queue.waiting.keys().cloned());
+        self.queue.revive.extend(self.queue.open.keys().cloned());
+    }
+
     fn place(
         &mut self,
         m: &mut Moment<'_>,
@@ -387,14 +411,7 @@ impl Services {
         instance: &Instance,
     ) -> Result<Vec<offer::Operation>, Mismatch> {
         let path = &instance.run_spec;
-        // A waiting instance of the same make runs the newest definition.
-        let wanted = self.wanted(path).filter(|spec| {
-            instance.version >= spec.version_info().last_config_change_at
-                || (instance.reservation.is_some() && !self.is_kept_by_trial(instance, spec))
-        });
-        let Some(run_spec) = wanted.or_else(|| self.definition(path, instance.version)) else {
-            return Ok(Vec::new());
-        };
+        let Some(run_spec) = self.launched_as(instance) else { return Ok(Vec::new()) };
         // What is kept counts the instances of the wanted make; those of one before it are counted when one of them is placed.
         let make = run_spec.version_info().last_config_change_at;
         let is_kept = self.wanted(path).is_some_and(|spec| spec.version_info().last_config_change_at == make);
@@ -453,9 +470,11 @@ impl Services {
             };
             let delayed_until = self.delayed_until(path, m.now);
             let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let missing_secrets = self.state.missing_secrets(&run_spec);
             if let Some(item) = self.state.queue.get_mut(&key) {
                 let item = Arc::make_mut(item);
                 (item.run_spec, item.count, item.delayed_until) = (run_spec, count, delayed_until);
+                item.missing_secrets = missing_secrets;
                 continue;
             }
             let item = QueueItem {
@@ -463,6 +482,7 @@ impl Services {
                 role: role.clone(),
                 count,
                 since: m.now,
+                missing_secrets,
                 delayed_until,
                 processed: 0,
                 unused: 0,

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use mezzo_services_model::{
-    CanaryReport, DeploymentId, Group, Instance, InstanceId, PathId, Plan, RunSpec, TaskFailure,
+    CanaryReport, DeploymentId, Group, Instance, InstanceId, PathId, Plan, RunSpec, SealedSecret, SecretName,
+    TaskFailure,
 };
 use mezzo_time::Timestamp;
 
@@ -43,6 +44,10 @@ pub enum Record {
     Principal(PathId, Timestamp, String),
     /// A version that is forgotten, and who asked for it.
     PrincipalGone(PathId, Timestamp),
+    /// A secret.
+    Secret(Arc<SealedSecret>),
+    /// A secret that was removed.
+    SecretGone(SecretName),
 }
 
 /// What a machine begins with after a restart.
@@ -66,4 +71,6 @@ pub struct Recovered {
     pub canaries: Vec<CanaryReport>,
     /// Who asked for which version of which service.
     pub principals: Vec<(PathId, Timestamp, String)>,
+    /// Secrets.
+    pub secrets: Vec<SealedSecret>,
 }

@@ -47,6 +47,9 @@ impl Services {
             Arc::make_mut(&mut known).insert(version, principal);
             new.state.principals.insert_mut(path, known);
         }
+        for secret in recovered.secrets {
+            new.state.secrets.insert_mut(secret.name.clone(), Arc::new(secret));
+        }
         for failure in recovered.failures {
             new.state.failures.insert_mut(failure.run_spec.clone(), Arc::new(failure));
         }
@@ -122,6 +125,7 @@ pub fn replay<'a>(records: impl IntoIterator<Item = &'a Record>) -> Recovered {
     let mut failures = BTreeMap::new();
     let mut canaries = BTreeMap::new();
     let mut principals = BTreeMap::new();
+    let mut secrets = BTreeMap::new();
     for record in records {
         match record {
             Record::Framework(id) => all.framework = Some(id.clone()),
@@ -173,12 +177,19 @@ pub fn replay<'a>(records: impl IntoIterator<Item = &'a Record>) -> Recovered {
             Record::PrincipalGone(path, version) => {
                 principals.remove(&(path.clone(), *version));
             }
+            Record::Secret(secret) => {
+                secrets.insert(secret.name.clone(), (**secret).clone());
+            }
+            Record::SecretGone(name) => {
+                secrets.remove(name);
+            }
         }
     }
     all.instances = instances.into_values().collect();
     all.deployments = deployments.into_values().collect();
     all.failures = failures.into_values().collect();
     all.canaries = canaries.into_values().collect();
+    all.secrets = secrets.into_values().collect();
     all.principals = principals.into_iter().map(|((path, version), who)| (path, version, who)).collect();
     all
 }

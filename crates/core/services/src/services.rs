@@ -103,6 +103,7 @@ impl Services {
                 failures: Map::new_sync(),
                 canaries: Map::new_sync(),
                 principals: Map::new_sync(),
+                secrets: Map::new_sync(),
                 queue: Map::new_sync(),
             },
             timers: Timers::default(),
@@ -139,6 +140,10 @@ impl Services {
             Input::Request(id, Request::Kill(kill)) => self.on_kill_request(m, id, &kill),
             Input::Request(id, Request::CancelDeployment { id: deployment, force }) => {
                 self.on_cancel(m, id, &deployment, force);
+            }
+            Input::Request(id, Request::SetSecret(secret)) => self.on_set_secret(id, secret),
+            Input::Request(id, Request::RemoveSecret { name, force }) => {
+                self.on_remove_secret(id, &name, force);
             }
             Input::Request(id, Request::ResetDelay { run_spec }) => self.on_reset_delay(m, id, &run_spec),
             Input::Subscribed { framework, master, region } => {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use mezzo_services_model::{
     CanaryReport, DeploymentId, Group, Health, Instance, InstanceId, PathId, Plan, QueueItem, Readiness,
-    RunSpec, TaskFailure, TaskId,
+    RunSpec, SealedSecret, SecretName, TaskFailure, TaskId,
 };
 use mezzo_time::Timestamp;
 
@@ -58,6 +58,8 @@ pub struct Snapshot {
     pub canaries: Map<PathId, Arc<BTreeMap<Timestamp, CanaryReport>>>,
     /// Who asked for the versions that are kept, where that is known.
     pub principals: Map<PathId, Arc<BTreeMap<Timestamp, String>>>,
+    /// Secrets, sealed.
+    pub secrets: Map<SecretName, Arc<SealedSecret>>,
     /// What waits, by service and role (rule 89).
     pub queue: Map<(PathId, String), Arc<QueueItem>>,
 }

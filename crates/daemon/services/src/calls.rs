@@ -10,7 +10,7 @@ use mezzo_mesos::v1::scheduler::{Call, call::Type};
 use mezzo_sdk::{CallError, Driver};
 use mezzo_services::Input;
 use tokio::{sync::mpsc, task::JoinSet};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     inbox::Work,
@@ -62,7 +62,17 @@ pub(crate) async fn send_calls(
 /// Sends one, and tells the core when it did not get through or may not have.
 async fn send(shared: &Shared, driver: &Driver, call: Box<Call>) {
     shared.meter.call(&call);
-    match driver.call(*call.clone()).await {
+    let resolved = match shared.key.resolved(&call, &shared.snapshot()) {
+        Ok(resolved) => resolved.unwrap_or_else(|| (*call).clone()),
+        Err(secret) => {
+            info!(secret, "a secret was removed that a launch needs");
+            // What was to be launched waits again, and the offer goes back.
+            shared.inbox.push_now(Work::Step(Box::new(Input::CallFailed(call.clone()))));
+            shared.inbox.push_now(Work::Step(Box::new(Input::CallLost(call))));
+            return;
+        }
+    };
+    match driver.call(resolved).await {
         Ok(()) => {}
         Err(error @ CallError::Lost(_)) => {
             debug!(%error, "a call may be lost");
@@ -94,7 +104,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::{config::Config, master::Listener, random};
+    use crate::{config::Config, master::Listener, random, secrets::Key};
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -162,7 +172,9 @@ mod tests {
             Services::recover(config.core.clone(), Recovered::default(), now(), &mut generator);
         let (sender, calls) = mpsc::channel(100);
         let here = SocketAddr::from(([127, 0, 0, 1], 0));
-        let shared = Arc::new(Shared::new(config, here, now(), services.snapshot(), sender.clone()));
+        let folder = tempfile::tempdir().unwrap();
+        let key = Key::load(None, folder.path(), 0).unwrap();
+        let shared = Arc::new(Shared::new(config, here, now(), services.snapshot(), key, sender.clone()));
         let mut sdk = mezzo_sdk::Config::new(vec![address.to_string()], "services", "root");
         sdk.receipts = crate::master::RECEIPTS;
         let (started, driver) = oneshot::channel();

@@ -88,6 +88,8 @@ pub(crate) fn refused(shared: &Shared, refusal: Refusal) -> Failure {
         Refusal::TooManyDeployments => Problem::TooManyDeployments(shared.config.core.running_deployments),
         Refusal::Invalid(details) => Problem::Invalid(details),
         Refusal::NoServicePort => Problem::NoServicePort(shared.config.core.service_ports.clone()),
+        Refusal::SecretUsed(users) => Problem::SecretUsed(users),
+        Refusal::TooManySecrets(text) => Problem::Argument(text),
         Refusal::Unknown(text) => Problem::Absent(text),
     };
     problem.into()

@@ -35,6 +35,8 @@ pub struct Config {
     pub hostname: String,
     /// `work_dir`: where the records lie.
     pub work_dir: PathBuf,
+    /// `secrets_key_file`: the key that secrets are sealed with; none: one in the work directory.
+    pub secrets_key_file: Option<PathBuf>,
     /// What decisions look at.
     pub core: mezzo_services::Config,
     /// `framework_name`.
@@ -91,6 +93,7 @@ impl Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             hostname: "localhost".into(),
             work_dir,
+            secrets_key_file: None,
             core: mezzo_services::Config::default(),
             framework_name: "marathon".into(),
             failover_timeout: Duration::from_secs(604_800),

@@ -32,6 +32,7 @@ mod random;
 mod records;
 mod route;
 mod run;
+mod secrets;
 mod shared;
 mod shown;
 

@@ -27,6 +27,7 @@ use crate::{
     performer::{self, Store},
     random,
     records::Books,
+    secrets::Key,
     shared::{CALLS_WAITING_MAX, Shared},
 };
 
@@ -46,9 +47,15 @@ pub async fn run(
         TcpListener::bind(config.listen).await.with_context(|| format!("listen on {}", config.listen))?;
     let address = listener.local_addr().context("listen")?;
     let mut generator = random::generator().context("read random numbers")?;
-    let folder = config.work_dir.clone();
-    let (store, recovered) =
-        tokio::task::spawn_blocking(move || open(&folder)).await.context("open records")??;
+    let (folder, key_file) = (config.work_dir.clone(), config.secrets_key_file.clone());
+    let (store, recovered, key) = tokio::task::spawn_blocking(move || {
+        let (store, mut recovered) = open(&folder)?;
+        let key = Key::load(key_file.as_deref(), &folder, recovered.secrets.len())?;
+        key.retain_ours(&mut recovered.secrets);
+        anyhow::Ok((store, recovered, key))
+    })
+    .await
+    .context("open records")??;
     let framework = recovered.framework.clone();
     let (services, effects) = Services::recover(config.core.clone(), recovered, now(), &mut generator);
     let snapshot = services.snapshot();
@@ -56,7 +63,7 @@ pub async fn run(
     roles.extend(snapshot.instances.values().flat_map(|all| all.values()).map(|one| one.role.clone()));
     roles.insert(config.core.role.clone());
     let (calls, calls_waiting) = tokio::sync::mpsc::channel(CALLS_WAITING_MAX);
-    let shared = Arc::new(Shared::new(config, address, started, snapshot, calls));
+    let shared = Arc::new(Shared::new(config, address, started, snapshot, key, calls));
 
     let (batches, performing) = mpsc::sync_channel(BATCHES_MAX);
     let runtime = tokio::runtime::Handle::current();

@@ -17,7 +17,8 @@ use mezzo_time::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    api::settings, config::Config, events::Hub, inbox::Inbox, metrics::Meter, probes::Prober, shown::Shown,
+    api::settings, config::Config, events::Hub, inbox::Inbox, metrics::Meter, probes::Prober, secrets::Key,
+    shown::Shown,
 };
 
 /// Calls to the master that wait for those before them. The performing thread waits beyond it.
@@ -37,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) inbox: Inbox,
     pub(crate) hub: Arc<Hub>,
     pub(crate) prober: Prober,
+    /// Opens secrets.
+    pub(crate) key: Key,
     /// In the order of the effects.
     pub(crate) calls: mpsc::Sender<Box<v1::scheduler::Call>>,
     snapshot: Mutex<Arc<Shown>>,
@@ -71,6 +74,7 @@ impl Shared {
         address: SocketAddr,
         started: Timestamp,
         snapshot: Snapshot,
+        key: Key,
         calls: mpsc::Sender<Box<v1::scheduler::Call>>,
     ) -> Self {
         Self {
@@ -80,6 +84,7 @@ impl Shared {
             config,
             address,
             started,
+            key,
             inbox: Inbox::new(),
             calls,
             snapshot: Mutex::new(Arc::new(Shown(snapshot))),

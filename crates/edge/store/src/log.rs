@@ -10,6 +10,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -26,6 +27,9 @@ pub const RECORD_SIZE_MAX: usize = 64 << 20;
 /// Content bytes of one batch; more records are written as several. Small enough that a damaged length
 /// is told from a real one.
 const BATCH_SIZE_MAX: usize = RECORD_SIZE_MAX + 8;
+
+/// Records may hold secrets of tasks, which are nobody else's business.
+const MODE: u32 = 0o600;
 
 /// An append-only log. One process has it open at a time.
 #[derive(Debug)]
@@ -102,6 +106,7 @@ impl AppendLog {
             .write(true)
             .create(true)
             .truncate(false)
+            .mode(MODE)
             .open(path)
             .map_err(failed("open log"))?;
         lock(&file, path)?;
@@ -172,6 +177,7 @@ impl AppendLog {
             .write(true)
             .create(true)
             .truncate(true)
+            .mode(MODE)
             .open(&fresh_path)
             .map_err(failed)?;
         lock(&fresh, &fresh_path)?;

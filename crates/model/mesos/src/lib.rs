@@ -10,6 +10,8 @@
     reason = "generated messages; their meaning is in the reference tables"
 )]
 
+pub mod secrets;
+
 include!(concat!(env!("OUT_DIR"), "/mod.rs"));
 
 pub use mesos::v1;

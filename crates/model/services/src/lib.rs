@@ -21,6 +21,7 @@ mod pod;
 mod ports;
 mod resources;
 mod run_spec;
+mod secret;
 mod strategy;
 mod volume;
 
@@ -46,6 +47,7 @@ pub use pod::{Endpoint, Image, MesosExec, Pod, PodContainer, ShellOrArgs, Volume
 pub use ports::{PortDefinition, PortMapping, Protocols};
 pub use resources::{ExecutorResources, Limit, ResourceLimits, Resources};
 pub use run_spec::RunSpec;
+pub use secret::{InvalidSecretName, SealedSecret, SecretName};
 pub use strategy::{Backoff, KillSelection, UnreachableStrategy, UpgradeStrategy};
 pub use volume::{
     AppVolume, ExternalVolume, PersistentKind, PersistentVolume, PodVolume, ReadMode, VolumeSource,

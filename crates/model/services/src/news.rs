@@ -145,6 +145,8 @@ pub struct QueueItem {
     pub count: u32,
     /// Since when the oldest does.
     pub since: Timestamp,
+    /// Secrets that its instances wait for.
+    pub missing_secrets: Vec<String>,
     /// No launch before that time.
     pub delayed_until: Option<Timestamp>,
     /// Offers looked at.

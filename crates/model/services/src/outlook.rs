@@ -28,6 +28,8 @@ pub struct Outlook {
     pub waiting: u32,
     /// What the first that waits lacks, by agent.
     pub lacks: Vec<NoPlace>,
+    /// Secrets that it needs and that do not exist: its instances wait for them.
+    pub missing_secrets: Vec<String>,
     /// Single changes of the definition that would give all of them a place, the smallest of each kind.
     pub changes: Vec<String>,
 }

@@ -51,7 +51,7 @@ pub(crate) fn strings<'i>(w: &mut Writer<'_>, items: impl IntoIterator<Item = &'
     w.end_array();
 }
 
-/// A command; of its URIs only value and executable are shown.
+/// A command; of its URIs only value and executable are shown, and of secrets not what they hold.
 pub(crate) fn write_command(w: &mut Writer<'_>, command: Option<&v1::CommandInfo>) {
     w.begin_object();
     if let Some(shell) = command.and_then(|c| c.shell) {
@@ -62,7 +62,11 @@ pub(crate) fn write_command(w: &mut Writer<'_>, command: Option<&v1::CommandInfo
     strings(w, command.iter().flat_map(|c| c.arguments.iter().map(String::as_str)));
     if let Some(environment) = command.and_then(|c| c.environment.as_ref()) {
         w.raw_key(b"\"environment\":");
-        w.value(environment);
+        let mut shown = environment.clone();
+        for secret in shown.variables.iter_mut().filter_map(|variable| variable.secret.as_mut()) {
+            secret.value = None;
+        }
+        w.value(&shown);
     }
     w.raw_key(b"\"uris\":");
     w.begin_array();

@@ -613,3 +613,16 @@ fn rule_20_a_hidden_executor_is_an_empty_object() {
     assert_eq!(under(&json, "executors"), "[{}]");
     assert_eq!((under(&json, "role"), under(&json, "reregistered_time")), (r#""*""#, "2.5"));
 }
+
+#[test]
+fn what_secrets_hold_is_not_shown() {
+    let value = Some(v1::secret::Value { data: b"hush".to_vec() });
+    let secret = v1::Secret { r#type: Some(v1::secret::Type::Value.into()), reference: None, value };
+    let variable =
+        v1::environment::Variable { name: "DB".into(), secret: Some(secret), ..Default::default() };
+    let environment = Some(v1::Environment { variables: vec![variable] });
+    let command = v1::CommandInfo { environment, ..Default::default() };
+    let shown = written(|w| crate::shapes::write_command(w, Some(&command)));
+    // Bytes are written in base 64.
+    assert!(shown.contains("\"DB\"") && !shown.contains("aHVzaA"), "{shown}");
+}

@@ -11,6 +11,7 @@ use super::Folder;
 const HIERARCHY: &str = "/sys/fs/cgroup";
 const LIMITS: [&str; 3] = ["cgroups/cpu", "cgroups/mem", "cgroups/pids"];
 const FILES: &str = "filesystem/linux";
+const SECRET_FILES: &str = "volume/secret";
 
 /// Images and limits, where this machine can have them.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub(super) struct Powers {
     images: Result<(), String>,
     /// Why nothing holds them to what they asked for.
     limits: Result<(), String>,
+    /// Whether secrets can be files; as variables they always can.
+    secret_files: bool,
     /// The control group above those of the agents.
     cgroups_root: String,
 }
@@ -32,15 +35,20 @@ impl Powers {
             let isolation = Isolation { names, cgroups_root: cgroups_root.clone(), ..Isolation::default() };
             check_isolation(&isolation).map_err(|error| error.to_string())
         };
-        Self { images: can(&[FILES]), limits: can(&LIMITS), cgroups_root }
+        let secret_files = can(&[FILES, SECRET_FILES]).is_ok();
+        Self { images: can(&[FILES]), limits: can(&LIMITS), secret_files, cgroups_root }
     }
 
     /// Settings of an agent of this name.
     pub(super) fn apply(&self, config: &mut Config, name: &str) {
         let mut isolators =
             if self.limits.is_ok() { LIMITS.to_vec() } else { vec!["posix/cpu", "posix/mem"] };
+        isolators.push("environment_secret");
         if self.images.is_ok() {
             isolators.extend([FILES, "docker/runtime"]);
+            if self.secret_files {
+                isolators.push(SECRET_FILES);
+            }
             config.images = Some(ImageSettings::new(config.work_dir.join("images")));
         }
         config.isolation = isolators.join(",");

@@ -50,6 +50,7 @@ impl Services {
         let mut config = Config::new(vec![master.to_string()], folder.path.join("services"));
         config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         config.core.user = user();
+        config.features = vec!["secrets".into()];
         config.hosts = super::host_names(arguments.agents)
             .into_iter()
             .map(|name| (name, Ipv4Addr::LOCALHOST.into()))

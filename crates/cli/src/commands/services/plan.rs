@@ -4,7 +4,7 @@ use mezzo_http::Method;
 use mezzo_service_file::{Entry, Kind};
 use serde_json::{Value, json};
 
-use super::{app::differences, count, files, list as members, text};
+use super::{app::differences, count, files, list as members, secret, text};
 use crate::{
     args::{Global, services::Plan},
     error::{CliError, Exit},
@@ -43,6 +43,9 @@ pub(crate) async fn plan(global: &Global, arguments: &Plan) -> Result<(), CliErr
     for outlook in outlooks.iter().filter(|one| entries.iter().all(|entry| text(one, "id") != entry.id)) {
         println!("! {}", text(outlook, "id"));
         forecast(outlook).iter().for_each(|line| println!("    {line}"));
+    }
+    for line in secret::missing(outlooks.iter().copied()) {
+        println!("! {line}");
     }
     for why in answers.iter().map(|answer| text(answer, "outlookUnknown")).filter(|why| !why.is_empty()) {
         println!("where instances would go is not known: {why}");

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{canary, count, list, text};
+use super::{canary, count, list, secret, text};
 use crate::{
     error::{CliError, Exit},
     progress::Ticker,
@@ -55,6 +55,7 @@ async fn wait(services: &Services, ids: &[String]) -> Result<(), CliError> {
             eprintln!("deployed in {:.1} s", started.elapsed().as_secs_f64());
             return Ok(());
         }
+        let actions: Vec<&Value> = ours.iter().copied().flat_map(|one| list(one, "currentActions")).collect();
         let (mut line, mut holding) = (String::new(), false);
         for deployment in ours {
             for action in
@@ -73,12 +74,27 @@ async fn wait(services: &Services, ids: &[String]) -> Result<(), CliError> {
         }
         if line != moved.1 {
             moved = (Instant::now(), line.clone());
-        } else if moved.0.elapsed() > STUCK && !holding {
-            line.push_str("   nothing moves: mezzo why APP tells what it waits for");
+        } else {
+            let missing = missing_secrets(services, &actions).await?;
+            if !missing.is_empty() {
+                line.push_str(&format!("   {}", missing.join("; ")));
+            } else if moved.0.elapsed() > STUCK && !holding {
+                line.push_str("   nothing moves: mezzo why APP tells what it waits for");
+            }
         }
         ticker.show(&line);
         ticker.tick().await;
     }
+}
+
+/// What services at work wait for that a person has to set. A genuine Marathon tells nothing.
+async fn missing_secrets(services: &Services, actions: &[&Value]) -> Result<Vec<String>, CliError> {
+    let queue = services.get("/v2/queue").await?;
+    let id = |one: &Value| format!("{}{}", text(&one["app"], "id"), text(&one["pod"], "id"));
+    let at_work = |item: &&Value| {
+        actions.iter().any(|action| format!("{}{}", text(action, "app"), text(action, "pod")) == id(item))
+    };
+    Ok(secret::missing(list(&queue, "queue").iter().filter(at_work)))
 }
 
 /// An error when the canaries of a version have failed: the deployment is over because it went back.

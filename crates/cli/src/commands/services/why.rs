@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{canary, count, list as members, text};
+use super::{canary, count, list as members, secret, text};
 use crate::{
     error::{CliError, Exit},
     services::{Services, path_of},
@@ -58,8 +58,11 @@ fn lines(app: &Value, waiting: Option<&Value>) -> Vec<String> {
         let left = count(&item["delay"], "timeLeftSeconds");
         lines.push(format!("  instances have ended too soon: the next one is launched in {left} s"));
     }
+    let secrets = secret::missing([item]);
+    let lacks_secrets = !secrets.is_empty();
+    lines.extend(secrets.iter().map(|line| format!("  {line}")));
     let unused = members(item, "lastUnusedOffers");
-    if unused.is_empty() && item["delay"]["overdue"] == true {
+    if unused.is_empty() && !lacks_secrets && item["delay"]["overdue"] == true {
         lines.push(format!("  no offer has come yet for role {}", text(item, "role")));
     }
     let width = unused.iter().map(|one| text(&one["offer"], "hostname").len()).max().unwrap_or(0);
@@ -100,6 +103,11 @@ mod tests {
                 "  dev-1   wants 2 cpus, 0.5 are free",
                 "  dev-10  InsufficientPorts",
             ]
+        );
+        let held = json!({ "count": 1, "delay": { "overdue": true }, "missingSecrets": ["shop/db"] });
+        assert_eq!(
+            lines(&app, Some(&held)).last().map(String::as_str),
+            Some("  secret shop/db does not exist  ->  mezzo secret set shop/db")
         );
         let delayed = json!({ "count": 1, "delay": { "overdue": false, "timeLeftSeconds": 7 } });
         assert!(lines(&app, Some(&delayed)).iter().any(|line| line.contains("in 7 s")));

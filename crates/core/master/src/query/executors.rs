@@ -1,8 +1,11 @@
 //! GET_EXECUTORS.
 
-use mezzo_mesos::v1::master::{
-    Response,
-    response::{GetExecutors, Type, get_executors},
+use mezzo_mesos::{
+    secrets::hide_in_executor,
+    v1::master::{
+        Response,
+        response::{GetExecutors, Type, get_executors},
+    },
 };
 
 use super::{View, response};
@@ -24,9 +27,11 @@ impl<'a> View<'a> {
 
     /// Those of one registered agent.
     pub fn executors_of(self, agent: &'a Agent) -> impl Iterator<Item = get_executors::Executor> + 'a {
-        agent.executors.values().map(|info| get_executors::Executor {
-            executor_info: (**info).clone(),
-            agent_id: agent.info.id.clone().unwrap_or_default(),
+        agent.executors.values().map(|info| {
+            let mut executor_info = (**info).clone();
+            hide_in_executor(&mut executor_info);
+            let agent_id = agent.info.id.clone().unwrap_or_default();
+            get_executors::Executor { executor_info, agent_id }
         })
     }
 }

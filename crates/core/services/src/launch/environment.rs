@@ -27,7 +27,7 @@ impl Variables {
         }
     }
 
-    /// Secrets go as references that whoever knows their values fills in; a key that is not declared is left out (rule 209).
+    /// Secrets go as references, and whoever sends the call fills their values in; a key that is not declared is left out (rule 209).
     pub(super) fn into_message(self, secrets: &BTreeMap<String, String>) -> v1::Environment {
         let variables = self.0.into_iter().filter_map(|(name, value)| {
             Some(match value {

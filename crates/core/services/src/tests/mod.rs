@@ -10,5 +10,6 @@ mod kills;
 mod outlook;
 mod planning;
 mod scale;
+mod secrets;
 mod upgrades;
 mod world;

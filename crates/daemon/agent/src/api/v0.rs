@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use mezzo_agent::{Executor, Framework, Snapshot, query};
 use mezzo_http::{Body, Request, Response, StatusCode};
 use mezzo_ids::Role;
-use mezzo_mesos::v1::{self, agent::response::GetContainers};
+use mezzo_mesos::{
+    secrets::hide_in_task,
+    v1::{self, agent::response::GetContainers},
+};
 use mezzo_mesos_v0::{
     AgentState, AgentStateExecutor, AgentStateFramework, Build, ContainerView, SystemStats, Writer, names,
 };
@@ -158,7 +161,9 @@ impl OwnedExecutor {
             }
             resources += &read(&task.info.resources);
             if task.queued {
-                queued.push((*task.info).clone());
+                let mut info = (*task.info).clone();
+                hide_in_task(&mut info);
+                queued.push(info);
             } else {
                 tasks.push(query::task(state, executor, task));
             }

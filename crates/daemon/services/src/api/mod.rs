@@ -14,6 +14,7 @@ mod logging;
 mod pages;
 mod pods;
 mod queue;
+mod secrets;
 mod system;
 mod tasks;
 
@@ -104,6 +105,9 @@ pub(crate) async fn handle(
         Route::Deployment(id) => deployments::cancel(shared, request, &id).await,
         Route::Queue => Ok(queue::list(shared, request)),
         Route::QueueDelay(id) => queue::reset_delay(shared, &id).await,
+        Route::Secrets => Ok(secrets::list(shared)),
+        Route::Secret(name) if is(Method::DELETE) => secrets::remove(shared, request, &name).await,
+        Route::Secret(name) => secrets::set(shared, request, &name).await,
         Route::Info => Ok(info::show(shared)),
         Route::Leader if is(Method::GET) => Ok(leader::show(shared)),
         Route::Leader => leader::abdicate(shared, request),

@@ -2,7 +2,7 @@
 //!
 //! Keys say what a record is: `framework`, `spec:<path>@<version>`, `group:<digest>`, `root`, `root:<version>`,
 //! `deployment:<id>`, `instance:<id>`, `failure:<path>`, `canary:<path>@<version>`,
-//! `principal:<path>@<version>`. See services.proto for what each holds.
+//! `principal:<path>@<version>`, `secret:<name>`. See services.proto for what each holds.
 
 mod canary;
 mod instance;
@@ -19,7 +19,9 @@ use mezzo_marathon_api::{
 };
 use mezzo_protocol::services as proto;
 use mezzo_services::{Record, Recovered};
-use mezzo_services_model::{App, PathId, Pod, RunSpec, TaskFailure, TaskId, VersionInfo};
+use mezzo_services_model::{
+    App, PathId, Pod, RunSpec, SealedSecret, SecretName, TaskFailure, TaskId, VersionInfo,
+};
 use mezzo_store::Change;
 use mezzo_time::Timestamp;
 use prost::Message;
@@ -122,6 +124,15 @@ impl Books {
                 };
                 changes.push((principal_key(id, *version), Some(record.encode_to_vec())));
             }
+            Record::Secret(secret) => {
+                let record = proto::Secret {
+                    name: secret.name.to_string(),
+                    sealed: secret.sealed.to_vec(),
+                    changed_at: secret.changed_at.as_nanos(),
+                };
+                changes.push((secret_key(&secret.name), Some(record.encode_to_vec())));
+            }
+            Record::SecretGone(name) => changes.push((secret_key(name), None)),
             Record::PrincipalGone(id, version) => changes.push((principal_key(id, *version), None)),
         }
     }
@@ -149,6 +160,7 @@ impl Books {
                     let version = Timestamp::from_nanos(record.version);
                     recovered.principals.push((path(key, &record.run_spec)?, version, record.name));
                 }
+                "secret" => recovered.secrets.push(read_secret(key, decode(key, bytes)?)?),
                 "failure" => recovered.failures.push(read_failure(key, decode(key, bytes)?)?),
                 // Groups and what stands on them are read once all definitions are there; other kinds are of a later
                 // version, which leaves them alone too.
@@ -175,6 +187,10 @@ fn canary_key(id: &PathId, version: Timestamp) -> String {
 
 fn principal_key(id: &PathId, version: Timestamp) -> String {
     format!("principal:{id}@{}", version.as_nanos())
+}
+
+fn secret_key(name: &SecretName) -> String {
+    format!("secret:{name}")
 }
 
 fn failure_key(id: &PathId) -> String {
@@ -245,6 +261,16 @@ fn write_failure(failure: &TaskFailure) -> proto::Failure {
         version: failure.version.as_nanos(),
         at: failure.at.as_nanos(),
     }
+}
+
+fn read_secret(key: &str, record: proto::Secret) -> Result<SealedSecret, RecordError> {
+    let wrong =
+        |_| RecordError::Text { key: key.to_owned(), text: record.name.clone(), what: "name of a secret" };
+    Ok(SealedSecret {
+        name: SecretName::parse(&record.name).map_err(wrong)?,
+        sealed: record.sealed.into(),
+        changed_at: Timestamp::from_nanos(record.changed_at),
+    })
 }
 
 fn read_failure(key: &str, record: proto::Failure) -> Result<TaskFailure, RecordError> {

@@ -111,6 +111,11 @@ fn everything_comes_back_as_it_was() {
         failures: 1,
         reason: "the one on h failed".into(),
     };
+    let secret = SealedSecret {
+        name: SecretName::parse("shop/db").unwrap(),
+        sealed: b"sealed".as_slice().into(),
+        changed_at: at(7),
+    };
     let records = [
         Record::Framework("f-1".into()),
         Record::RunSpec(RunSpec::App(web.clone())),
@@ -121,6 +126,7 @@ fn everything_comes_back_as_it_was() {
         Record::Failure(Box::new(failure.clone())),
         Record::Canary(Box::new(canary.clone())),
         Record::Principal(id("/shop/web"), at(2), "ana".into()),
+        Record::Secret(Arc::new(secret.clone())),
     ];
     let recovered = written(&mut store, &mut books, &records);
     assert_eq!(recovered.framework.as_deref(), Some("f-1"));
@@ -132,6 +138,7 @@ fn everything_comes_back_as_it_was() {
     assert_eq!(recovered.instances, [instance("/shop/web")]);
     assert_eq!(recovered.failures, [failure]);
     assert_eq!(recovered.canaries, [canary]);
+    assert_eq!(recovered.secrets, std::slice::from_ref(&secret));
     assert_eq!(recovered.principals, [(id("/shop/web"), at(2), "ana".to_owned())]);
 
     let gone = [
@@ -139,11 +146,14 @@ fn everything_comes_back_as_it_was() {
         Record::FailureGone(id("/shop/web")),
         Record::CanaryGone(id("/shop/web"), at(2)),
         Record::PrincipalGone(id("/shop/web"), at(2)),
+        Record::SecretGone(secret.name),
         Record::DeploymentGone(DeploymentId("d-1".into())),
     ];
     let recovered = written(&mut store, &mut books, &gone);
     assert!(recovered.instances.is_empty() && recovered.failures.is_empty() && recovered.canaries.is_empty());
-    assert!(recovered.deployments.is_empty() && recovered.principals.is_empty());
+    assert!(
+        recovered.deployments.is_empty() && recovered.principals.is_empty() && recovered.secrets.is_empty()
+    );
 }
 
 #[test]

@@ -56,6 +56,10 @@ fn write_outlook(w: &mut Writer<'_>, outlook: &Outlook) {
     w.end_object();
     key!(w, "waiting");
     w.unsigned(outlook.waiting.into());
+    if !outlook.missing_secrets.is_empty() {
+        key!(w, "missingSecrets");
+        texts(w, outlook.missing_secrets.iter().map(String::as_str));
+    }
     if outlook.waiting > 0 {
         key!(w, "lacks");
         list(w, &outlook.lacks, |w, lack| {

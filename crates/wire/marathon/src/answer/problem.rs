@@ -54,6 +54,9 @@ pub enum Problem {
     /// An app stands at the path of a group to be made.
     #[error("An app with the path {0} already exists.")]
     AppAtGroup(PathId),
+    /// A secret that services need is not removed.
+    #[error("The secret is needed by {}. Remove it all the same with force=true.", paths(.0))]
+    SecretUsed(Vec<PathId>),
     /// Other deployments are at the same services (rule 20).
     #[error(
         "App is locked by one or more deployments. Override with the option '?force=true'. View details at \
@@ -115,6 +118,10 @@ fn in_version(version: &Option<Timestamp>) -> String {
     version.map_or_else(String::new, |version| format!(" in version {}", time_text(version)))
 }
 
+fn paths(all: &[PathId]) -> String {
+    all.iter().map(PathId::as_str).collect::<Vec<_>>().join(", ")
+}
+
 impl Problem {
     /// The status of the answer (rule 249).
     pub fn status(&self) -> u16 {
@@ -133,6 +140,7 @@ impl Problem {
             | Self::PodExists(_)
             | Self::GroupExists(_)
             | Self::AppAtGroup(_)
+            | Self::SecretUsed(_)
             | Self::Locked(_) => 409,
             Self::TooManyDeployments(_) => 403,
             Self::NoGroupVersion(..) | Self::Argument(_) | Self::Invalid(_) => 422,

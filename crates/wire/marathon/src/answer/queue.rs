@@ -39,6 +39,10 @@ fn write_item(w: &mut Writer<'_>, item: &QueueItem, now: Timestamp, with_offers:
     time(w, item.since);
     key!(w, "role");
     w.string(&item.role);
+    if !item.missing_secrets.is_empty() {
+        key!(w, "missingSecrets");
+        texts(w, item.missing_secrets.iter().map(String::as_str));
+    }
     key!(w, "processedOffersSummary");
     write_summary(w, item);
     if with_offers {

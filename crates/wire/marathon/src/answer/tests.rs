@@ -321,10 +321,11 @@ fn marathon_rule_29_deployments_with_their_place() {
         places: [("h1".to_owned(), 2)].into(),
         waiting: 1,
         lacks: vec![NoPlace { host: "h2".into(), why: "wanted: cpus 2, free: 1".into() }],
+        missing_secrets: vec!["shop/db".into()],
         changes: vec!["cpus 1".into()],
     };
     let shown = json!([{
-        "id": "/web", "starts": 3, "stops": 2, "places": {"h1": 2}, "waiting": 1,
+        "id": "/web", "starts": 3, "stops": 2, "places": {"h1": 2}, "waiting": 1, "missingSecrets": ["shop/db"],
         "lacks": [{"host": "h2", "why": "wanted: cpus 2, free: 1"}], "wouldDo": ["cpus 1"],
     }]);
     assert_eq!(
@@ -360,6 +361,7 @@ fn marathon_rules_90_to_93_the_queue() {
         role: "*".into(),
         count: 3,
         since: at(0),
+        missing_secrets: vec!["shop/db".into()],
         delayed_until: Some(at(12) + std::time::Duration::from_millis(1)),
         processed: 10,
         unused: 9,
@@ -377,6 +379,7 @@ fn marathon_rules_90_to_93_the_queue() {
     let shown = &queue["queue"][0];
     assert_eq!(shown["delay"], json!({"timeLeftSeconds": 1, "overdue": false}));
     assert_eq!((&shown["count"], &shown["app"]["id"]), (&json!(3), &json!("/web")));
+    assert_eq!(shown["missingSecrets"], json!(["shop/db"]));
     let summary = &shown["processedOffersSummary"];
     let funnel = |name: &str| -> Vec<(String, u64, u64)> {
         let stages = summary[name].as_array().unwrap().iter();
