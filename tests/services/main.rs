@@ -7,6 +7,7 @@ mod steps;
 mod support;
 
 mod canary;
+mod constraints;
 mod secrets;
 
 use std::{

@@ -6,7 +6,7 @@ use mezzo_http::{Body, Bytes, Client, HeaderMap, HeaderValue, Method, header};
 use mezzo_mesos::v1::{
     self,
     scheduler::{
-        Call,
+        Call, OfferConstraints,
         call::{self, Type},
     },
 };
@@ -56,6 +56,8 @@ struct Shared {
 pub(crate) struct State {
     /// What to subscribe with, with the id once there is one.
     pub(crate) framework: v1::FrameworkInfo,
+    /// The constraints on offers that a master took last.
+    pub(crate) offer_constraints: Option<OfferConstraints>,
     pub(crate) subscription: Option<Subscription>,
     pub(crate) tasks: Tasks,
 }
@@ -187,7 +189,19 @@ impl Driver {
 
     /// Says something else of the framework from here on, other roles for example: to the master, and with every later
     /// subscription. The id stays what it is.
-    pub async fn update_framework(&self, mut framework: v1::FrameworkInfo) -> Result<(), CallError> {
+    pub async fn update_framework(&self, framework: v1::FrameworkInfo) -> Result<(), CallError> {
+        let offer_constraints = self.state().offer_constraints.clone();
+        self.update(framework, Vec::new(), offer_constraints).await
+    }
+
+    /// As [`Self::update_framework`], with the roles that want no offers, and what offers of each role have to fulfil. What the
+    /// master takes is also said in later subscriptions.
+    pub async fn update(
+        &self,
+        mut framework: v1::FrameworkInfo,
+        suppressed_roles: Vec<String>,
+        offer_constraints: Option<OfferConstraints>,
+    ) -> Result<(), CallError> {
         {
             let mut state = self.state();
             framework.id = state.framework.id.take();
@@ -197,11 +211,15 @@ impl Driver {
             r#type: Some(Type::UpdateFramework as i32),
             update_framework: Some(Box::new(call::UpdateFramework {
                 framework_info: framework,
-                ..call::UpdateFramework::default()
+                suppressed_roles,
+                offer_constraints: offer_constraints.clone(),
             })),
             ..Call::default()
         })
-        .await
+        .await?;
+        // One that the master refuses would keep us from subscribing.
+        self.state().offer_constraints = offer_constraints;
+        Ok(())
     }
 
     /// Makes any call; the framework id is filled in.

@@ -112,14 +112,17 @@ impl Session {
     }
 
     async fn subscribe(&mut self) -> Result<Option<(ClientResponse, HeaderValue)>, RunError> {
-        let framework_info = self.driver.state().framework.clone();
+        let (framework_info, offer_constraints) = {
+            let state = self.driver.state();
+            (state.framework.clone(), state.offer_constraints.clone())
+        };
         let call = Call {
             r#type: Some(Type::Subscribe as i32),
             framework_id: framework_info.id.clone(),
             subscribe: Some(Box::new(call::Subscribe {
                 framework_info,
                 suppressed_roles: self.config.suppressed_roles.clone(),
-                offer_constraints: None,
+                offer_constraints,
             })),
             ..Call::default()
         };

@@ -152,6 +152,10 @@ fn core(values: &Values, core: &mut mezzo_services::Config) -> Result<(), CliErr
             return Err(wrong("gpu_scheduling_behavior", other, "it is restricted or unrestricted"));
         }
     };
+    if values.switch("mesos_offer_constraints") {
+        let interval = milliseconds(values, "min_mesos_offer_constraints_update_interval")?;
+        core.offer_constraints = Some(interval.unwrap_or(Duration::from_secs(1)));
+    }
     core.suppress_offers = values.switch("suppress_offers");
     core.accepted_roles = match values.get("accepted_resource_roles_default_behavior") {
         None | Some("any") => AcceptedRoles::Any,

@@ -77,6 +77,9 @@ pub struct Config {
     pub draining: Duration,
     /// `gpu_scheduling_behavior` is restricted (rule 125).
     pub restrict_gpus: bool,
+    /// `mesos_offer_constraints` and `min_mesos_offer_constraints_update_interval`: the master is told of constraints, at
+    /// most once per interval (rule 123).
+    pub offer_constraints: Option<Duration>,
     /// `suppress_offers`: tell the master when nothing is wanted (rule 97).
     pub suppress_offers: bool,
 }
@@ -114,6 +117,7 @@ impl Default for Config {
             avoid_maintenance: true,
             draining: Duration::ZERO,
             restrict_gpus: true,
+            offer_constraints: None,
             suppress_offers: true,
         }
     }

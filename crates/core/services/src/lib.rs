@@ -46,6 +46,7 @@ mod services;
 mod spec;
 mod state;
 mod timers;
+mod told;
 mod unreachable;
 mod updates;
 mod upgrade;

@@ -59,7 +59,7 @@ pub(crate) struct Queue {
     /// Roles that offers are or were wanted for, and whether the master was told that none are.
     roles: BTreeMap<String, bool>,
     /// Services whose place in the queue is to be shown anew.
-    dirty: BTreeSet<Key>,
+    pub(crate) dirty: BTreeSet<Key>,
 }
 
 impl Queue {
@@ -188,6 +188,29 @@ impl Services {
             .map(|(key, _)| key.clone())
             .take_while(|key| key.0 == *path)
             .collect()
+    }
+
+    /// What waits and is not delayed: service, role, and instances, those that keep a place last.
+    pub(crate) fn open_queue(&self) -> impl Iterator<Item = (&PathId, &str, &BTreeSet<(bool, InstanceId)>)> {
+        self.queue
+            .open
+            .iter()
+            .flat_map(|(role, paths)| paths.iter().map(move |path| (path, role)))
+            .filter_map(|(path, role)| {
+                let ids = self.queue.waiting.get(&(path.clone(), role.clone()))?;
+                Some((path, role.as_str(), ids))
+            })
+    }
+
+    /// Whether offers of a role are wanted to give reservations up.
+    pub(crate) fn is_releasing(&self, role: &str) -> bool {
+        self.queue.releasing.contains_key(role)
+    }
+
+    /// Roles that the master was told to offer nothing to.
+    pub(crate) fn suppressed_roles(&self) -> Vec<String> {
+        let suppressed = self.queue.roles.iter().filter(|(_, suppressed)| **suppressed);
+        suppressed.map(|(role, _)| role.clone()).collect()
     }
 
     pub(crate) fn is_waiting(&self, path: &PathId) -> bool {
@@ -383,7 +406,7 @@ impl Services {
     }
 
     /// What a waiting instance will run: one of the same make as the newest definition that one.
-    fn launched_as(&self, instance: &Instance) -> Option<RunSpec> {
+    pub(crate) fn launched_as(&self, instance: &Instance) -> Option<RunSpec> {
         let path = &instance.run_spec;
         let wanted = self.wanted(path).filter(|spec| {
             instance.version >= spec.version_info().last_config_change_at
@@ -534,6 +557,9 @@ impl Services {
         self.queue.revive.extend(call.revive.into_iter().flat_map(|revive| revive.roles));
         for role in call.suppress.into_iter().flat_map(|suppress| suppress.roles) {
             self.queue.roles.insert(role, false);
+        }
+        if call.update_framework.is_some() {
+            self.told.forget();
         }
         self.queue.lost_at = Some(m.now);
     }

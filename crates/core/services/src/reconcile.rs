@@ -37,6 +37,7 @@ impl Services {
         self.kills.again();
         let role = self.config.role.clone();
         self.queue.begin_again(&role);
+        self.told.forget();
         self.timers.set(Timer::Reconcile, m.now + self.config.reconciliation_initial_delay);
         self.timers.ensure(Timer::Expunge, m.now + self.config.expunge_initial_delay);
     }

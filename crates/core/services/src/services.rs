@@ -26,6 +26,7 @@ use crate::{
     ports::Used,
     queue::Queue,
     timers::{Timer, Timers},
+    told::Told,
 };
 
 /// What every handler gets beside the machine itself: the time and a source of randomness.
@@ -70,6 +71,7 @@ pub struct Services {
     pub(crate) delays: Delays,
     pub(crate) kills: Kills,
     pub(crate) queue: Queue,
+    pub(crate) told: Told,
     pub(crate) checks: Checks,
     pub(crate) used_ports: Used,
     /// Services whose canaries have failed, which go back before the step ends.
@@ -121,6 +123,7 @@ impl Services {
             delays: Delays::default(),
             kills: Kills::default(),
             queue: Queue::new(tokens),
+            told: Told::default(),
             checks: Checks::default(),
             used_ports: Used::default(),
             failed_trials: BTreeSet::new(),
@@ -195,7 +198,7 @@ impl Services {
             Timer::Overdue => self.on_overdue_timer(m),
             Timer::Ready(instance) => self.on_readiness_due(m, &instance),
             Timer::Reconcile => self.on_reconcile_timer(m),
-            Timer::Revive => {}
+            Timer::Constraints | Timer::Revive => {}
             Timer::Scale => self.on_scale_timer(m),
             Timer::Tokens => self.on_tokens_timer(m),
         }
@@ -209,6 +212,7 @@ impl Services {
             self.settle(m);
         }
         self.send_kills(m);
+        self.tell_constraints(m);
         self.ask_for_offers(m);
         self.show_queue(m);
         let mut records = mem::take(&mut self.records);

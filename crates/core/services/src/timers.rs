@@ -16,6 +16,8 @@ pub(crate) enum Timer {
     CanaryCheck(PathId),
     /// The nth health check of an instance.
     Check(InstanceId, usize),
+    /// The master may be told of constraints again (rule 123).
+    Constraints,
     /// A service's delay is over.
     Delay(PathId),
     /// Instances that are unreachable for long are forgotten (rule 174).

@@ -55,8 +55,26 @@ pub(crate) async fn send_calls(
                 roles = wanted;
             }
         }
-        send(&shared, &driver, call).await;
+        match &call.update_framework {
+            Some(update) => {
+                let framework = framework(&shared.config, shared.address, None, &roles);
+                let (suppressed, constraints) =
+                    (update.suppressed_roles.clone(), update.offer_constraints.clone());
+                match driver.update(framework, suppressed, constraints).await {
+                    // Whoever subscribes says it again.
+                    Ok(()) | Err(CallError::NotSubscribed) => {}
+                    Err(error @ CallError::Lost(_)) => lost(&shared, call, &error),
+                    Err(error) => warn!(%error, "the master does not take constraints on offers"),
+                }
+            }
+            None => send(&shared, &driver, call).await,
+        }
     }
+}
+
+fn lost(shared: &Shared, call: Box<Call>, error: &CallError) {
+    debug!(%error, "a call may be lost");
+    shared.inbox.push_now(Work::Step(Box::new(Input::CallLost(call))));
 }
 
 /// Sends one, and tells the core when it did not get through or may not have.
@@ -74,10 +92,7 @@ async fn send(shared: &Shared, driver: &Driver, call: Box<Call>) {
     };
     match driver.call(resolved).await {
         Ok(()) => {}
-        Err(error @ CallError::Lost(_)) => {
-            debug!(%error, "a call may be lost");
-            shared.inbox.push_now(Work::Step(Box::new(Input::CallLost(call))));
-        }
+        Err(error @ CallError::Lost(_)) => lost(shared, call, &error),
         Err(error) => {
             debug!(%error, "a call did not get through");
             // At once, because whoever performs effects may wait for this loop; bounded by the calls in line.

@@ -11,5 +11,6 @@ mod outlook;
 mod planning;
 mod scale;
 mod secrets;
+mod told;
 mod upgrades;
 mod world;
