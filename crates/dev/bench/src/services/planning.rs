@@ -75,6 +75,7 @@ impl Planner {
             kill: BTreeSet::new(),
             force: false,
             dry_run,
+            principal: None,
         };
         let input = Input::Request(RequestId(1), Request::Change(Box::new(change)));
         for effect in self.services.step(self.now, &mut self.rng, input) {
