@@ -8,7 +8,7 @@ use super::setup::{CRASH_MAX, Quality};
 use crate::{
     event::{Event, Side},
     queue::Nanos,
-    random::Draw,
+    random::{Draw, mix},
     setup::Amounts,
     world::{MILLI, SECOND, World, nanos},
 };
@@ -114,11 +114,9 @@ impl World<'_> {
             }
             Some((_, Some(well_at), quality)) if well_at <= self.now => {
                 host.probed += 1;
-                let status = if quality == Quality::Flapping && host.probed.is_multiple_of(FLAPS_EVERY) {
-                    500
-                } else {
-                    200
-                };
+                // Mixed, or with as many instances it would be the same one in each round.
+                let is_bad = quality == Quality::Flapping && mix(host.probed).is_multiple_of(FLAPS_EVERY);
+                let status = if is_bad { 500 } else { 200 };
                 answered(status)
             }
             Some(_) => answered(503),
