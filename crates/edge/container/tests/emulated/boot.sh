@@ -145,8 +145,9 @@ fi
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
-mkdir -p /dev/pts
+mkdir -p /dev/pts /dev/shm
 mount -t devpts pts /dev/pts
+mount -t tmpfs shm /dev/shm
 mount -t tmpfs tmp /tmp
 . /etc/machine
 if [ "$version" = v2 ]; then
