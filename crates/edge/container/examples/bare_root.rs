@@ -212,8 +212,11 @@ impl Child<'_> {
     fn execute(&self) {
         must("lead a session", rustix::process::setsid());
         for group in &self.bare.groups {
-            let procs = group.join(self.number.to_string()).join("cgroup.procs");
-            must("join a control group", fs::write(procs, "0"));
+            let group = group.join(self.number.to_string());
+            // A thread that moves itself need not wait; version 2 has that only for processes.
+            let threads = group.join("tasks");
+            let entrance = if threads.exists() { threads } else { group.join("cgroup.procs") };
+            must("join a control group", fs::write(entrance, "0"));
         }
         let flags = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
         must("separate mounts", rustix::mount::mount_change(c"/", flags));

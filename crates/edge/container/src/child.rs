@@ -61,7 +61,7 @@ impl Job {
         match failure.step {
             Step::Clone => to.write_str("create a process"),
             Step::JoinCgroup(n) => {
-                write!(to, "join control group '{}'", Shown(launch.cgroup_procs.get(n).copied()))
+                write!(to, "join control group '{}'", Shown(launch.cgroup_entrances.get(n).copied()))
             }
             Step::SetLimit(n) => {
                 write!(to, "set resource limit {}", launch.rlimits.get(n).map_or(0, |limit| limit.resource))
@@ -159,7 +159,7 @@ fn prepare_and_execute(job: &Job) -> Failure {
         let launch = &job.launch;
         // Cannot fail: a fresh process leads no group.
         let _ = rustix::process::setsid();
-        for (n, path) in launch.cgroup_procs.iter().enumerate() {
+        for (n, path) in launch.cgroup_entrances.iter().enumerate() {
             join_cgroup(path).map_err(failed(Step::JoinCgroup(n)))?;
         }
         for (n, limit) in launch.rlimits.iter().enumerate() {
@@ -190,9 +190,9 @@ fn prepare_and_execute(job: &Job) -> Failure {
     }
 }
 
-fn join_cgroup(procs: &CStr) -> rustix::io::Result<()> {
-    let file = rustix::fs::open(procs, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
-    // Zero means the writing process.
+fn join_cgroup(entrance: &CStr) -> rustix::io::Result<()> {
+    let file = rustix::fs::open(entrance, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+    // Zero means the writing thread, which is all of the process, or the process.
     rustix::io::write(&file, b"0").map(|_| ())
 }
 

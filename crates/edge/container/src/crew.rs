@@ -46,7 +46,7 @@ pub(crate) fn shares_memory(launch: &Launch<'_>) -> bool {
     kernel::ERRNO_FREE_EXECVE
         && launch.confined.is_none()
         && launch.assignment.is_none()
-        && launch.cgroup_procs.is_empty()
+        && launch.cgroup_entrances.is_empty()
         && launch.rlimits.is_empty()
         && !launch.terminal
         && launch.outputs.iter().all(|output| output.rotation.is_none())

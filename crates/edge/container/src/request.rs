@@ -61,7 +61,7 @@ pub struct LaunchRequest {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Places<'a> {
     pub(crate) runtime_dir: &'a str,
-    pub(crate) cgroup_procs: &'a [PathBuf],
+    pub(crate) cgroup_entrances: &'a [PathBuf],
     /// For what it writes to its root.
     pub(crate) scratch: &'a Path,
     /// What no container may mount.
@@ -158,7 +158,7 @@ pub(crate) struct Launch<'a> {
     /// The first descriptor passed along is standard input, and a terminal.
     pub(crate) terminal: bool,
     pub(crate) outputs: [OutputRef<'a>; 2],
-    pub(crate) cgroup_procs: Vec<&'a CStr>,
+    pub(crate) cgroup_entrances: Vec<&'a CStr>,
     /// `None` for a plain one.
     pub(crate) confined: Option<Confined<'a>>,
     /// What another runtime is told; `None` for one of our own.
@@ -225,7 +225,7 @@ impl LaunchRequest {
                 }
             }
         }
-        writer.paths("control group", places.cgroup_procs);
+        writer.paths("control group", places.cgroup_entrances);
         self.confinement.encode(&places, &mut writer);
         writer.flag(places.runtime.is_some());
         if let Some(runtime) = places.runtime {
@@ -374,7 +374,7 @@ impl<'a> Launch<'a> {
                 output.rotation = Some(Rotation { size_max, files_kept });
             }
         }
-        launch.cgroup_procs = reader.texts()?;
+        launch.cgroup_entrances = reader.texts()?;
         launch.confined = Confined::decode(&mut reader)?;
         if reader.flag()? {
             launch.assignment = Some(oci::Assignment::decode(&mut reader)?);
@@ -517,7 +517,7 @@ mod tests {
     fn encode(request: &LaunchRequest, to: &mut Vec<u8>) -> Result<(), ZeroByte> {
         let places = Places {
             runtime_dir: "/run/c",
-            cgroup_procs: &[PathBuf::from("/cg/cgroup.procs")],
+            cgroup_entrances: &[PathBuf::from("/cg/tasks")],
             scratch: Path::new("/scratch/c"),
             protected: &[PathBuf::from("/work")],
             entered: Some(&Entered { pid: 77, directory: PathBuf::from("/run/parent") }),
@@ -554,7 +554,7 @@ mod tests {
         assert_eq!(launch.outputs[0].name, Some(c"stdout"));
         assert!(launch.outputs[0].rotation.is_none());
         assert_eq!(launch.outputs[1].rotation.unwrap().files_kept, 3);
-        assert_eq!(launch.cgroup_procs, [c"/cg/cgroup.procs"]);
+        assert_eq!(launch.cgroup_entrances, [c"/cg/tasks"]);
         let confined = launch.confined.unwrap();
         let root = confined.root.unwrap();
         assert_eq!(root.layers, [c"/l1", c"/l2"]);
@@ -583,7 +583,7 @@ mod tests {
         encode(&request(), &mut with).unwrap();
         let places = Places {
             runtime_dir: "/run/c",
-            cgroup_procs: &[],
+            cgroup_entrances: &[],
             scratch: Path::new("/scratch/c"),
             protected: &[PathBuf::from("/work")],
             entered: None,

@@ -89,15 +89,15 @@ impl Containers {
         let network = shared.networks.place(id).filter(|_| entered.is_none());
         let runtime = shared.config.runtime.as_ref().filter(|_| entered.is_none());
         let runtime = runtime.map(|runtime| shared.runtime_place(runtime, &request));
-        let cgroup_procs = match &request.confinement.enter {
+        let cgroup_entrances = match &request.confinement.enter {
             Some(parent) if oci::is_there(&shared.container_dir(parent)) => {
-                shared.isolators.runtime_procs(parent, request.share_cgroups)
+                shared.isolators.runtime_entrances(parent, request.share_cgroups)
             }
-            _ => shared.isolators.cgroup_procs(id, request.share_cgroups),
+            _ => shared.isolators.cgroup_entrances(id, request.share_cgroups),
         };
         let places = Places {
             runtime_dir: &directory.to_string_lossy(),
-            cgroup_procs: &cgroup_procs,
+            cgroup_entrances: &cgroup_entrances,
             scratch: &shared.scratch.folder(id),
             protected: &shared.config.protected,
             entered: entered.as_ref(),

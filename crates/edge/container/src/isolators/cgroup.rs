@@ -38,6 +38,16 @@ impl Group {
         Group { path: self.path.join(name), version: self.version }
     }
 
+    /// The file into which a process with one thread writes itself to join. Of version 1 it is the one for threads: the kernel
+    /// lets a thread that moves itself go at once, and makes one that moves a process wait for all processors to have passed
+    /// by (`cgroup_threadgroup_rwsem`), which is 10 to 15 ms after a pause.
+    pub(super) fn entrance(&self) -> PathBuf {
+        self.path.join(match self.version {
+            Version::V1 => "tasks",
+            Version::V2 => "cgroup.procs",
+        })
+    }
+
     /// Its path in its hierarchy, which is mounted below a folder; `None` when it is not.
     pub(super) fn below(&self, mounts: &Path) -> Option<PathBuf> {
         let path = self.path.strip_prefix(mounts).ok()?;

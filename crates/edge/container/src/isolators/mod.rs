@@ -425,10 +425,10 @@ impl Isolators {
         self.devices.as_ref().map_or(Ok(()), |devices| devices.allow(id, allowed, taken))
     }
 
-    /// The files a process writes itself into to join its container.
-    pub(crate) fn cgroup_procs(&self, id: &ContainerId, shared: bool) -> Vec<PathBuf> {
+    /// The files a process with one thread writes itself into to join its container.
+    pub(crate) fn cgroup_entrances(&self, id: &ContainerId, shared: bool) -> Vec<PathBuf> {
         let id = if shared { root_of(id) } else { id.clone() };
-        self.roots().into_iter().map(|root| root.child(&id).path.join("cgroup.procs")).collect()
+        self.roots().into_iter().map(|root| root.child(&id).entrance()).collect()
     }
 
     /// The control group for a container of another runtime, by its path in each hierarchy: below the group
@@ -441,13 +441,13 @@ impl Isolators {
     }
 
     /// Where a process joins a container of another runtime. Unified groups above it can have no processes.
-    pub(crate) fn runtime_procs(&self, id: &ContainerId, shared: bool) -> Vec<PathBuf> {
+    pub(crate) fn runtime_entrances(&self, id: &ContainerId, shared: bool) -> Vec<PathBuf> {
         let around = if shared { root_of(id) } else { id.clone() };
         let group = |root: &Group| match root.version {
             cgroup::Version::V1 => root.child(&around),
             cgroup::Version::V2 => root.child(&around).child(id),
         };
-        self.roots().into_iter().map(|root| group(root).path.join("cgroup.procs")).collect()
+        self.roots().into_iter().map(|root| group(root).entrance()).collect()
     }
 
     /// The devices that can be used, as the kernel writes them; `None` where nobody limits them.

@@ -64,13 +64,15 @@ impl Container {
         let folder = folder(&container_dir);
         // What the program's environment holds is nobody else's business.
         DirBuilder::new().mode(0o700).create(&folder).map_err(Error::io("make the bundle's folder"))?;
-        let groups = job.launch.cgroup_procs.iter();
+        let groups = job.launch.cgroup_entrances.iter();
         let leftovers = Leftovers {
             program: path(assignment.program.to_bytes()),
             id: name(job.launch.id),
             hierarchy: path(assignment.hierarchy.to_bytes()),
             cgroup: path(assignment.cgroup.to_bytes()).iter().skip(1).collect(),
-            kept: groups.filter_map(|procs| Some(path(procs.to_bytes()).parent()?.to_path_buf())).collect(),
+            kept: groups
+                .filter_map(|entrance| Some(path(entrance.to_bytes()).parent()?.to_path_buf()))
+                .collect(),
         };
         leftovers.write(&folder).map_err(Error::io("write down what is to be cleared away"))?;
         Ok(Self { folder, leftovers, patience: assignment.patience })
