@@ -629,6 +629,7 @@ const TESTS: &[Test] = tests![
     children_and_sessions_are_in_the_network_around_them,
     f067_an_agent_killed_at_any_moment_leaves_no_network,
     a_chain_of_plugins_is_joined_in_order_and_left_backwards,
+    the_program_of_the_loopback_plugin_is_not_run,
     plugins_that_fail_are_named_and_nothing_is_left,
     plugins_forget_who_is_not_there_only_where_the_operator_says_so,
     what_cannot_be_joined_is_told_before_anything_is_made,

@@ -28,8 +28,8 @@ pub(crate) fn exec(table: &mut Table) -> Result<()> {
     compare(table, "overlay, 4 namespaces, all cgroups", false)
 }
 
-/// The same with a network namespace, in which there is only the loopback interface. Ours is made by a plugin of
-/// that name, which is a program to be run before and after; the others make do without.
+/// The same with a network namespace, in which there is only the loopback interface. Ours writes down what it joins, and
+/// undoes it.
 pub(crate) fn network(table: &mut Table) -> Result<()> {
     compare(table, "the same and a network", true)
 }

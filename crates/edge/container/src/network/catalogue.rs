@@ -63,9 +63,8 @@ impl Networks {
                     continue;
                 }
             };
-            for n in 0..network.len() {
-                if let Err(why) = self.program(network.plugin(n)) {
-                    let plugin = network.plugin(n);
+            for (_, plugin) in network.programs() {
+                if let Err(why) = self.program(plugin) {
                     tracing::warn!(%file, network = network.name, plugin, why, "a network cannot be joined");
                 }
             }

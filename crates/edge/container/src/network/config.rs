@@ -1,12 +1,12 @@
 //! Network configurations as the container network interface (CNI) writes them: lists of plugins (`.conflist`)
 //! and single plugins. Pure.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, path::Path};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::record::Asked;
+use super::{loopback, record::Asked};
 
 /// Plugins of one network. Lists in use have two to four.
 pub(super) const PLUGINS_MAX: usize = 32;
@@ -146,6 +146,24 @@ impl Network {
     /// The name of a plugin's program.
     pub(super) fn plugin(&self, n: usize) -> &str {
         self.plugins.get(n).and_then(|plugin| plugin.get("type")?.as_str()).unwrap_or_default()
+    }
+
+    /// What a plugin of which there is no program has to say; `None` for all others.
+    pub(super) fn builtin(
+        &self,
+        n: usize,
+        namespace: Option<&Path>,
+        previous: Option<&Value>,
+    ) -> Option<Value> {
+        let chains = self.is_since(CHAINS);
+        (self.plugin(n) == loopback::NAME)
+            .then(|| loopback::answer(&self.version, chains, namespace, previous))
+    }
+
+    /// The plugins that are programs.
+    pub(super) fn programs(&self) -> impl Iterator<Item = (usize, &str)> {
+        let all = (0..self.plugins.len()).map(|n| (n, self.plugin(n)));
+        all.filter(|(_, name)| *name != loopback::NAME)
     }
 
     fn is_since(&self, version: Version) -> bool {

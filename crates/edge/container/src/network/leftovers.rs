@@ -103,10 +103,9 @@ impl Networks {
                 joined.map(|joined| (record.container.clone(), joined.interface.clone())).collect::<Vec<_>>()
             };
             let attachments: Vec<_> = there.iter().flat_map(of_network).collect();
-            for n in 0..network.len() {
+            for (n, plugin) in network.programs() {
                 let input = network.roll_call(n, &attachments);
                 if let Err(why) = self.call_for_nobody(&network, n, &input) {
-                    let plugin = network.plugin(n);
                     tracing::warn!(network = network.name, plugin, why, "a network is not cleaned up");
                 }
             }

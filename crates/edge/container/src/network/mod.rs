@@ -14,6 +14,7 @@ mod config;
 mod error;
 mod files;
 mod leftovers;
+mod loopback;
 mod namespace;
 mod plugin;
 mod record;
@@ -287,11 +288,11 @@ impl Networks {
                 let why = "none of its plugins maps ports, as its configuration says";
                 return Err(refused(why.to_owned()));
             }
-            for n in 0..network.len() {
-                self.program(network.plugin(n)).map_err(|why| NetworkError::Plugin {
+            for (_, plugin) in network.programs() {
+                self.program(plugin).map_err(|why| NetworkError::Plugin {
                     what: "join",
                     network: name.to_owned(),
-                    plugin: network.plugin(n).to_owned(),
+                    plugin: plugin.to_owned(),
                     why,
                 })?;
             }
@@ -386,6 +387,9 @@ impl Networks {
             Call::Del => "leave",
             Call::Collect => "clean up",
         };
+        if let Some(answer) = joined.network.builtin(plugin, namespace, previous) {
+            return Ok(answer.to_string().into_bytes());
+        }
         let failed = |why| joined.failed(what, plugin, why);
         let program = self.program(joined.network.plugin(plugin)).map_err(failed)?;
         let input = joined.network.request(plugin, call, previous, &joined.asked);

@@ -56,6 +56,27 @@ fn start_with(dir: &Path, time_max: Duration) -> Option<Agent> {
     Some(Agent::isolated(dir, isolation(dir, &dir.join("plugins"), time_max)))
 }
 
+/// The loopback interface is up without it.
+pub(crate) fn the_program_of_the_loopback_plugin_is_not_run(dir: &Path) {
+    configure(dir, "one", &["a", "loopback"]);
+    fs::write(
+        dir.join("cni/alone.conflist"),
+        r#"{"cniVersion": "1.0.0", "name": "alone", "plugins": [{"type": "loopback"}]}"#,
+    )
+    .expect("a file");
+    fs::remove_file(dir.join("plugins/loopback")).expect("a file");
+    let Some(agent) = start(dir) else { return };
+    let joined = agent.join("c1", &[named("one"), named("alone")]).expect("joined");
+    let addresses: Vec<_> =
+        joined.iter().map(|info| info.ip_addresses[0].ip_address.clone().unwrap_or_default()).collect();
+    assert_eq!(addresses, ["10.9.9.9", "127.0.0.1"]);
+    agent.containers.launch(&shell(dir, "c1", "ip -o link show dev lo up | grep -q LOOPBACK"));
+    agent.started();
+    assert_eq!(agent.exited(), Some(0));
+    assert_eq!(calls(dir), ["a ADD eth0 inside", "a DEL eth0 inside"]);
+    assert_eq!(is_left(dir), None);
+}
+
 pub(crate) fn a_chain_of_plugins_is_joined_in_order_and_left_backwards(dir: &Path) {
     configure(dir, "one", &["a", "b"]);
     configure(dir, "two", &["c"]);
