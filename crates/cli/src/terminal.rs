@@ -16,54 +16,36 @@ const PIECE_BYTES: usize = 16 << 10;
 /// Pieces that wait to be sent; reading stops above it.
 const PIECES_MAX: usize = 4;
 
-/// Every key goes to the program, until this is dropped.
+/// Another way of the terminal to take what is typed, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Raw {
+pub(crate) struct Mode {
     before: Termios,
 }
 
-impl Raw {
-    /// Takes standard input, which is a terminal.
-    pub(crate) fn enter() -> Result<Self, CliError> {
+impl Mode {
+    /// Every key goes to the program. For standard input, which is a terminal.
+    pub(crate) fn raw() -> Result<Self, CliError> {
+        Self::enter(OptionalActions::Now, Termios::make_raw)
+    }
+
+    /// What is typed is not shown. For standard input, which is a terminal.
+    pub(crate) fn hidden() -> Result<Self, CliError> {
+        Self::enter(OptionalActions::Flush, |mode| mode.local_modes.remove(LocalModes::ECHO))
+    }
+
+    fn enter(when: OptionalActions, change: impl FnOnce(&mut Termios)) -> Result<Self, CliError> {
         let set = || -> io::Result<Self> {
             let before = rustix::termios::tcgetattr(io::stdin())?;
-            let mut raw = before.clone();
-            raw.make_raw();
-            rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &raw)?;
+            let mut other = before.clone();
+            change(&mut other);
+            rustix::termios::tcsetattr(io::stdin(), when, &other)?;
             Ok(Self { before })
         };
         set().map_err(|error| CliError::new(Exit::Failed, "change the terminal").why(error.to_string()))
     }
 }
 
-impl Drop for Raw {
-    fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
-        let _ = rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);
-    }
-}
-
-/// What is typed is not shown, until this is dropped.
-#[derive(Debug)]
-pub(crate) struct Hidden {
-    before: Termios,
-}
-
-impl Hidden {
-    /// For standard input, which is a terminal.
-    pub(crate) fn enter() -> Result<Self, CliError> {
-        let set = || -> io::Result<Self> {
-            let before = rustix::termios::tcgetattr(io::stdin())?;
-            let mut hidden = before.clone();
-            hidden.local_modes.remove(LocalModes::ECHO);
-            rustix::termios::tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
-            Ok(Self { before })
-        };
-        set().map_err(|error| CliError::new(Exit::Failed, "change the terminal").why(error.to_string()))
-    }
-}
-
-impl Drop for Hidden {
+impl Drop for Mode {
     fn drop(&mut self) {
         // A terminal that is gone needs nothing.
         let _ = rustix::termios::tcsetattr(io::stdin(), OptionalActions::Now, &self.before);

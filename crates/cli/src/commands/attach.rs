@@ -8,7 +8,7 @@ use crate::{
     client::Master,
     error::{CliError, Exit},
     session::{Leaving, Place},
-    terminal::{self, Raw},
+    terminal::{self, Mode},
 };
 
 /// Shows a task's terminal and types into it, until the task ends or the user leaves.
@@ -36,7 +36,7 @@ pub(crate) async fn attach(global: &Global, arguments: &Attach) -> Result<ExitCo
     };
     let raw = if typed && !arguments.no_stdin {
         eprintln!("attached to {at}; leave it running with Ctrl-P Ctrl-Q");
-        Some(Raw::enter()?)
+        Some(Mode::raw()?)
     } else {
         None
     };

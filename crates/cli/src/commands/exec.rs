@@ -14,7 +14,7 @@ use crate::{
     client::Master,
     error::{CliError, Exit},
     session::{HEARTBEAT, Input, Leaving, Output, Place},
-    terminal::{self, Raw},
+    terminal::{self, Mode},
 };
 
 /// Between two looks whether the agent has taken what was typed.
@@ -47,7 +47,7 @@ pub(crate) async fn exec(global: &Global, arguments: &Exec) -> Result<ExitCode, 
     if !has_input && let Some(input) = &session.input {
         input.write(Vec::new());
     }
-    let raw = if has_terminal { Some(Raw::enter()?) } else { None };
+    let raw = if has_terminal { Some(Mode::raw()?) } else { None };
     let done = session.run(has_terminal).await;
     drop(raw);
     match done? {

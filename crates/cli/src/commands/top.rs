@@ -162,12 +162,12 @@ async fn ended(keys: &mut mpsc::Receiver<Vec<u8>>, interval: Duration) -> bool {
 
 /// A screen of the terminal's own, until it is dropped.
 struct Screen {
-    _raw: terminal::Raw,
+    _raw: terminal::Mode,
 }
 
 impl Screen {
     fn open() -> Result<Self, CliError> {
-        let screen = Self { _raw: terminal::Raw::enter()? };
+        let screen = Self { _raw: terminal::Mode::raw()? };
         screen.write(OPEN_SCREEN)?;
         Ok(screen)
     }

@@ -81,7 +81,7 @@ fn lost(shared: &Shared, call: Box<Call>, error: &CallError) {
 async fn send(shared: &Shared, driver: &Driver, call: Box<Call>) {
     shared.meter.call(&call);
     let resolved = match shared.key.resolved(&call, &shared.snapshot()) {
-        Ok(resolved) => resolved.unwrap_or_else(|| (*call).clone()),
+        Ok(resolved) => resolved,
         Err(secret) => {
             info!(secret, "a secret was removed that a launch needs");
             // What was to be launched waits again, and the offer goes back.

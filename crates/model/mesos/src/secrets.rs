@@ -1,41 +1,58 @@
-//! Messages as they may be shown: a secret that a task brings along keeps its type and loses its value.
+//! The secrets that a task brings along, wherever they stand in it.
 
 use crate::v1::{CommandInfo, ContainerInfo, ExecutorInfo, Secret, TaskInfo};
 
-fn hide(secret: &mut Option<Secret>) {
-    if let Some(secret) = secret {
-        secret.value = None;
-    }
+/// Does something with the secret variables of a command.
+fn each_in_command(command: &mut CommandInfo, act: &mut impl FnMut(&mut Secret)) {
+    let variables = command.environment.iter_mut().flat_map(|environment| &mut environment.variables);
+    variables.filter_map(|variable| variable.secret.as_mut()).for_each(act);
+}
+
+/// The same with the secret files of a container, and what opens registries.
+fn each_in_container(container: &mut ContainerInfo, act: &mut impl FnMut(&mut Secret)) {
+    let sources = container.volumes.iter_mut().filter_map(|volume| volume.source.as_mut());
+    sources.filter_map(|source| source.secret.as_mut()).for_each(&mut *act);
+    let own = container.mesos.as_mut().and_then(|mesos| mesos.image.as_mut());
+    let volumes = container.volumes.iter_mut().filter_map(|volume| volume.image.as_mut());
+    let images = own.into_iter().chain(volumes).filter_map(|image| image.docker.as_mut());
+    images.filter_map(|docker| docker.config.as_mut()).for_each(act);
+}
+
+fn each_in_executor(executor: &mut ExecutorInfo, act: &mut impl FnMut(&mut Secret)) {
+    executor.command.iter_mut().for_each(|command| each_in_command(command, act));
+    executor.container.iter_mut().for_each(|container| each_in_container(container, act));
+}
+
+/// Does something with every secret of a task and its executor.
+pub fn each_in_task(task: &mut TaskInfo, act: &mut impl FnMut(&mut Secret)) {
+    task.command.iter_mut().for_each(|command| each_in_command(command, act));
+    task.container.iter_mut().for_each(|container| each_in_container(container, act));
+    task.executor.iter_mut().for_each(|executor| each_in_executor(executor, act));
+}
+
+/// What is shown of a secret: its type.
+fn hide(secret: &mut Secret) {
+    secret.value = None;
 }
 
 /// Takes the values of secret variables out of a command.
 pub fn hide_in_command(command: &mut CommandInfo) {
-    let variables = command.environment.iter_mut().flat_map(|environment| &mut environment.variables);
-    variables.for_each(|variable| hide(&mut variable.secret));
+    each_in_command(command, &mut hide);
 }
 
 /// Takes the values of secret files, and of what opens a registry, out of a container.
 pub fn hide_in_container(container: &mut ContainerInfo) {
-    let volumes = container.volumes.iter_mut();
-    volumes.filter_map(|volume| volume.source.as_mut()).for_each(|source| hide(&mut source.secret));
-    let own = container.mesos.as_mut().and_then(|mesos| mesos.image.as_mut());
-    let volumes = container.volumes.iter_mut().filter_map(|volume| volume.image.as_mut());
-    for docker in own.into_iter().chain(volumes).filter_map(|image| image.docker.as_mut()) {
-        hide(&mut docker.config);
-    }
+    each_in_container(container, &mut hide);
 }
 
 /// Takes the values of secrets out of an executor.
 pub fn hide_in_executor(executor: &mut ExecutorInfo) {
-    executor.command.iter_mut().for_each(hide_in_command);
-    executor.container.iter_mut().for_each(|container| hide_in_container(container));
+    each_in_executor(executor, &mut hide);
 }
 
 /// Takes the values of secrets out of a task.
 pub fn hide_in_task(task: &mut TaskInfo) {
-    task.command.iter_mut().for_each(hide_in_command);
-    task.container.iter_mut().for_each(|container| hide_in_container(container));
-    task.executor.iter_mut().for_each(|executor| hide_in_executor(executor));
+    each_in_task(task, &mut hide);
 }
 
 #[cfg(test)]

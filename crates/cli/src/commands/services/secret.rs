@@ -141,7 +141,7 @@ fn typed(name: &str) -> Result<Vec<u8>, CliError> {
     let stdin = std::io::stdin();
     let mut read = if stdin.is_terminal() {
         eprint!("value of {}, which is not shown: ", plain(name));
-        let _hidden = crate::terminal::Hidden::enter()?;
+        let _hidden = crate::terminal::Mode::hidden()?;
         let mut line = String::new();
         stdin.read_line(&mut line).map_err(failed)?;
         eprintln!();
